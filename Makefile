@@ -1,0 +1,74 @@
+# Tollgate. The commands are `make run`, `make test`, `make bench`, `make lint`, `make install`; see README.md.
+BUILD ?= build
+CC ?= gcc
+MODE ?= release
+
+PACKAGES := libpq json-c libsodium libxxhash talloc inih libctemplate
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla -Wpointer-arith -Wcast-qual
+CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -fstack-clash-protection
+CFLAGS_test := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DTOLLGATE_TEST
+LDFLAGS_release := -pie -Wl,-z,relro,-z,now,-z,noexecstack
+LDFLAGS_test := -fsanitize=address,undefined
+COMMON := -std=gnu11 -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES)) -isystem /usr/include/postgresql
+O := $(BUILD)/$(MODE)
+
+LIBS := base meter web store remote
+lib_sources = $(wildcard lib/$(1)/*.c)
+cxx_sources = $(wildcard lib/$(1)/*.cc)
+objects = $(patsubst %.c,$(O)/%.o,$(call lib_sources,$(1))) $(patsubst %.cc,$(O)/%.o,$(call cxx_sources,$(1)))
+$(foreach l,$(LIBS),$(eval OBJ_$(l) := $(call objects,$(l))))
+
+PROGRAMS := tollgate-gate tollgate-web tollgate-collector tollgate
+SRC_tollgate-gate := $(wildcard cgi/authorizer/*.c)
+SRC_tollgate-web := $(wildcard cgi/responder/*.c)
+SRC_tollgate-collector := $(wildcard daemon/*.c)
+SRC_tollgate := $(wildcard cli/*.c)
+BASE_LIBS := -lsodium -lxxhash -linih
+LIBS_tollgate-gate := $(BASE_LIBS) -lfcgi
+LIBS_tollgate-web := $(BASE_LIBS) -lfcgi -ltalloc -ljson-c -lpq -lctemplate -lstdc++ -lpthread
+LIBS_tollgate-collector := $(BASE_LIBS) -ljson-c -lpq
+LIBS_tollgate := $(BASE_LIBS) -ljson-c -lpq
+USES_tollgate-gate := meter base
+USES_tollgate-web := web store remote meter base
+USES_tollgate-collector := store remote meter base
+USES_tollgate := store remote meter base
+
+archive = $(foreach l,$(1),$(if $(OBJ_$(l)),$(O)/lib$(l).a))
+
+.PHONY: all clean unit
+all: $(foreach p,$(PROGRAMS),$(if $(SRC_$(p)),$(O)/$(p)))
+
+define program
+$(O)/$(1): $(patsubst %.c,$(O)/%.o,$(SRC_$(1))) $(call archive,$(USES_$(1)))
+	$(CC) $(LDFLAGS_$(MODE)) -o $$@ $$^ $(LIBS_$(1))
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
+
+define library
+$(O)/lib$(1).a: $(OBJ_$(1))
+	rm -f $$@ && $(AR) rcs $$@ $$^
+endef
+$(foreach l,$(LIBS),$(eval $(call library,$(l))))
+
+$(O)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(COMMON) $(WARN) $(CFLAGS_$(MODE)) -MMD -MP -c -o $@ $<
+$(O)/%.o: %.cc
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -I. -Wall -Wextra -Werror $(CFLAGS_$(MODE)) -MMD -MP -c -o $@ $<
+
+# Unit tests: tests/unit/<lib>/test_x.c for lib/<lib>/x.c, each a program, under ASan and UBSan.
+UNIT := $(wildcard tests/unit/*/test_*.c)
+UNIT_PROGRAMS := $(patsubst tests/unit/%.c,$(BUILD)/test/unit/%,$(UNIT))
+$(BUILD)/test/unit/%: tests/unit/%.c
+	@$(MAKE) --no-print-directory MODE=test $(foreach l,$(LIBS),$(if $(OBJ_$(l)),$(BUILD)/test/lib$(l).a))
+	@mkdir -p $(@D)
+	$(CC) $(COMMON) $(WARN) $(CFLAGS_test) -o $@ $< -Wl,--start-group $(foreach l,$(LIBS),$(if $(OBJ_$(l)),$(BUILD)/test/lib$(l).a)) -Wl,--end-group -lcunit $(BASE_LIBS) -ltalloc -ljson-c -lpq -lfcgi -lctemplate -lstdc++ -lpthread -lm
+.PHONY: $(UNIT_PROGRAMS)
+unit: $(UNIT_PROGRAMS)
+	@for t in $^; do echo "== $$t"; $$t || exit 1; done
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(O) -name '*.d' 2>/dev/null)

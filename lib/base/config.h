@@ -1,0 +1,85 @@
+/*
+ * config: tollgate.conf, an INI file, overridden by the environment (TOLLGATE_<SECTION>_<KEY>).
+ *
+ * Every key stands once in the table of config.c with type, bounds, default and a sentence; docs/configuration.md is
+ * checked against it. A wrong key or value stops the start with file, line, key and what would be right. Parsed once in
+ * main, const afterwards; lives as long as the process. Every program reads the same file.
+ */
+#ifndef BASE_CONFIG_H
+#define BASE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "lib/base/status.h"
+
+#define CONFIG_RULES 32
+#define CONFIG_PREFIXES 16
+
+/* A configured rule: a call of this method and path also records its metric (the specification's trackEvent). */
+struct config_rule {
+    char method[16];   /* "*" is any */
+    char path[256];    /* exact, or "/x/..." for all below /x */
+    char metric[101];
+};
+
+struct config {
+    struct { /* [paths] */
+        const char *spool_dir, *run_dir, *template_dir;
+    } paths;
+    struct { /* [database] */
+        const char *web, *collector, *owner; /* libpq connection strings */
+        int64_t connect_timeout_s, statement_timeout_s;
+    } database;
+    struct { /* [gate] */
+        const char *listen[4]; /* "unix:/path", "127.0.0.1:9001", each with as many processes; unused ones NULL */
+        int64_t processes;
+        const char *prefix;    /* what is metered: /api */
+        const char *unmetered[CONFIG_PREFIXES]; /* below it, answered by web, which checks the key itself */
+        bool admit_on_failure;
+        bool nginx;            /* answers denials as 403 with the real status and body in headers */
+    } gate;
+    struct { /* [web] */
+        const char *listen[4];
+        int64_t processes;
+        const char *public_url;      /* "https://usage.example.org": origin of links; https makes cookies Secure */
+        const char *trusted_proxies; /* comma-separated addresses whose X-Forwarded-For and -Proto are believed */
+        int64_t body_bytes, events_max;
+        int64_t session_idle_s, session_absolute_s;
+    } web;
+    struct { /* [spool] */
+        int64_t sync;          /* enum spool_sync */
+        int64_t sync_ms, segment_bytes, segment_age_s, max_bytes, reserve_bytes;
+    } spool;
+    struct { /* [collector] */
+        int64_t batch_rows, batch_ms, poll_ms, retention_months, partitions_ahead;
+        int64_t endpoints_max;   /* distinct normalised endpoints a tenant and day; beyond: "(other)" */
+        const char *status_file; /* what it is doing, JSON, in run_dir; doctor and /metrics read it */
+    } collector;
+    struct { /* [storage] */
+        const char *backend;     /* "filesystem" */
+        const char *dir;         /* a directory a tenant below it */
+        int64_t interval_s;
+    } storage;
+    struct { /* [limits] */
+        int64_t lease_percent;   /* of what is left that a node takes for itself near a limit; 0: off */
+    } limits;
+    struct { /* [log] */
+        int64_t level;           /* enum log_level */
+    } log;
+    size_t n_rules;
+    struct config_rule rules[CONFIG_RULES]; /* [rules]: "POST /api/files = file_upload" */
+};
+
+/*
+ * Reads `path` (NULL: $TOLLGATE_CONF, else /etc/tollgate/tollgate.conf) and the environment. On STATUS_INVALID or
+ * STATUS_NOT_FOUND `problem` says file, line, key and what would be right. The config is freed with config_free.
+ */
+MUST_CHECK enum status config_load(const char *path, struct config **out, char problem[512]);
+void config_free(struct config *c);
+/* Prints every key with its type, bounds, default and sentence, as docs/configuration.md has them. */
+void config_print_reference(FILE *to);
+
+#endif

@@ -1,0 +1,82 @@
+/*
+ * limit: the decision whether a call or an event may pass. Pure: no clock, no memory, no table.
+ *
+ * All amounts, counts and limits are millionths of the metric's unit (event.h), so that storage can be
+ * fractional; times are microseconds UTC. Called by the limit table (gate, check), by tests and by the
+ * dashboards, which show the same verdict that the gate gives.
+ *
+ * A minute is GCRA: a bucket of the limit's size that refills evenly over 60 s, so no double burst at a
+ * boundary (ITU-T I.371, "virtual scheduling"). A day and a period are fixed windows in the tenant's zone.
+ * A gauge has no window.
+ */
+#ifndef METER_LIMIT_H
+#define METER_LIMIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/meter/event.h"
+
+#define LIMIT_UNLIMITED INT64_C(-1)
+#define LIMIT_NEVER INT64_MAX
+
+enum limit_window { LIMIT_GAUGE, LIMIT_MINUTE, LIMIT_DAY, LIMIT_PERIOD, LIMIT_WINDOWS };
+enum limit_mode {
+    LIMIT_HARD,  /* refuses beyond the limit */
+    LIMIT_SOFT,  /* admits beyond it and says so */
+    LIMIT_GRACE, /* refuses beyond limit + grace_percent, or admits anything until grace_until_us */
+};
+
+struct limit {
+    int64_t max;           /* LIMIT_UNLIMITED, 0 (nothing), or up to EVENT_VALUE_MAX */
+    int64_t until_us;      /* from here on max_after counts in place of max; LIMIT_NEVER */
+    int64_t max_after;
+    int64_t grace_until_us; /* LIMIT_GRACE by date; 0: none */
+    int32_t grace_percent; /* LIMIT_GRACE by percent, 0..1000 */
+    uint8_t mode;          /* enum limit_mode */
+    uint8_t window;        /* enum limit_window */
+};
+
+/* What is used of one limit. */
+struct limit_count {
+    int64_t used;     /* in the window; of a minute: unused, see tat_us */
+    int64_t tat_us;   /* of a minute: GCRA's theoretical arrival time; 0: idle */
+    int64_t start_us; /* the window's first instant, and the first instant behind it; both 0 of a gauge and a minute */
+    int64_t end_us;
+};
+
+enum limit_reason {
+    LIMIT_ADMITTED = 0,
+    LIMIT_REACHED,         /* "usage_limit_reached" */
+    LIMIT_NO_SUBSCRIPTION, /* "no_subscription" */
+    LIMIT_METRIC_UNKNOWN,  /* "metric_unknown" */
+    LIMIT_SUSPENDED,       /* "suspended" */
+};
+
+struct limit_verdict {
+    bool allowed;
+    bool unlimited;
+    bool over;          /* admitted beyond the limit (soft, grace) */
+    int64_t limit;      /* the plain limit in force, LIMIT_UNLIMITED, millionths */
+    int64_t ceiling;    /* what it refuses beyond: limit, with grace; LIMIT_UNLIMITED when nothing is refused */
+    int64_t used;       /* before this call */
+    int64_t remaining;  /* up to the ceiling, after this call when allowed; never negative */
+    int64_t overage;    /* used beyond the plain limit, after this call when allowed; never negative */
+    int64_t resets_us;  /* when the window turns, or for a minute when a call of this amount passes; 0: never by itself */
+    int64_t tat_us;     /* of a minute, when allowed: the value to store */
+};
+
+/*
+ * May `amount` (0..EVENT_VALUE_MAX) more pass at `now_us`? 0 asks whether anything more would.
+ * A refusal never changes what is used.
+ */
+void limit_decide(const struct limit *l, const struct limit_count *c, int64_t amount, int64_t now_us,
+                  struct limit_verdict *out);
+
+/* Percent of the limit that is used, 0 and beyond 100; a limit of 0: 0 when nothing is used, else 100; unlimited: 0. */
+double limit_percent(int64_t used, int64_t max);
+
+/* "usage_limit_reached" and so on (WIRE.md); "" for LIMIT_ADMITTED. */
+const char *limit_reason_code(enum limit_reason r);
+
+#endif

@@ -1,0 +1,219 @@
+/*
+ * limit_table: what the gate knows, in shared memory: keys, tenants, limits, counts.
+ *
+ * Two files in run_dir, mapped by every program of the node. `limits` has the header, the catalogue, a slot for each
+ * writer and the tenants with their counts; it grows in place (ftruncate under a mapping reserved ahead), so a count never
+ * moves. `limits.index` finds keys (by BLAKE2b-256) and tenants (by id); it holds no count and grows by a new generation
+ * renamed into place, which the header's generation tells readers.
+ *
+ * Only the collector publishes (keys, tenants, limits, windows, gauges, counts of other nodes); gates and web take.
+ * Readers never wait: an entry has two copies and an atomic pointer to the one in force; a reader that was overtaken
+ * reads again. Counts are atomic words. A process killed anywhere leaves nothing locked or torn.
+ *
+ * Exactness: a writer marks in its slot which tenant it is about to charge, takes, appends to the spool, clears the
+ * mark. The collector never adds records with EVENT_COUNTED. It mends a count that a kill left too high only when no
+ * live writer has the tenant marked and the spool is read to its end (limit_table_mend).
+ *
+ * Windows are a ring: each of a tenant's days and periods has its start, end and counts; the collector fills the ones
+ * ahead and reuses those long past, so the turn of a day needs nobody.
+ *
+ * Every index read from the file is checked against its bounds, and a file cut short under a reader (SIGBUS) ends in
+ * STATUS_DAMAGED, not in a crash: see limit_table_guard. Nothing in here allocates after open.
+ */
+#ifndef METER_LIMIT_TABLE_H
+#define METER_LIMIT_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/status.h"
+#include "lib/meter/limit.h"
+
+#define LIMIT_TABLE_VERSION 1
+#define LIMIT_SLOTS 16    /* limits in the catalogue */
+#define LIMIT_METRICS 32  /* metrics in the catalogue */
+#define LIMIT_DAYS 8      /* days in a tenant's ring: yesterday, today, six ahead */
+#define LIMIT_PERIODS 4   /* the last period, this one, two ahead */
+#define LIMIT_WRITERS 128 /* processes that take at the same time */
+#define LIMIT_HASH_BYTES 32
+#define LIMIT_KEY_ID_SIZE 9
+#define LIMIT_NAME_SIZE 101   /* a metric or a limit key, with its NUL */
+#define LIMIT_TENANT_SIZE 256 /* a tenant's id, with its NUL */
+#define LIMIT_TIER_SIZE 128
+
+struct limit_table;
+
+enum limit_metric_kind { LIMIT_COUNTER, LIMIT_LEVEL };
+enum limit_scope { LIMIT_SCOPE_CALL = 1, LIMIT_SCOPE_TRACK = 2, LIMIT_SCOPE_READ = 4, LIMIT_SCOPE_ADMIN = 8 };
+enum limit_state { LIMIT_TENANT_FREE, LIMIT_TENANT_ACTIVE, LIMIT_TENANT_SUSPENDED, LIMIT_TENANT_NO_SUBSCRIPTION };
+
+/* ---- what the collector publishes; plain values, copied in and out ---- */
+
+struct limit_catalogue {
+    uint32_t n_metrics, n_limits;
+    struct {
+        char name[LIMIT_NAME_SIZE];
+        uint8_t kind;     /* enum limit_metric_kind */
+        uint8_t derived;  /* counted from the host's tables or measured: values posted by clients are refused */
+    } metrics[LIMIT_METRICS];
+    struct {
+        char key[LIMIT_NAME_SIZE]; /* "api_calls_per_day" */
+        uint8_t metric;            /* index into metrics */
+        uint8_t window;            /* enum limit_window */
+    } limits[LIMIT_SLOTS];
+};
+
+struct limit_span {
+    int64_t start_us, end_us; /* end: the first instant behind it */
+    int32_t end_offset_s;     /* the zone's offset at its end, for messages */
+    int32_t reserved;
+};
+
+struct limit_tenant {
+    char id[LIMIT_TENANT_SIZE];
+    char tier[LIMIT_TIER_SIZE];
+    uint8_t state; /* enum limit_state */
+    struct limit limits[LIMIT_SLOTS]; /* by the catalogue's order; a slot not used is unlimited */
+    struct limit_span days[LIMIT_DAYS];      /* ascending from yesterday; empty ones have end_us 0 */
+    struct limit_span periods[LIMIT_PERIODS]; /* ascending from the last one */
+};
+
+struct limit_key {
+    unsigned char hash[LIMIT_HASH_BYTES];
+    char id[LIMIT_KEY_ID_SIZE];
+    uint8_t scopes;     /* enum limit_scope, or'ed */
+    uint8_t is_operator; /* an operator's key has no tenant */
+    uint8_t revoked;
+    int64_t expires_us; /* LIMIT_NEVER */
+    uint32_t tenant;    /* index of its tenant; unused of an operator */
+};
+
+/* ---- opening ---- */
+
+/* Gate, web, command line. STATUS_UNAVAILABLE: there is none (yet); STATUS_VERSION; STATUS_DAMAGED; STATUS_IO. */
+MUST_CHECK enum status limit_table_open(const char *run_dir, struct limit_table **out);
+/*
+ * The collector: opens the table when it is intact and of this version and `node`, else makes an empty one and renames it
+ * into place (*fresh: it has to be filled; then call limit_table_ready). What was there is marked superseded, so that
+ * whoever has it mapped opens the new one.
+ */
+MUST_CHECK enum status limit_table_create(const char *run_dir, const unsigned char node[16], struct limit_table **out,
+                                          bool *fresh);
+void limit_table_close(struct limit_table *t);
+/* The file in run_dir is no longer the one mapped, or it is superseded or its header damaged: close and open again. */
+bool limit_table_stale(const struct limit_table *t);
+/* Filled completely since it was made; before that an unknown key is no proof that there is none. */
+bool limit_table_is_ready(const struct limit_table *t);
+void limit_table_ready(struct limit_table *t);
+/*
+ * Runs fn(arg) so that a SIGBUS within the mapping ends in STATUS_DAMAGED; else fn's own status. Installs its handler
+ * once a process. The functions below guard themselves; this is for callers that read pages on their own.
+ */
+MUST_CHECK enum status limit_table_guard(struct limit_table *t, enum status (*fn)(void *arg), void *arg);
+
+/* ---- looking up: gate, web ---- */
+
+/* STATUS_NOT_FOUND, STATUS_DAMAGED. The hash is compared in constant time. A revoked or expired key is found: the caller looks. */
+MUST_CHECK enum status limit_table_key(struct limit_table *t, const unsigned char hash[LIMIT_HASH_BYTES],
+                                       struct limit_key *out);
+MUST_CHECK enum status limit_table_tenant_index(struct limit_table *t, const char *id, size_t length, uint32_t *index);
+MUST_CHECK enum status limit_table_tenant(struct limit_table *t, uint32_t index, struct limit_tenant *out);
+/* The catalogue in force; a copy. */
+MUST_CHECK enum status limit_table_catalogue(struct limit_table *t, struct limit_catalogue *out);
+/* Index of a metric, or -1. */
+int limit_table_metric(const struct limit_catalogue *c, const char *name, size_t length);
+
+/* ---- taking: gate, web ---- */
+
+struct limit_ask {
+    uint8_t metric;  /* index in the catalogue */
+    int64_t amount;  /* millionths, 0 asks without taking */
+};
+
+struct limit_answer {
+    enum limit_reason reason;  /* LIMIT_ADMITTED, or why not */
+    enum limit_state state;
+    char tenant[LIMIT_TENANT_SIZE];
+    char tier[LIMIT_TIER_SIZE];
+    uint32_t n;                /* limits that the asked metrics have, unlimited ones included */
+    int32_t decisive;          /* index below of the limit that refused, or of the one with the least left; -1: none is limited */
+    struct {
+        uint8_t slot;          /* in the catalogue */
+        uint8_t metric;
+        uint8_t window;
+        int32_t end_offset_s;
+        int64_t start_us, end_us;
+        struct limit_verdict verdict;
+    } limits[LIMIT_SLOTS];
+};
+
+/* Registers this process as a writer; the slot is freed by limit_table_close or, after a kill, by the next one that needs it. STATUS_LIMIT: LIMIT_WRITERS are alive. */
+MUST_CHECK enum status limit_table_join(struct limit_table *t);
+/*
+ * Decides over every limit of the asked metrics at once and, with `take`, takes all or nothing. With `take` the writer's mark
+ * stays set until limit_table_done, to be called when the event is in the spool; limit_table_undo gives back and clears.
+ * The answer is filled also when refused. STATUS_OK says that a decision was made, see answer->reason.
+ * STATUS_UNAVAILABLE: no window of the ring holds now_us (the collector has been away for days).
+ */
+MUST_CHECK enum status limit_table_decide(struct limit_table *t, uint32_t tenant, const struct limit_ask *asks, size_t n,
+                                          int64_t now_us, bool take, struct limit_answer *answer);
+void limit_table_done(struct limit_table *t);
+MUST_CHECK enum status limit_table_undo(struct limit_table *t, uint32_t tenant, const struct limit_ask *asks, size_t n,
+                                        const struct limit_answer *answer);
+/* Counts what was admitted while the spool could not be written; only grows. */
+MUST_CHECK enum status limit_table_degraded_add(struct limit_table *t, uint32_t tenant, uint8_t metric, int64_t amount);
+
+/* ---- publishing: the collector alone ---- */
+
+MUST_CHECK enum status limit_table_put_catalogue(struct limit_table *t, const struct limit_catalogue *c);
+/* Adds or replaces by id; *index is its place, which it keeps for good. Counts of windows that stay are kept, new ones start at 0. */
+MUST_CHECK enum status limit_table_put_tenant(struct limit_table *t, const struct limit_tenant *tenant, uint32_t *index);
+MUST_CHECK enum status limit_table_drop_tenant(struct limit_table *t, uint32_t index);
+MUST_CHECK enum status limit_table_put_key(struct limit_table *t, const struct limit_key *key);
+MUST_CHECK enum status limit_table_drop_key(struct limit_table *t, const unsigned char hash[LIMIT_HASH_BYTES]);
+/* A gauge's level, millionths. */
+MUST_CHECK enum status limit_table_set_gauge(struct limit_table *t, uint32_t tenant, uint8_t metric, int64_t level);
+/*
+ * Adds to every day's and period's count of the metric that holds recorded_us: what other nodes committed, records
+ * without EVENT_COUNTED, corrections (negative). Counts never fall below 0.
+ */
+MUST_CHECK enum status limit_table_add(struct limit_table *t, uint32_t tenant, uint8_t metric, int64_t recorded_us,
+                                       int64_t amount);
+/* The count of one limit's window that holds at_us: what the collector compares with the database. */
+MUST_CHECK enum status limit_table_count(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t at_us, int64_t *used);
+/*
+ * Sets that count to `right` if it still is `seen` and no live writer has the tenant marked (dead writers' marks are
+ * cleared first). STATUS_CONFLICT: something moved, try again later.
+ */
+MUST_CHECK enum status limit_table_mend(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t at_us, int64_t seen,
+                                        int64_t right);
+MUST_CHECK enum status limit_table_degraded(struct limit_table *t, uint32_t tenant, uint8_t metric, int64_t *total);
+uint32_t limit_table_tenants(const struct limit_table *t); /* places in use, for loops over tenants; a place may be free */
+
+/* ---- what /metrics shows ---- */
+
+/* Upper bounds of the latency histogram in microseconds; the last bucket has none. */
+#define LIMIT_LATENCY_BUCKETS 16
+extern const int32_t limit_latency_bounds_us[LIMIT_LATENCY_BUCKETS - 1];
+enum limit_result {
+    LIMIT_RESULT_ADMITTED, LIMIT_RESULT_PASSED /* own route or operator: not metered */, LIMIT_RESULT_BAD_REQUEST,
+    LIMIT_RESULT_UNAUTHORIZED, LIMIT_RESULT_FORBIDDEN, LIMIT_RESULT_NOT_FOUND, LIMIT_RESULT_LIMITED,
+    LIMIT_RESULT_DEGRADED, LIMIT_RESULT_UNAVAILABLE, LIMIT_RESULTS
+};
+struct limit_stats {
+    uint64_t results[LIMIT_RESULTS];
+    uint64_t latency[LIMIT_LATENCY_BUCKETS]; /* calls in each bucket, not cumulated */
+    uint64_t latency_sum_us;
+};
+/* Adds one call to this writer's counters. */
+void limit_table_observe(struct limit_table *t, enum limit_result r, int64_t latency_us);
+/* Sums over all writers since the table was made. */
+MUST_CHECK enum status limit_table_stats(struct limit_table *t, struct limit_stats *out);
+
+struct limit_table_sizes {
+    uint64_t tenants, tenant_places, keys, key_places, tenant_bytes, key_bytes, file_bytes;
+};
+MUST_CHECK enum status limit_table_sizes(struct limit_table *t, struct limit_table_sizes *out);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * db: a connection to PostgreSQL and one statement at a time on it, with parameters always.
+ *
+ * lib/store is the only place that names libpq; a PGresult never leaves it but as the opaque `struct db_rows`.
+ * web opens with DB_WEB, the collector with DB_COLLECTOR, the command line with DB_OWNER. A connection that is lost
+ * gives STATUS_UNAVAILABLE and connects anew at the next db_begin (bounded by database.connect_timeout). Nothing is
+ * kept in the session (PgBouncer in transaction mode): the tenant is SET LOCAL in each transaction.
+ */
+#ifndef STORE_DB_H
+#define STORE_DB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/status.h"
+
+struct db;
+struct db_rows;
+
+/* `conninfo` as libpq's; connects lazily. `name` is the application_name. */
+MUST_CHECK enum status db_open(const char *conninfo, const char *name, struct db **out);
+void db_close(struct db *d);
+/* The socket, -1 when not connected: for poll. */
+int db_socket(const struct db *d);
+
+/*
+ * Starts a transaction; `tenant` (NULL: none) becomes tollgate.tenant_id with SET LOCAL.
+ * STATUS_UNAVAILABLE: the database is away or does not take connections.
+ */
+MUST_CHECK enum status db_begin(struct db *d, const char *tenant);
+/* STATUS_UNAVAILABLE: not known whether it was committed (the connection broke); STATUS_CONFLICT: rolled back. */
+MUST_CHECK enum status db_commit(struct db *d);
+void db_rollback(struct db *d);
+
+/*
+ * Runs one statement with `n` text parameters (NULL is SQL NULL). *rows may be NULL when nothing is wanted of it; else
+ * free it with db_rows_free. STATUS_CONFLICT: deadlock, serialization failure, unique violation; STATUS_INVALID: the
+ * database refused the values (db_error tells); STATUS_UNAVAILABLE: connection lost, shutdown, disk full.
+ */
+MUST_CHECK enum status db_query(struct db *d, const char *sql, size_t n, const char *const params[], struct db_rows **rows);
+/* Several statements without parameters (migrations). */
+MUST_CHECK enum status db_script(struct db *d, const char *sql);
+/* SQLSTATE and message of the last failure; "" when there was none. Never holds a parameter's value that is secret. */
+const char *db_sqlstate(const struct db *d);
+const char *db_error(const struct db *d);
+
+size_t db_count(const struct db_rows *r);
+/* Text of a cell, "" for NULL; lives until db_rows_free. Columns are numbered from 0. */
+const char *db_text(const struct db_rows *r, size_t row, int column);
+bool db_null(const struct db_rows *r, size_t row, int column);
+int64_t db_int(const struct db_rows *r, size_t row, int column);
+double db_double(const struct db_rows *r, size_t row, int column);
+bool db_bool(const struct db_rows *r, size_t row, int column);
+/* Rows a command touched. */
+int64_t db_affected(const struct db_rows *r);
+void db_rows_free(struct db_rows *r);
+
+/* COPY … FROM STDIN: start, any number of puts (text format, whole or partial rows), end. */
+MUST_CHECK enum status db_copy_start(struct db *d, const char *sql);
+MUST_CHECK enum status db_copy_put(struct db *d, const char *bytes, size_t length);
+MUST_CHECK enum status db_copy_end(struct db *d);
+
+#endif

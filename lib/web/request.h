@@ -1,0 +1,50 @@
+/*
+ * request: one HTTP request as handlers see it: parsed, bounded, checked. Handlers never look at FCGI parameters.
+ *
+ * Everything in it belongs to the request's pool and goes with it (request_term); nothing may point into it afterwards.
+ * Filled by request_read from libfcgi's parameters. Called by tollgate-web.
+ */
+#ifndef WEB_REQUEST_H
+#define WEB_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/status.h"
+
+enum request_method { METHOD_GET = 1, METHOD_POST = 2, METHOD_PUT = 4, METHOD_DELETE = 8, METHOD_OTHER = 16 };
+
+struct request_pair {
+    const char *name, *value; /* NUL-terminated, decoded; value has no NUL within (such a request is refused) */
+};
+
+struct request {
+    enum request_method method; /* HEAD is GET with `head` */
+    bool head;
+    bool https;             /* by the server, or by X-Forwarded-Proto of a trusted proxy */
+    const char *method_name;
+    const char *path;       /* resolved (lib/meter/endpoint.h) */
+    const char *address;    /* the client's, through trusted proxies only */
+    const char *media_type; /* of the body: lower case, without parameters; "" when none */
+    const char *authorization, *tenant_header /* X-Tenant-ID, NULL when none */, *accept, *cookie;
+    const char *body;       /* NUL-terminated; may hold NULs before */
+    size_t body_length;
+    size_t n_query, n_form; /* form: application/x-www-form-urlencoded bodies */
+    const struct request_pair *query, *form;
+    const char *id;         /* a random one, for logs and problem documents */
+    char *const *environment; /* FCGI's, for ce-* headers only: request_header */
+    void *pool;             /* talloc context of this request */
+};
+
+/* The first value by that name, or NULL. */
+const char *request_query(const struct request *r, const char *name);
+const char *request_form(const struct request *r, const char *name);
+/* Any other header, e.g. "ce-id"; NULL when absent. */
+const char *request_header(const struct request *r, const char *name);
+/* A cookie's value in the request's pool, or NULL. */
+const char *request_cookie(const struct request *r, const char *name);
+/* Does the client prefer HTML to JSON (a browser)? By Accept; none is JSON. */
+bool request_wants_html(const struct request *r);
+
+#endif
