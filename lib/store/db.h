@@ -21,6 +21,10 @@ struct db_rows;
 /* `conninfo` as libpq's; connects lazily. `name` is the application_name. */
 MUST_CHECK enum status db_open(const char *conninfo, const char *name, struct db **out);
 void db_close(struct db *d);
+/* Seconds, 5 and 30 unless told; statement_s 0: no bound. From the next connect and the next db_begin on. */
+void db_timeouts(struct db *d, int connect_s, int statement_s);
+/* Connects when it is not connected, starts no transaction: for statements outside of one. STATUS_UNAVAILABLE. */
+MUST_CHECK enum status db_connect(struct db *d);
 /* The socket, -1 when not connected: for poll. */
 int db_socket(const struct db *d);
 
@@ -44,6 +48,8 @@ MUST_CHECK enum status db_script(struct db *d, const char *sql);
 /* SQLSTATE and message of the last failure; "" when there was none. Never holds a parameter's value that is secret. */
 const char *db_sqlstate(const struct db *d);
 const char *db_error(const struct db *d);
+/* DETAIL of Tollgate's own errors (SQLSTATE TG…): the key, the metric; else "". */
+const char *db_detail(const struct db *d);
 
 size_t db_count(const struct db_rows *r);
 /* Text of a cell, "" for NULL; lives until db_rows_free. Columns are numbered from 0. */

@@ -1,0 +1,400 @@
+/* db.c: a connection to PostgreSQL, transactions, statements with parameters */
+#include "lib/store/db.h"
+
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONNECT_TIMEOUT_S 5
+#define STATEMENT_TIMEOUT_S 30
+
+struct db {
+    PGconn *conn;
+    char *conninfo, *name;
+    int connect_timeout_s, statement_timeout_s;
+    char sqlstate[6];
+    char error[512];
+    char detail[256];
+};
+
+/* The pointer handed out is the result itself: one allocation less a query. */
+static const PGresult *result_of(const struct db_rows *r)
+{
+    return (const PGresult *)(const void *)r;
+}
+
+static void forget_error(struct db *d)
+{
+    d->sqlstate[0] = d->error[0] = d->detail[0] = '\0';
+}
+
+static void copy_text(char *out, size_t size, const char *text)
+{
+    size_t n = text ? strlen(text) : 0;
+
+    if (n >= size)
+        n = size - 1;
+    memcpy(out, text ? text : "", n);
+    while (n > 0 && (out[n - 1] == '\n' || out[n - 1] == ' '))
+        n--;
+    out[n] = '\0';
+}
+
+static void drop_connection(struct db *d)
+{
+    PQfinish(d->conn);
+    d->conn = NULL;
+}
+
+/* The connection itself failed: what libpq says (never a password) and STATUS_UNAVAILABLE. */
+static enum status lost(struct db *d)
+{
+    if (d->error[0] == '\0')
+        copy_text(d->error, sizeof(d->error), d->conn ? PQerrorMessage(d->conn) : "not connected");
+    if (d->sqlstate[0] == '\0')
+        copy_text(d->sqlstate, sizeof(d->sqlstate), "08006");
+    drop_connection(d);
+    return STATUS_UNAVAILABLE;
+}
+
+static enum status status_of(const char *state)
+{
+    static const struct {
+        const char *prefix;
+        enum status status;
+    } table[] = {
+        { "08", STATUS_UNAVAILABLE },    /* connection */
+        { "53", STATUS_UNAVAILABLE },    /* disk full, out of memory, too many connections */
+        { "57", STATUS_UNAVAILABLE },    /* shutdown, statement timeout */
+        { "58", STATUS_UNAVAILABLE },    /* the server's own input and output */
+        { "25006", STATUS_UNAVAILABLE }, /* read-only: a standby after a failover */
+        { "40", STATUS_CONFLICT },       /* serialization, deadlock */
+        { "55P03", STATUS_CONFLICT },    /* lock timeout */
+        { "25P02", STATUS_CONFLICT },    /* the transaction has failed before */
+        { "23505", STATUS_CONFLICT },    /* unique violation */
+        { "42501", STATUS_DENIED },      /* no permission, row-level security */
+    };
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+        if (strncmp(state, table[i].prefix, strlen(table[i].prefix)) == 0)
+            return table[i].status;
+    return STATUS_INVALID;
+}
+
+/*
+ * Keeps SQLSTATE, message and (of Tollgate's own errors) detail. PostgreSQL's own details quote the row's values,
+ * which may be a hash: they stay out.
+ */
+static enum status failed(struct db *d, const PGresult *r)
+{
+    const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
+
+    if (!state)
+        return lost(d);
+    copy_text(d->sqlstate, sizeof(d->sqlstate), state);
+    copy_text(d->error, sizeof(d->error), PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY));
+    if (strncmp(state, "TG", 2) == 0)
+        copy_text(d->detail, sizeof(d->detail), PQresultErrorField(r, PG_DIAG_MESSAGE_DETAIL));
+    if (PQstatus(d->conn) != CONNECTION_OK)
+        return lost(d);
+    return status_of(d->sqlstate);
+}
+
+static void ignore_notice(void *arg, const PGresult *r)
+{
+    (void)arg;
+    (void)r;
+}
+
+static enum status connect_now(struct db *d)
+{
+    char timeout[24];
+    const char *keys[] = { "connect_timeout", "fallback_application_name", "client_encoding", "dbname", NULL };
+    const char *values[] = { timeout, d->name, "UTF8", d->conninfo, NULL };
+
+    snprintf(timeout, sizeof(timeout), "%d", d->connect_timeout_s);
+    drop_connection(d);
+    d->conn = PQconnectdbParams(keys, values, 1); /* the connection string stands last: its own settings win */
+    if (!d->conn)
+        return STATUS_NO_MEMORY;
+    if (PQstatus(d->conn) != CONNECTION_OK)
+        return lost(d);
+    PQsetNoticeReceiver(d->conn, ignore_notice, NULL);
+    return STATUS_OK;
+}
+
+enum status db_open(const char *conninfo, const char *name, struct db **out)
+{
+    struct db *d = calloc(1, sizeof(*d));
+
+    if (!d)
+        return STATUS_NO_MEMORY;
+    d->conninfo = strdup(conninfo);
+    d->name = strdup(name);
+    if (!d->conninfo || !d->name) {
+        db_close(d);
+        return STATUS_NO_MEMORY;
+    }
+    d->connect_timeout_s = CONNECT_TIMEOUT_S;
+    d->statement_timeout_s = STATEMENT_TIMEOUT_S;
+    *out = d;
+    return STATUS_OK;
+}
+
+void db_timeouts(struct db *d, int connect_s, int statement_s)
+{
+    d->connect_timeout_s = connect_s;
+    d->statement_timeout_s = statement_s;
+}
+
+void db_close(struct db *d)
+{
+    if (!d)
+        return;
+    drop_connection(d);
+    free(d->conninfo);
+    free(d->name);
+    free(d);
+}
+
+int db_socket(const struct db *d)
+{
+    return d->conn ? PQsocket(d->conn) : -1;
+}
+
+/* Takes the results of one statement in a pipeline; a failure is kept in *s, which stays the first one. */
+static void take_piped(struct db *d, enum status *s)
+{
+    PGresult *r;
+
+    while (d->conn && (r = PQgetResult(d->conn))) {
+        ExecStatusType st = PQresultStatus(r);
+
+        if (st == PGRES_FATAL_ERROR && *s == STATUS_OK)
+            *s = failed(d, r);
+        PQclear(r);
+        if (st == PGRES_PIPELINE_SYNC)
+            break;
+    }
+}
+
+/* BEGIN and the transaction's settings, one round trip. */
+static enum status send_begin(struct db *d, const char *tenant)
+{
+    static const char settings[] = "SELECT set_config('tollgate.tenant_id', $1, true), "
+                                   "set_config('statement_timeout', $2, true), set_config('TimeZone', 'UTC', true), "
+                                   "set_config('DateStyle', 'ISO', true)";
+    char timeout[24];
+    const char *params[] = { tenant ? tenant : "", timeout };
+    enum status s = STATUS_OK;
+
+    snprintf(timeout, sizeof(timeout), "%ds", d->statement_timeout_s);
+    if (!PQenterPipelineMode(d->conn) || !PQsendQueryParams(d->conn, "BEGIN", 0, NULL, NULL, NULL, NULL, 0) ||
+        !PQsendQueryParams(d->conn, settings, 2, NULL, params, NULL, NULL, 0) || !PQpipelineSync(d->conn))
+        return lost(d);
+    take_piped(d, &s);
+    take_piped(d, &s);
+    take_piped(d, &s);
+    if (d->conn && (PQstatus(d->conn) != CONNECTION_OK || !PQexitPipelineMode(d->conn)))
+        s = lost(d);
+    return s;
+}
+
+enum status db_begin(struct db *d, const char *tenant)
+{
+    bool fresh = false;
+    enum status s;
+
+    forget_error(d);
+    if (d->conn && PQtransactionStatus(d->conn) != PQTRANS_IDLE)
+        drop_connection(d); /* a transaction left open, or a dead connection: never mix it with a new one */
+    if (!d->conn) {
+        fresh = true;
+        if ((s = connect_now(d)) != STATUS_OK)
+            return s;
+    }
+    s = send_begin(d, tenant);
+    if (s == STATUS_UNAVAILABLE && !fresh) { /* it died while idle: nothing was sent that could be lost */
+        forget_error(d);
+        if ((s = connect_now(d)) == STATUS_OK)
+            s = send_begin(d, tenant);
+    }
+    if (s != STATUS_OK && d->conn)
+        db_rollback(d);
+    return s;
+}
+
+enum status db_commit(struct db *d)
+{
+    enum status s = STATUS_CONFLICT;
+    PGresult *r;
+
+    if (!d->conn)
+        return STATUS_UNAVAILABLE;
+    r = PQexec(d->conn, "COMMIT");
+    if (PQresultStatus(r) != PGRES_COMMAND_OK)
+        s = failed(d, r);
+    else if (strcmp(PQcmdStatus(r), "COMMIT") == 0)
+        s = STATUS_OK; /* a failed transaction answers ROLLBACK */
+    PQclear(r);
+    return s;
+}
+
+void db_rollback(struct db *d)
+{
+    PGresult *r;
+
+    if (!d->conn)
+        return;
+    r = PQexec(d->conn, "ROLLBACK");
+    if (PQresultStatus(r) != PGRES_COMMAND_OK)
+        drop_connection(d);
+    PQclear(r);
+}
+
+/* Hands the result on when the statement succeeded, else frees it. */
+static enum status finish(struct db *d, PGresult *r, struct db_rows **rows)
+{
+    ExecStatusType st = PQresultStatus(r);
+
+    if (st != PGRES_COMMAND_OK && st != PGRES_TUPLES_OK && st != PGRES_EMPTY_QUERY) {
+        enum status s = r ? failed(d, r) : lost(d);
+
+        PQclear(r);
+        return s;
+    }
+    if (rows)
+        *rows = (struct db_rows *)(void *)r;
+    else
+        PQclear(r);
+    return STATUS_OK;
+}
+
+enum status db_query(struct db *d, const char *sql, size_t n, const char *const params[], struct db_rows **rows)
+{
+    if (!d->conn)
+        return STATUS_UNAVAILABLE;
+    forget_error(d);
+    return finish(d, PQexecParams(d->conn, sql, (int)n, NULL, params, NULL, NULL, 0), rows);
+}
+
+enum status db_script(struct db *d, const char *sql)
+{
+    if (!d->conn)
+        return STATUS_UNAVAILABLE;
+    forget_error(d);
+    return finish(d, PQexec(d->conn, sql), NULL);
+}
+
+enum status db_connect(struct db *d)
+{
+    forget_error(d);
+    return d->conn && PQstatus(d->conn) == CONNECTION_OK ? STATUS_OK : connect_now(d);
+}
+
+const char *db_sqlstate(const struct db *d)
+{
+    return d->sqlstate;
+}
+
+const char *db_error(const struct db *d)
+{
+    return d->error;
+}
+
+const char *db_detail(const struct db *d)
+{
+    return d->detail;
+}
+
+size_t db_count(const struct db_rows *r)
+{
+    return (size_t)PQntuples(result_of(r));
+}
+
+const char *db_text(const struct db_rows *r, size_t row, int column)
+{
+    const char *text = PQgetvalue(result_of(r), (int)row, column);
+
+    return text ? text : "";
+}
+
+bool db_null(const struct db_rows *r, size_t row, int column)
+{
+    return PQgetisnull(result_of(r), (int)row, column) != 0;
+}
+
+int64_t db_int(const struct db_rows *r, size_t row, int column)
+{
+    return strtoll(db_text(r, row, column), NULL, 10);
+}
+
+double db_double(const struct db_rows *r, size_t row, int column)
+{
+    return strtod(db_text(r, row, column), NULL);
+}
+
+bool db_bool(const struct db_rows *r, size_t row, int column)
+{
+    return db_text(r, row, column)[0] == 't';
+}
+
+int64_t db_affected(const struct db_rows *r)
+{
+    return strtoll(PQcmdTuples((PGresult *)(uintptr_t)(const void *)r), NULL, 10);
+}
+
+void db_rows_free(struct db_rows *r)
+{
+    PQclear((PGresult *)(void *)r);
+}
+
+enum status db_copy_start(struct db *d, const char *sql)
+{
+    enum status s = STATUS_OK;
+    PGresult *r;
+
+    if (!d->conn)
+        return STATUS_UNAVAILABLE;
+    forget_error(d);
+    r = PQexec(d->conn, sql);
+    if (PQresultStatus(r) != PGRES_COPY_IN)
+        s = r ? failed(d, r) : lost(d);
+    PQclear(r);
+    return s;
+}
+
+enum status db_copy_put(struct db *d, const char *bytes, size_t length)
+{
+    const size_t most = 1u << 20; /* libpq takes an int */
+
+    if (!d->conn)
+        return STATUS_UNAVAILABLE;
+    while (length > 0) {
+        size_t n = length < most ? length : most;
+
+        if (PQputCopyData(d->conn, bytes, (int)n) != 1)
+            return lost(d);
+        bytes += n;
+        length -= n;
+    }
+    return STATUS_OK;
+}
+
+enum status db_copy_end(struct db *d)
+{
+    enum status s = STATUS_OK;
+    PGresult *r;
+
+    if (!d->conn)
+        return STATUS_UNAVAILABLE;
+    if (PQputCopyEnd(d->conn, NULL) != 1)
+        return lost(d);
+    while (d->conn && (r = PQgetResult(d->conn))) {
+        if (PQresultStatus(r) != PGRES_COMMAND_OK && s == STATUS_OK)
+            s = failed(d, r);
+        PQclear(r);
+    }
+    return s;
+}

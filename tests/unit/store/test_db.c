@@ -1,0 +1,209 @@
+/* test_db.c: db against a real PostgreSQL: $TOLLGATE_TEST_PG, else a cluster of its own (tests/pg.sh) */
+#include "lib/store/db.h"
+
+#include <CUnit/Basic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static char conninfo[256];
+static char dir[64];
+static struct db *d;
+
+static int start_server(void)
+{
+    const char *given = getenv("TOLLGATE_TEST_PG");
+    char command[128];
+
+    if (given) {
+        snprintf(conninfo, sizeof(conninfo), "%s", given);
+        return db_open(conninfo, "test_db", &d) != STATUS_OK;
+    }
+    snprintf(dir, sizeof(dir), "/tmp/tollgate-test-db-%d", (int)getpid());
+    snprintf(command, sizeof(command), "tests/pg.sh start %s >/dev/null", dir);
+    snprintf(conninfo, sizeof(conninfo), "host=%s user=postgres dbname=postgres", dir);
+    return system(command) != 0 || db_open(conninfo, "test_db", &d) != STATUS_OK;
+}
+
+static int stop_server(void)
+{
+    char command[128];
+
+    db_close(d);
+    if (!dir[0])
+        return 0;
+    snprintf(command, sizeof(command), "tests/pg.sh remove %s", dir);
+    return system(command);
+}
+
+static void kill_backend(void)
+{
+    struct db *other;
+
+    CU_ASSERT_EQUAL_FATAL(db_open(conninfo, "killer", &other), STATUS_OK);
+    CU_ASSERT_EQUAL(db_begin(other, NULL), STATUS_OK);
+    CU_ASSERT_EQUAL(db_query(other,
+                             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'test_db'",
+                             0, NULL, NULL),
+                    STATUS_OK);
+    CU_ASSERT_EQUAL(db_commit(other), STATUS_OK);
+    db_close(other);
+}
+
+static void a_query_returns_text_numbers_and_nulls(void)
+{
+    const char *params[] = { "x'y", NULL, "42" };
+    struct db_rows *r;
+
+    CU_ASSERT_EQUAL_FATAL(db_begin(d, "t1"), STATUS_OK);
+    CU_ASSERT_EQUAL_FATAL(db_query(d, "SELECT $1::text, $2::text, $3::bigint, true, 1.5, current_setting('tollgate.tenant_id')",
+                                   3, params, &r),
+                          STATUS_OK);
+    CU_ASSERT_EQUAL(db_count(r), 1);
+    CU_ASSERT_STRING_EQUAL(db_text(r, 0, 0), "x'y");
+    CU_ASSERT_TRUE(db_null(r, 0, 1));
+    CU_ASSERT_STRING_EQUAL(db_text(r, 0, 1), "");
+    CU_ASSERT_EQUAL(db_int(r, 0, 2), 42);
+    CU_ASSERT_TRUE(db_bool(r, 0, 3));
+    CU_ASSERT_DOUBLE_EQUAL(db_double(r, 0, 4), 1.5, 1e-9);
+    CU_ASSERT_STRING_EQUAL(db_text(r, 0, 5), "t1");
+    db_rows_free(r);
+    CU_ASSERT_EQUAL(db_commit(d), STATUS_OK);
+}
+
+static void the_tenant_ends_with_its_transaction(void)
+{
+    struct db_rows *r;
+
+    CU_ASSERT_EQUAL_FATAL(db_begin(d, NULL), STATUS_OK);
+    CU_ASSERT_EQUAL_FATAL(db_query(d, "SELECT current_setting('tollgate.tenant_id')", 0, NULL, &r), STATUS_OK);
+    CU_ASSERT_STRING_EQUAL(db_text(r, 0, 0), "");
+    db_rows_free(r);
+    db_rollback(d);
+}
+
+static void refused_values_and_conflicts_have_their_status(void)
+{
+    const char *word[] = { "word" };
+
+    CU_ASSERT_EQUAL_FATAL(db_begin(d, NULL), STATUS_OK);
+    CU_ASSERT_EQUAL(db_query(d, "SELECT $1::bigint", 1, word, NULL), STATUS_INVALID);
+    CU_ASSERT_STRING_EQUAL(db_sqlstate(d), "22P02");
+    CU_ASSERT_EQUAL(db_query(d, "SELECT 1", 0, NULL, NULL), STATUS_CONFLICT);
+    CU_ASSERT_EQUAL(db_commit(d), STATUS_CONFLICT);
+    CU_ASSERT_EQUAL_FATAL(db_begin(d, NULL), STATUS_OK);
+    CU_ASSERT_EQUAL(db_script(d, "CREATE TEMP TABLE once (k int PRIMARY KEY) ON COMMIT DROP; INSERT INTO once VALUES (1)"),
+                    STATUS_OK);
+    CU_ASSERT_EQUAL(db_query(d, "INSERT INTO once VALUES (1)", 0, NULL, NULL), STATUS_CONFLICT);
+    db_rollback(d);
+}
+
+static void an_own_error_carries_its_detail(void)
+{
+    CU_ASSERT_EQUAL_FATAL(db_begin(d, NULL), STATUS_OK);
+    CU_ASSERT_EQUAL(db_script(d, "DO $$BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'TG001', DETAIL = 'max_dogs'; END$$"),
+                    STATUS_INVALID);
+    CU_ASSERT_STRING_EQUAL(db_sqlstate(d), "TG001");
+    CU_ASSERT_STRING_EQUAL(db_error(d), "no");
+    CU_ASSERT_STRING_EQUAL(db_detail(d), "max_dogs");
+    db_rollback(d);
+}
+
+static void a_slow_statement_is_cut_off(void)
+{
+    db_timeouts(d, 5, 1);
+    CU_ASSERT_EQUAL_FATAL(db_begin(d, NULL), STATUS_OK);
+    CU_ASSERT_EQUAL(db_query(d, "SELECT pg_sleep(20)", 0, NULL, NULL), STATUS_UNAVAILABLE);
+    CU_ASSERT_STRING_EQUAL(db_sqlstate(d), "57014");
+    db_rollback(d);
+    db_timeouts(d, 5, 30);
+}
+
+static void copy_brings_rows_and_reports_a_bad_one(void)
+{
+    struct db_rows *r;
+
+    CU_ASSERT_EQUAL_FATAL(db_begin(d, NULL), STATUS_OK);
+    CU_ASSERT_EQUAL_FATAL(db_script(d, "CREATE TEMP TABLE batch (a int, b text)"), STATUS_OK);
+    CU_ASSERT_EQUAL_FATAL(db_copy_start(d, "COPY batch FROM STDIN"), STATUS_OK);
+    CU_ASSERT_EQUAL(db_copy_put(d, "1\tx\n2", 5), STATUS_OK);
+    CU_ASSERT_EQUAL(db_copy_put(d, "\t\\N\n", 4), STATUS_OK);
+    CU_ASSERT_EQUAL(db_copy_end(d), STATUS_OK);
+    CU_ASSERT_EQUAL_FATAL(db_query(d, "SELECT count(*), count(b) FROM batch", 0, NULL, &r), STATUS_OK);
+    CU_ASSERT_EQUAL(db_int(r, 0, 0), 2);
+    CU_ASSERT_EQUAL(db_int(r, 0, 1), 1);
+    db_rows_free(r);
+    CU_ASSERT_EQUAL_FATAL(db_query(d, "UPDATE batch SET a = a + 1", 0, NULL, &r), STATUS_OK);
+    CU_ASSERT_EQUAL(db_affected(r), 2);
+    db_rows_free(r);
+    CU_ASSERT_EQUAL_FATAL(db_copy_start(d, "COPY batch FROM STDIN"), STATUS_OK);
+    CU_ASSERT_EQUAL(db_copy_put(d, "word\tx\n", 7), STATUS_OK);
+    CU_ASSERT_EQUAL(db_copy_end(d), STATUS_INVALID);
+    db_rollback(d);
+}
+
+static void a_connection_that_died_idle_is_renewed_at_begin(void)
+{
+    CU_ASSERT_EQUAL_FATAL(db_begin(d, NULL), STATUS_OK);
+    CU_ASSERT_EQUAL(db_commit(d), STATUS_OK);
+    kill_backend();
+    CU_ASSERT_EQUAL(db_begin(d, NULL), STATUS_OK);
+    CU_ASSERT_EQUAL(db_commit(d), STATUS_OK);
+}
+
+static void a_connection_lost_in_a_transaction_is_unavailable_then_renewed(void)
+{
+    CU_ASSERT_EQUAL_FATAL(db_begin(d, NULL), STATUS_OK);
+    kill_backend();
+    CU_ASSERT_EQUAL(db_query(d, "SELECT 1", 0, NULL, NULL), STATUS_UNAVAILABLE);
+    CU_ASSERT_EQUAL(db_commit(d), STATUS_UNAVAILABLE);
+    CU_ASSERT_EQUAL(db_socket(d), -1);
+    CU_ASSERT_EQUAL(db_begin(d, NULL), STATUS_OK);
+    CU_ASSERT_TRUE(db_socket(d) >= 0);
+    CU_ASSERT_EQUAL(db_commit(d), STATUS_OK);
+}
+
+static void a_connection_lost_at_commit_is_unavailable(void)
+{
+    CU_ASSERT_EQUAL_FATAL(db_begin(d, NULL), STATUS_OK);
+    kill_backend();
+    CU_ASSERT_EQUAL(db_commit(d), STATUS_UNAVAILABLE);
+}
+
+static void a_server_that_is_away_is_unavailable(void)
+{
+    struct db *away;
+
+    CU_ASSERT_EQUAL_FATAL(db_open("host=/nonexistent dbname=x", "test", &away), STATUS_OK);
+    CU_ASSERT_EQUAL(db_begin(away, NULL), STATUS_UNAVAILABLE);
+    CU_ASSERT_TRUE(strlen(db_error(away)) > 0);
+    db_close(away);
+}
+
+int main(void)
+{
+    static CU_TestInfo tests[] = {
+        { "a query returns text, numbers and nulls", a_query_returns_text_numbers_and_nulls },
+        { "the tenant ends with its transaction", the_tenant_ends_with_its_transaction },
+        { "refused values and conflicts have their status", refused_values_and_conflicts_have_their_status },
+        { "an own error carries its detail", an_own_error_carries_its_detail },
+        { "a slow statement is cut off", a_slow_statement_is_cut_off },
+        { "COPY brings rows and reports a bad one", copy_brings_rows_and_reports_a_bad_one },
+        { "a connection that died idle is renewed at begin", a_connection_that_died_idle_is_renewed_at_begin },
+        { "a connection lost in a transaction is unavailable, then renewed",
+          a_connection_lost_in_a_transaction_is_unavailable_then_renewed },
+        { "a connection lost at commit is unavailable", a_connection_lost_at_commit_is_unavailable },
+        { "a server that is away is unavailable", a_server_that_is_away_is_unavailable },
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = { { "db", start_server, stop_server, NULL, NULL, tests }, CU_SUITE_INFO_NULL };
+    unsigned failures = 1;
+
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+        return 1;
+    CU_basic_run_tests();
+    failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
+    CU_cleanup_registry();
+    return failures > 0;
+}
