@@ -37,6 +37,31 @@ struct request {
     void *pool;             /* talloc context of this request */
 };
 
+/* Bounds of what is read. */
+#define REQUEST_HEADER_BYTES 32768 /* all headers together */
+#define REQUEST_QUERY_BYTES 8192
+#define REQUEST_PAIRS 64 /* of a query, of a form */
+
+struct request_options {
+    size_t body_bytes;
+    const char *trusted_proxies; /* comma-separated addresses, NULL: none */
+};
+/* Why a request is refused before a handler sees it; the texts are static. */
+struct request_refusal {
+    int status;
+    const char *code, *message, *detail;
+};
+/* Reads up to `size` bytes of the body; 0 is its end. */
+typedef size_t (*request_body)(void *arg, char *to, size_t size);
+
+/*
+ * Fills `r` from FCGI's parameters ("NAME=value", NULL behind the last) and the body. STATUS_INVALID: refused, see `why`;
+ * id, pool, accept and media_type stand even then, so that an answer can be made. STATUS_NO_MEMORY. request_term always.
+ */
+MUST_CHECK enum status request_read(struct request *r, char *const environment[], request_body body, void *arg,
+                                    const struct request_options *options, struct request_refusal *why);
+void request_term(struct request *r);
+
 /* The first value by that name, or NULL. */
 const char *request_query(const struct request *r, const char *name);
 const char *request_form(const struct request *r, const char *name);

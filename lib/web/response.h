@@ -31,6 +31,11 @@ void response_json(struct response *r, int status, struct json_object *document)
  * the program turns it into the error page afterwards.
  */
 void response_error(struct response *r, int status, const char *code, const char *message, const char *detail);
+/*
+ * The whole answer as FCGI wants it ("Status: …" first) into `out`: standing headers that were not set by the handler,
+ * no body for HEAD.
+ */
+void response_write(const struct response *r, const struct request *request, struct buffer *out);
 /* 303 to a path of this site. */
 void response_redirect(struct response *r, const char *path);
 

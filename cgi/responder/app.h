@@ -1,0 +1,86 @@
+/*
+ * app: what tollgate-web is at a request: its configuration, its connections, the request, who calls, the answer.
+ *
+ * One struct app a process, made by main.c; app_serve fills the parts of a request and clears them behind it. Handlers
+ * (api_*.c, page_*.c) read it and fill the response. Memory of a request is its pool's.
+ */
+#ifndef RESPONDER_APP_H
+#define RESPONDER_APP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/base/config.h"
+#include "lib/meter/limit_table.h"
+#include "lib/meter/spool.h"
+#include "lib/store/db.h"
+#include "lib/web/request.h"
+#include "lib/web/response.h"
+#include "lib/web/router.h"
+
+enum caller_kind { CALLER_NOBODY, CALLER_KEY, CALLER_SESSION };
+enum caller_role { ROLE_NONE, ROLE_VIEWER, ROLE_ADMIN, ROLE_OPERATOR };
+
+struct caller {
+    enum caller_kind kind;
+    enum caller_role role;  /* of a session; ROLE_OPERATOR also of an operator's key */
+    const char *tenant;     /* NULL of an operator and of nobody */
+    unsigned scopes;        /* enum limit_scope, of a key */
+    const char *key_id;     /* of a key */
+    int64_t account;        /* of a session */
+    const char *email;      /* of a session */
+    const void *session;    /* what app_hooks.identify keeps of a session */
+};
+
+struct app {
+    const struct config *config;
+    struct db *db;
+    struct limit_table *table;  /* NULL while there is none: app_table opens it */
+    struct spool_writer *spool; /* NULL until app_spool */
+    bool joined;                /* this process is a writer of the table */
+    uint64_t table_generation;  /* grows with each opening: what was cached of an older table is void */
+    struct limit_catalogue catalogue; /* copied by app_table at each request that asks */
+
+    /* of one request */
+    struct request *request;
+    struct response *response;
+    struct route_match match;
+    struct caller caller;
+    const char *tenant; /* that this request is about: `:id`, else the caller's; NULL: none */
+};
+
+/* What the pages bring; a NULL member is left out. Stands in routes.c. */
+struct app_hooks {
+    /* Who is signed in, by the cookie: fills caller, or leaves it. STATUS_UNAVAILABLE: the database is away. */
+    enum status (*identify)(struct app *app);
+    /* Is the form's token right? */
+    bool (*csrf)(struct app *app);
+    /* Turns the error that stands in the response into a page. */
+    void (*error_page)(struct app *app, int status, const char *code, const char *message, const char *detail);
+    /* Sends someone who is not signed in to the sign-in page. */
+    void (*sign_in)(struct app *app);
+};
+extern const struct app_hooks app_hooks;
+
+/* Answers one request: identify, find the route, authorise, handle. `refused` is NULL, or why reading it failed. */
+void app_serve(struct app *app, struct request *request, struct response *response,
+               const struct request_refusal *refused);
+void app_term(struct app *app);
+
+/* The answer for a failure, as JSON or as a page. */
+void app_error(struct app *app, int status, const char *code, const char *message, const char *detail);
+/* The same for what a store function returned: 503 with Retry-After, 500 with a line in the log. `doing` is for the log. */
+void app_fail(struct app *app, enum status s, const char *doing);
+
+/* The limit table, opened or opened anew when stale; its catalogue is app->catalogue. NULL after answering 503. */
+struct limit_table *app_table(struct app *app);
+/* The same without an answer: for /readyz and /metrics. */
+enum status app_table_open(struct app *app);
+/* The spool's writer, opened at first need. STATUS_NO_SPACE and others as spool_writer_open. */
+MUST_CHECK enum status app_spool(struct app *app);
+/* The document of an application/json body. NULL after answering 400 or 415. It lives as long as the request. */
+struct json_object *app_json_body(struct app *app);
+/* May the caller see this tenant at all? An operator may; answers nothing. */
+bool app_may_see(const struct app *app, const char *tenant);
+
+#endif

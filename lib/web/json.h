@@ -1,0 +1,50 @@
+/*
+ * json: JSON documents read with bounds, and numbers without rounding.
+ *
+ * Built on json-c; documents are freed with json_object_put, or with a pool by json_pool. Amounts are millionths
+ * (lib/meter/event.h), read from and written as decimal text, never through a double. Called by tollgate-web.
+ */
+#ifndef WEB_JSON_H
+#define WEB_JSON_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/status.h"
+
+#define JSON_DEPTH 32
+#define JSON_WRITE_FLAGS (JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
+
+/* Where a document is wrong. */
+struct json_problem {
+    size_t offset; /* byte */
+    char message[128];
+};
+
+/* One strict document of `length` bytes, nothing behind it but white space. STATUS_INVALID with `problem`, STATUS_NO_MEMORY. */
+MUST_CHECK enum status json_read(const char *text, size_t length, struct json_object **out, struct json_problem *problem);
+/* Frees the document with the talloc context `pool`; returns it. */
+struct json_object *json_pool(void *pool, struct json_object *document);
+
+/*
+ * A decimal ("1", "-0.000001", "1e3", "1.50e-2") to millionths, exactly. STATUS_INVALID: no JSON number, or more than six
+ * places that are not zero; STATUS_LIMIT: beyond ±EVENT_VALUE_MAX.
+ */
+MUST_CHECK enum status json_millionths_of(const char *text, size_t length, int64_t *out);
+/* The same of a number in a document; STATUS_INVALID when it is none. */
+MUST_CHECK enum status json_millionths(struct json_object *number, int64_t *out);
+/* Millionths as a number: "3", "0.25", "-1.000001". */
+struct json_object *json_from_millionths(int64_t millionths);
+#define JSON_MILLIONTHS_SIZE 32
+/* The same as text; returns `out`. */
+const char *json_millionths_text(int64_t millionths, char out[JSON_MILLIONTHS_SIZE]);
+/* A number of decimal text as PostgreSQL prints it ("12.500000" → 12.5; "" and text that is no number: 0). */
+struct json_object *json_from_decimal(const char *text);
+/* A string, or JSON null when `text` is NULL. */
+struct json_object *json_text(const char *text);
+/* Has any string or name within a NUL? PostgreSQL's jsonb holds none. */
+bool json_has_nul(struct json_object *document);
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * router: a const table of routes, and the one that a request means.
+ *
+ * A path's segment ":name" stands for any one segment (the path is decoded already, see request). Pure but for values,
+ * which go into the request's pool. Called by tollgate-web, whose table is cgi/responder/routes.c.
+ */
+#ifndef WEB_ROUTER_H
+#define WEB_ROUTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "lib/base/status.h"
+#include "lib/web/request.h"
+
+#define ROUTER_VALUES 2
+#define ROUTER_VALUE_MAX 255
+
+struct app; /* the program's context of a request, opaque here */
+
+/* Who may. Keys are for JSON, sessions for pages; an operator's key has every scope, an operator may what an admin may. */
+enum route_who {
+    WHO_ANYONE,
+    WHO_KEY_READ,     /* scope read */
+    WHO_KEY_CHECK,    /* scope read or track */
+    WHO_KEY_TRACK,    /* scope track */
+    WHO_KEY_ADMIN,    /* scope admin */
+    WHO_KEY_OPERATOR, /* an operator's key */
+    WHO_VIEWER,       /* anyone signed in */
+    WHO_ADMIN,
+    WHO_OPERATOR,
+};
+
+struct route {
+    enum request_method method;
+    const char *path; /* ":id" is always a tenant's id, checked before the handler runs */
+    enum route_who who;
+    bool csrf;        /* a form: its token is checked before the handler runs */
+    void (*handle)(struct app *app);
+};
+
+struct route_match {
+    const struct route *route;
+    unsigned allowed; /* methods that this path has, or'ed */
+    size_t n;
+    struct {
+        const char *name, *value;
+    } values[ROUTER_VALUES];
+};
+
+/* STATUS_NOT_FOUND: no such path; STATUS_DENIED: not by this method, see `allowed`; STATUS_NO_MEMORY. */
+MUST_CHECK enum status router_find(const struct route routes[], size_t n, const struct request *r,
+                                   struct route_match *out);
+/* A segment's value by its name, or NULL. */
+const char *router_value(const struct route_match *m, const char *name);
+/* "GET, HEAD, POST" for Allow; lives in `out`. */
+const char *router_allow(unsigned allowed, char out[64]);
+
+#endif
