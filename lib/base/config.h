@@ -27,7 +27,7 @@ struct config_rule {
 
 struct config {
     struct { /* [paths] */
-        const char *spool_dir, *run_dir, *template_dir;
+        const char *spool_dir, *run_dir, *template_dir, *sql_dir;
     } paths;
     struct { /* [database] */
         const char *web, *collector, *owner; /* libpq connection strings */
@@ -56,16 +56,18 @@ struct config {
     struct { /* [collector] */
         int64_t batch_rows, batch_ms, poll_ms, retention_months, partitions_ahead;
         int64_t endpoints_max;   /* distinct normalised endpoints a tenant and day; beyond: "(other)" */
-        const char *status_file; /* what it is doing, JSON, in run_dir; doctor and /metrics read it */
     } collector;
     struct { /* [storage] */
-        const char *backend;     /* "filesystem" */
+        int64_t backend_kind;    /* 0: filesystem; the order of the choices */
         const char *dir;         /* a directory a tenant below it */
         int64_t interval_s;
     } storage;
     struct { /* [limits] */
         int64_t lease_percent;   /* of what is left that a node takes for itself near a limit; 0: off */
     } limits;
+    struct { /* [process] */
+        const char *user;        /* whom a program started as root becomes; "": stays */
+    } process;
     struct { /* [log] */
         int64_t level;           /* enum log_level */
     } log;

@@ -1,0 +1,36 @@
+/*
+ * prefork: a parent that binds addresses and keeps so many children serving each; for tollgate-gate and tollgate-web.
+ *
+ * The parent serves nothing. It restarts a child that ends, slower when children end at once. SIGTERM or SIGINT: children finish
+ * the request in hand and end, the rest is killed after PREFORK_GRACE_MS. SIGHUP: a new parent is started from the same file
+ * with the sockets handed over (LISTEN_FDS, LISTEN_PID as systemd does), then this one ends like on SIGTERM: no connection is
+ * refused. Sockets given by systemd are taken in the order of `listen`.
+ */
+#ifndef BASE_PREFORK_H
+#define BASE_PREFORK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "lib/base/status.h"
+
+#define PREFORK_GRACE_MS 4500
+
+struct prefork {
+    const char *const *listen; /* "unix:/path" or "127.0.0.1:port" (IPv4 or [IPv6]); NULL ends the list before `n_listen` */
+    size_t n_listen;
+    int processes;             /* children for each address */
+    const char *user;          /* whom to become when started as root, after binding; "" or NULL: stay */
+    char *const *argv;         /* of main, for SIGHUP */
+    int (*child)(int listener, void *arg); /* serves until prefork_stopping(); its result is the exit status */
+    void *arg;
+};
+
+/* Runs until told to stop. STATUS_INVALID: an address can't be read; STATUS_IO: not bound; the log says which and why. */
+MUST_CHECK enum status prefork_run(const struct prefork *p);
+/* In a child: SIGTERM has come; finish the request in hand and return. */
+bool prefork_stopping(void);
+/* Becomes `user` for good when running as root (groups too). STATUS_NOT_FOUND, STATUS_DENIED. */
+MUST_CHECK enum status prefork_become(const char *user);
+
+#endif
