@@ -1,0 +1,125 @@
+/*
+ * ingest: a batch of spooled events into PostgreSQL, in one transaction with the positions it was read from.
+ *
+ * The collector calls this, and `tollgate spool ingest`; nothing else writes events. What a batch says is copied to a
+ * staging table and stored by tollgate.ingest (sql/005_ingest.sql). A connection lost during COMMIT gives
+ * STATUS_UNAVAILABLE with `unsure` set: whether it was committed stands in ingest_progress, nobody guesses. The result of
+ * the batch is complete before the COMMIT, so it holds also when that answer is found later.
+ */
+#ifndef STORE_INGEST_H
+#define STORE_INGEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/status.h"
+#include "lib/meter/event.h"
+
+struct ingest;
+
+struct ingest_options {
+    const char *conninfo; /* libpq's, as tollgate_collector or the owner */
+    unsigned char node[16];
+    const unsigned char *token; /* 16 bytes, must outlive; NULL: not fenced (bringing in a dead node's spool) */
+    int connect_timeout_s, statement_timeout_s;
+    int endpoints_max;
+};
+
+MUST_CHECK enum status ingest_open(const struct ingest_options *o, struct ingest **out);
+void ingest_close(struct ingest *in);
+/* What the last failure said, and its SQLSTATE. */
+const char *ingest_error(const struct ingest *in);
+const char *ingest_sqlstate(const struct ingest *in);
+
+/*
+ * Takes the node for this start: `next` becomes the token in force if the one held is `held` or `pending` (either may have
+ * been written before a crash), if there is none, or if `take_over`. STATUS_CONFLICT: the node was started elsewhere since;
+ * `where` then says on which host and when.
+ */
+MUST_CHECK enum status ingest_take_node(struct ingest *in, const unsigned char held[16], const unsigned char *pending,
+                                        const unsigned char next[16], const char *host, bool take_over, char where[256]);
+
+struct ingest_position {
+    uint64_t segment, position;
+};
+/* The committed position of every segment of this node in `segments`; 0 where there is none. */
+MUST_CHECK enum status ingest_progress(struct ingest *in, struct ingest_position *segments, size_t n);
+
+struct ingest_event {
+    struct event event;
+    uint64_t segment, position; /* where its record begins */
+    const char *reject;         /* static; found wrong before the database sees it. NULL: fine so far */
+    struct text method, endpoint, key; /* from the metadata of an api_call; may be empty */
+    bool uncounted;             /* the limit table does not hold it yet */
+};
+struct ingest_span {
+    uint64_t segment, from, to;
+};
+struct ingest_damage {
+    uint64_t segment, from, to;
+};
+struct ingest_batch {
+    const struct ingest_event *events;
+    size_t n_events;
+    const struct ingest_span *spans; /* every segment that was read, with where it began and ended */
+    size_t n_spans;
+    const struct ingest_damage *damage;
+    size_t n_damage;
+};
+
+/* A counter's day after a batch. */
+struct ingest_total {
+    char *tenant, *metric;
+    int64_t day_us;          /* the day's first instant */
+    int64_t used;            /* millionths, all nodes */
+    int64_t added, uncounted; /* by this batch; uncounted: of these, what the limit table does not hold */
+};
+struct ingest_result {
+    struct ingest_total *totals;
+    size_t n_totals;
+    uint64_t stored, duplicates, rejected;
+    char **measure; /* tenants whose storage is to be measured now (ingest_changes) */
+    size_t n_measure;
+    bool unsure;    /* the connection broke during COMMIT */
+};
+void ingest_result_free(struct ingest_result *r);
+
+/*
+ * Stores the batch. STATUS_CONFLICT: the positions have moved or a deadlock was broken, read ingest_progress and try again;
+ * STATUS_DENIED: another collector has taken the node; STATUS_INVALID: PostgreSQL refuses a value, split the batch;
+ * STATUS_UNAVAILABLE: it is away, see result->unsure. *result is to be freed in each case.
+ */
+MUST_CHECK enum status ingest_store(struct ingest *in, const struct ingest_batch *batch, struct ingest_result *result);
+
+/* Counts up to `max` rows of usage_changes. */
+MUST_CHECK enum status ingest_changes(struct ingest *in, int max, struct ingest_result *result);
+
+struct ingest_degraded {
+    const char *tenant, *metric;
+    int64_t total; /* what the limit table says, millionths */
+};
+MUST_CHECK enum status ingest_degraded(struct ingest *in, const struct ingest_degraded *list, size_t n,
+                                       struct ingest_result *result);
+/* The limit table was made anew: its degraded counts start at 0 again. */
+MUST_CHECK enum status ingest_degraded_forget(struct ingest *in);
+
+/* ---- periodic work; each its own transaction ---- */
+
+MUST_CHECK enum status ingest_turn_days(struct ingest *in);
+/* Partitions ahead and behind the retention, ids after 36 days, configuration changes after a day, ended sessions. */
+MUST_CHECK enum status ingest_chores(struct ingest *in, int partitions_ahead, int retention_months, int64_t session_absolute_s);
+MUST_CHECK enum status ingest_report(struct ingest *in, uint64_t lag_events, double lag_seconds, uint64_t spool_bytes);
+
+struct ingest_place {
+    char *tenant, *path; /* path: below storage.dir */
+};
+/* The tenants after `after` by id, at most `max`, for measuring; *list is freed with ingest_places_free. */
+MUST_CHECK enum status ingest_places(struct ingest *in, const char *after, int max, struct ingest_place **list, size_t *n);
+/* One tenant's place; STATUS_NOT_FOUND. */
+MUST_CHECK enum status ingest_place_of(struct ingest *in, const char *tenant, struct ingest_place **list, size_t *n);
+void ingest_places_free(struct ingest_place *list, size_t n);
+/* What was measured; counted by the next ingest_changes. A level that stands already changes nothing. */
+MUST_CHECK enum status ingest_put_storage(struct ingest *in, const char *tenant, int64_t bytes);
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * publish: what the limit table is filled from, read from PostgreSQL in the table's own structs.
+ *
+ * The collector calls this. Each read is one transaction of one snapshot; changes are read by snapshot as well: what is
+ * new since a cursor is every row whose transaction was not yet finished then, so none is missed however transactions overlap.
+ */
+#ifndef STORE_PUBLISH_H
+#define STORE_PUBLISH_H
+
+#include "lib/base/status.h"
+#include "lib/meter/limit_table.h"
+
+struct publish;
+
+#define PUBLISH_CURSOR_SIZE 24 /* a transaction id as text */
+
+MUST_CHECK enum status publish_open(const char *conninfo, int connect_timeout_s, int statement_timeout_s, struct publish **out);
+void publish_close(struct publish *p);
+const char *publish_error(const struct publish *p);
+
+/* Brackets several reads with one snapshot. */
+MUST_CHECK enum status publish_begin(struct publish *p, char cursor[PUBLISH_CURSOR_SIZE]);
+MUST_CHECK enum status publish_end(struct publish *p);
+
+/* The catalogue, new names behind those of `old`, so that places stay. *moved: one of old's is gone, its places are not kept. */
+MUST_CHECK enum status publish_catalogue(struct publish *p, const struct limit_catalogue *old, struct limit_catalogue *out,
+                                         bool *moved);
+
+struct publish_gauge {
+    int metric; /* in the catalogue */
+    int64_t level;
+};
+typedef enum status publish_tenant_fn(void *arg, const struct limit_tenant *t, const struct publish_gauge *gauges, size_t n);
+/* Every tenant, or `only` one; the function's failure ends it. STATUS_NOT_FOUND: there is no such tenant. */
+MUST_CHECK enum status publish_tenants(struct publish *p, const struct limit_catalogue *c, const char *only,
+                                       publish_tenant_fn *fn, void *arg);
+
+/* tenant: "" of an operator's key. */
+typedef enum status publish_key_fn(void *arg, const struct limit_key *k, const char *tenant);
+MUST_CHECK enum status publish_keys(struct publish *p, const char *only, publish_key_fn *fn, void *arg);
+
+struct publish_count {
+    const char *tenant, *metric;
+    bool day;         /* else a period */
+    int64_t start_us; /* the window's first instant */
+    int64_t used;     /* millionths */
+};
+typedef enum status publish_count_fn(void *arg, const struct publish_count *c);
+/* Days from the day before yesterday on, periods that end after that. `only` NULL: all tenants. */
+MUST_CHECK enum status publish_counts(struct publish *p, const char *only, publish_count_fn *fn, void *arg);
+/* The days whose count changed since the cursor, of any age. */
+MUST_CHECK enum status publish_counts_since(struct publish *p, const char *cursor, publish_count_fn *fn, void *arg);
+
+struct publish_change {
+    const char *kind, *subject; /* "catalogue", "tenant", "key" */
+    const unsigned char *hash;  /* of a key; NULL when it is not known */
+};
+typedef enum status publish_change_fn(void *arg, const struct publish_change *c);
+/* What was changed since the cursor; each change once a call, again in the next while transactions overlap. */
+MUST_CHECK enum status publish_changes(struct publish *p, const char *cursor, publish_change_fn *fn, void *arg);
+
+#endif

@@ -1,0 +1,433 @@
+-- What the collector does with a batch. lib/store/ingest.c fills pg_temp.batch by COPY and calls tollgate.ingest in the
+-- same transaction, so rows, rollups, ids and positions are committed together or not at all.
+-- Locks are taken in one order everywhere: node, ids, hourly, daily, counts, summary, subscriptions; each by key.
+
+-- The staging tables, empty at each transaction's end; behind a pooler they are left for the session's next user.
+CREATE FUNCTION tollgate.batch_open() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF to_regclass('pg_temp.batch') IS NOT NULL THEN
+    RETURN;
+  END IF;
+  CREATE TEMP TABLE batch (
+    ordinal     bigint,
+    tenant_id   text COLLATE "C",
+    metric_type text COLLATE "C",
+    value       numeric,
+    recorded_at timestamptz,
+    appended_at timestamptz,
+    quarter     timestamptz,  -- recorded_at cut to 15 minutes: no zone's day begins within one
+    source      text COLLATE "C",
+    event_id    text COLLATE "C",  -- '' is none
+    method      text COLLATE "C",
+    endpoint    text COLLATE "C",
+    key_id      text COLLATE "C",
+    uncounted   boolean,      -- the node's limit table does not hold it yet
+    metadata    text
+  ) ON COMMIT DELETE ROWS;
+  CREATE TEMP TABLE batch_spans (
+    tenant_id text COLLATE "C", quarter timestamptz, hour timestamptz, day date, time_zone text, period_start date,
+    billing_period text
+  ) ON COMMIT DELETE ROWS;
+  CREATE TEMP TABLE batch_sums (
+    tenant_id text COLLATE "C", metric_type text COLLATE "C", counter boolean, hour timestamptz, day date, time_zone text,
+    period_start date, method text COLLATE "C", endpoint text COLLATE "C", total numeric, uncounted numeric, events bigint
+  ) ON COMMIT DELETE ROWS;
+  CREATE TEMP TABLE batch_totals (
+    tenant_id text COLLATE "C", metric_type text COLLATE "C", limit_window text, window_start date, used numeric
+  ) ON COMMIT DELETE ROWS;
+END $$;
+
+-- The first instant of the hour, in its zone, that holds `at`: exact also in the hour that a clock goes through twice.
+CREATE FUNCTION tollgate.hour_start(at timestamptz, zone text) RETURNS timestamptz LANGUAGE sql STABLE AS $$
+  SELECT at - (at AT TIME ZONE zone - date_trunc('hour', at AT TIME ZONE zone))
+$$;
+
+-- Holds the node for this transaction and moves its positions, if they are where the batch began.
+-- TG011: another collector has started with this node's id since (a copied image); 40001: the positions have moved.
+CREATE FUNCTION tollgate.ingest_fence(p_node uuid, p_token bytea, p_segments bigint[], p_from bigint[], p_to bigint[])
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  held bytea;
+BEGIN
+  INSERT INTO public.collector_nodes (node, token) VALUES (p_node, coalesce(p_token, '\x')) ON CONFLICT DO NOTHING;
+  SELECT n.token INTO held FROM public.collector_nodes n WHERE n.node = p_node FOR UPDATE;
+  IF p_token IS NOT NULL AND held <> p_token THEN
+    RAISE EXCEPTION 'node % was started elsewhere since', p_node USING ERRCODE = 'TG011';
+  END IF;
+  IF EXISTS (SELECT FROM unnest(p_segments, p_from) AS s (segment, position)
+             LEFT JOIN public.collector_progress p ON p.node = p_node AND p.segment = s.segment
+             WHERE coalesce(p.position, 0) <> s.position) THEN
+    RAISE EXCEPTION 'positions of node % have moved', p_node USING ERRCODE = 'serialization_failure';
+  END IF;
+  INSERT INTO public.collector_progress (node, segment, position)
+  SELECT p_node, s.segment, s.position FROM unnest(p_segments, p_to) AS s (segment, position) ORDER BY s.segment
+  ON CONFLICT (node, segment) DO UPDATE SET position = excluded.position, updated_at = now();
+END $$;
+
+-- Takes out of the batch what cannot be stored, and says why.
+CREATE FUNCTION tollgate.ingest_reject() RETURNS TABLE (ordinal bigint, reason text) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  tenants text[];
+  metrics text[];
+BEGIN
+  SELECT array_agg(d.tenant_id) INTO tenants FROM (SELECT DISTINCT tenant_id FROM pg_temp.batch) d
+  WHERE (SELECT t.id FROM public.tenants t WHERE t.id = d.tenant_id) IS NULL;
+  SELECT array_agg(d.metric_type) INTO metrics FROM (SELECT DISTINCT metric_type FROM pg_temp.batch) d
+  WHERE (SELECT m.metric_type FROM public.usage_metrics m WHERE m.metric_type = d.metric_type) IS NULL;
+  RETURN QUERY
+  WITH wrong AS (
+    SELECT b.ordinal, CASE
+      WHEN b.tenant_id = ANY (tenants) THEN 'tenant_unknown'
+      WHEN b.metric_type = ANY (metrics) THEN 'metric_unknown'
+      WHEN b.recorded_at < '2000-01-01Z' OR b.recorded_at > now() + interval '400 days' THEN 'time_range'
+      WHEN b.event_id <> '' AND b.appended_at < now() - interval '35 days' THEN 'id_expired' END AS reason
+    FROM pg_temp.batch b
+  ), gone AS (
+    DELETE FROM pg_temp.batch b USING wrong w WHERE w.reason IS NOT NULL AND b.ordinal = w.ordinal
+    RETURNING w.ordinal, w.reason
+  )
+  SELECT g.ordinal, g.reason FROM gone g;
+END $$;
+
+-- Claims the ids of events that carry one; those claimed before, here or by another batch, leave the batch.
+CREATE FUNCTION tollgate.ingest_claim() RETURNS bigint LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  duplicates bigint;
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_temp.batch WHERE event_id <> '') THEN
+    RETURN 0;
+  END IF;
+  WITH first AS (
+    SELECT DISTINCT ON (tenant_id, source, event_id) tenant_id, source, event_id, ordinal, appended_at
+    FROM pg_temp.batch WHERE event_id <> '' ORDER BY tenant_id, source, event_id, ordinal
+  ), claimed AS (
+    INSERT INTO public.usage_event_ids AS u (tenant_id, source, event_id, accepted_at)
+    SELECT tenant_id, source, event_id, appended_at FROM first ORDER BY tenant_id, source, event_id
+    ON CONFLICT DO NOTHING RETURNING u.tenant_id, u.source, u.event_id
+  ), kept AS (
+    SELECT f.ordinal FROM first f JOIN claimed c
+      ON c.tenant_id = f.tenant_id AND c.source = f.source AND c.event_id = f.event_id
+  ), gone AS (
+    DELETE FROM pg_temp.batch b WHERE b.event_id <> '' AND NOT EXISTS (SELECT FROM kept k WHERE k.ordinal = b.ordinal)
+    RETURNING 1
+  )
+  SELECT count(*) INTO duplicates FROM gone;
+  RETURN duplicates;
+END $$;
+
+-- Day, hour and period of each quarter of an hour in the batch; makes partitions and periods that are missing.
+CREATE FUNCTION tollgate.ingest_spans() RETURNS void LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  r record;
+BEGIN
+  FOR r IN SELECT DISTINCT date_trunc('month', quarter, 'UTC') AS month FROM pg_temp.batch LOOP
+    IF to_regclass('public.usage_tracking_' || to_char(r.month AT TIME ZONE 'UTC', 'YYYY_MM')) IS NULL THEN
+      PERFORM tollgate.ensure_partitions(r.month, r.month);
+    END IF;
+  END LOOP;
+  FOR r IN
+    SELECT d.tenant_id, min(d.quarter) AS first, max(d.quarter) AS last
+    FROM (SELECT DISTINCT tenant_id, quarter FROM pg_temp.batch) d
+    WHERE coalesce((SELECT p.ends_at <= d.quarter FROM public.tenant_periods p WHERE p.tenant_id = d.tenant_id
+                    AND p.starts_at <= d.quarter ORDER BY p.starts_at DESC LIMIT 1), true)
+    GROUP BY d.tenant_id ORDER BY d.tenant_id
+  LOOP
+    PERFORM tollgate.ensure_periods(r.tenant_id, r.first, r.last);
+  END LOOP;
+  INSERT INTO pg_temp.batch_spans
+  SELECT d.tenant_id, d.quarter, tollgate.hour_start(d.quarter, p.time_zone), (d.quarter AT TIME ZONE p.time_zone)::date,
+         p.time_zone, p.period_start, p.billing_period
+  FROM (SELECT DISTINCT tenant_id, quarter FROM pg_temp.batch) d
+  CROSS JOIN LATERAL (SELECT * FROM public.tenant_periods p WHERE p.tenant_id = d.tenant_id AND p.starts_at <= d.quarter
+                      ORDER BY p.starts_at DESC LIMIT 1) p;
+END $$;
+
+-- Endpoints beyond `most` a tenant and day become one: clients can't grow the rollups.
+CREATE FUNCTION tollgate.ingest_cap_endpoints(most integer) RETURNS void LANGUAGE sql AS $$
+  WITH new AS (
+    SELECT DISTINCT s.tenant_id, s.day, s.method, s.endpoint FROM pg_temp.batch_sums s
+    WHERE s.metric_type = 'api_call' AND s.endpoint NOT IN ('', '(other)')
+      AND (SELECT 1 FROM public.usage_daily d WHERE d.tenant_id = s.tenant_id AND d.metric_type = 'api_call'
+           AND d.day = s.day AND d.method = s.method AND d.endpoint = s.endpoint) IS NULL
+  ), known AS (
+    SELECT n.tenant_id, n.day, (SELECT count(*) FROM public.usage_daily d WHERE d.tenant_id = n.tenant_id
+           AND d.metric_type = 'api_call' AND d.day = n.day) AS held
+    FROM (SELECT DISTINCT tenant_id, day FROM new) n
+  ), placed AS (
+    SELECT n.*, k.held + row_number() OVER (PARTITION BY n.tenant_id, n.day ORDER BY n.method, n.endpoint) AS place
+    FROM new n JOIN known k USING (tenant_id, day)
+  )
+  UPDATE pg_temp.batch_sums s SET method = '', endpoint = '(other)' FROM placed p
+  WHERE p.place > most AND s.tenant_id = p.tenant_id AND s.day = p.day AND s.method = p.method
+    AND s.endpoint = p.endpoint AND s.metric_type = 'api_call'
+$$;
+
+CREATE FUNCTION tollgate.ingest_rollups() RETURNS void LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+  INSERT INTO public.usage_hourly AS h (tenant_id, metric_type, hour, method, endpoint, total, events)
+  SELECT tenant_id, metric_type, hour, method, endpoint, sum(total), sum(events) FROM pg_temp.batch_sums
+  GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
+  ON CONFLICT (tenant_id, metric_type, hour, method, endpoint)
+  DO UPDATE SET total = h.total + excluded.total, events = h.events + excluded.events;
+  INSERT INTO public.usage_daily AS d (tenant_id, metric_type, day, method, endpoint, total, events)
+  SELECT tenant_id, metric_type, day, method, endpoint, sum(total), sum(events) FROM pg_temp.batch_sums
+  GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
+  ON CONFLICT (tenant_id, metric_type, day, method, endpoint)
+  DO UPDATE SET total = d.total + excluded.total, events = d.events + excluded.events;
+
+  -- A gauge's total is its last level in the hour and the day, by the rows' own time.
+  IF EXISTS (SELECT FROM pg_temp.batch_sums WHERE NOT counter) THEN
+    UPDATE public.usage_hourly h SET total = coalesce(
+      (SELECT u.metric_value FROM public.usage_tracking u WHERE u.tenant_id = h.tenant_id AND u.metric_type = h.metric_type
+       AND u.recorded_at >= h.hour AND u.recorded_at < h.hour + interval '1 hour'
+       ORDER BY u.recorded_at DESC, u.id DESC LIMIT 1), h.total)
+    FROM (SELECT DISTINCT tenant_id, metric_type, hour FROM pg_temp.batch_sums WHERE NOT counter) s
+    WHERE h.tenant_id = s.tenant_id AND h.metric_type = s.metric_type AND h.hour = s.hour;
+    UPDATE public.usage_daily d SET total = coalesce(
+      (SELECT u.metric_value FROM public.usage_tracking u WHERE u.tenant_id = d.tenant_id AND u.metric_type = d.metric_type
+       AND u.recorded_at >= tollgate.day_start(d.day, s.time_zone) AND u.recorded_at < tollgate.day_start(d.day + 1, s.time_zone)
+       ORDER BY u.recorded_at DESC, u.id DESC LIMIT 1), d.total)
+    FROM (SELECT DISTINCT tenant_id, metric_type, day, time_zone FROM pg_temp.batch_sums WHERE NOT counter) s
+    WHERE d.tenant_id = s.tenant_id AND d.metric_type = s.metric_type AND d.day = s.day;
+  END IF;
+END $$;
+
+-- Counts of days and periods, the summary and what the host's subscription row shows.
+CREATE FUNCTION tollgate.ingest_counts() RETURNS void LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+  WITH added AS (
+    SELECT tenant_id, metric_type, 'day' AS limit_window, day AS window_start, sum(total) AS total
+    FROM pg_temp.batch_sums WHERE counter GROUP BY 1, 2, 4
+    UNION ALL
+    SELECT tenant_id, metric_type, 'period', period_start, sum(total) FROM pg_temp.batch_sums WHERE counter GROUP BY 1, 2, 4
+  ), put AS (
+    INSERT INTO public.usage_counts AS c (tenant_id, metric_type, limit_window, window_start, used)
+    SELECT * FROM added ORDER BY 1, 2, 3, 4
+    ON CONFLICT (tenant_id, metric_type, limit_window, window_start)
+    DO UPDATE SET used = c.used + excluded.used, xid = pg_current_xact_id()
+    RETURNING c.tenant_id, c.metric_type, c.limit_window, c.window_start, c.used
+  )
+  INSERT INTO pg_temp.batch_totals SELECT * FROM put;
+
+  UPDATE public.usage_summary s SET api_calls_count = coalesce(t.calls, s.api_calls_count),
+    file_uploads_count = coalesce(t.uploads, s.file_uploads_count), updated_at = now()
+  FROM (SELECT tenant_id, window_start, floor(sum(used) FILTER (WHERE metric_type = 'api_call')) AS calls,
+               floor(sum(used) FILTER (WHERE metric_type = 'file_upload')) AS uploads
+        FROM pg_temp.batch_totals WHERE limit_window = 'period' AND metric_type IN ('api_call', 'file_upload')
+        GROUP BY 1, 2) t
+  WHERE s.tenant_id = t.tenant_id AND s.period_start = t.window_start;
+
+  UPDATE public.tenant_subscriptions s
+  SET current_usage = s.current_usage || jsonb_build_object('api_calls_today', floor(t.used))
+  FROM pg_temp.batch_totals t
+  WHERE t.limit_window = 'day' AND t.metric_type = 'api_call' AND s.tenant_id = t.tenant_id
+    AND t.window_start = (SELECT (now() AT TIME ZONE b.time_zone)::date FROM pg_temp.batch_spans b
+                          WHERE b.tenant_id = t.tenant_id AND b.day = t.window_start LIMIT 1);
+END $$;
+
+-- The whole of it, for what stands in pg_temp.batch. What it returns:
+--   kind 'total': a counter's day: day_at its first instant (µs), total its count now, added by this batch, uncounted of that
+--   kind 'rejected': ordinal and reason; the caller stores the bytes
+--   kind 'books': total = rows stored, added = duplicates
+CREATE FUNCTION tollgate.ingest(p_node uuid, p_token bytea, p_segments bigint[], p_from bigint[], p_to bigint[],
+                                p_endpoints integer)
+RETURNS TABLE (kind text, ordinal bigint, reason text, tenant_id text, metric_type text, day_at bigint,
+               total numeric, added numeric, uncounted numeric) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  duplicates bigint;
+  stored bigint;
+BEGIN
+  PERFORM tollgate.ingest_fence(p_node, p_token, p_segments, p_from, p_to);
+  RETURN QUERY SELECT 'rejected', r.ordinal, r.reason, NULL::text, NULL::text, NULL::bigint, NULL::numeric, NULL::numeric,
+    NULL::numeric FROM tollgate.ingest_reject() r;
+  duplicates := tollgate.ingest_claim();
+  PERFORM tollgate.ingest_spans();
+
+  INSERT INTO public.usage_tracking (tenant_id, metric_type, metric_value, recorded_at, billing_period, metadata, ingested_at)
+  SELECT b.tenant_id, b.metric_type, b.value, b.recorded_at, s.billing_period, coalesce(b.metadata, '{}')::jsonb, b.appended_at
+  FROM pg_temp.batch b JOIN pg_temp.batch_spans s ON s.tenant_id = b.tenant_id AND s.quarter = b.quarter ORDER BY b.ordinal;
+  GET DIAGNOSTICS stored = ROW_COUNT;
+  IF stored <> (SELECT count(*) FROM pg_temp.batch) THEN
+    RAISE EXCEPTION 'a batch of % rows stored %', (SELECT count(*) FROM pg_temp.batch), stored;
+  END IF;
+
+  INSERT INTO pg_temp.batch_sums
+  SELECT b.tenant_id, b.metric_type, (SELECT m.kind = 'counter' FROM public.usage_metrics m WHERE m.metric_type = b.metric_type),
+         s.hour, s.day, s.time_zone, s.period_start, b.method, b.endpoint, b.total, b.uncounted, b.events
+  FROM (SELECT tenant_id, metric_type, quarter, method, endpoint, sum(value) AS total,
+               coalesce(sum(value) FILTER (WHERE uncounted), 0) AS uncounted, count(*) AS events
+        FROM pg_temp.batch GROUP BY 1, 2, 3, 4, 5) b
+  JOIN pg_temp.batch_spans s ON s.tenant_id = b.tenant_id AND s.quarter = b.quarter;
+  PERFORM tollgate.ingest_cap_endpoints(p_endpoints);
+  PERFORM tollgate.ingest_rollups();
+  PERFORM tollgate.ingest_counts();
+
+  UPDATE public.api_keys k SET last_used_at = u.at
+  FROM (SELECT key_id, max(recorded_at) AS at FROM pg_temp.batch WHERE key_id <> '' GROUP BY key_id) u
+  WHERE k.id = u.key_id AND (k.last_used_at IS NULL OR k.last_used_at < u.at - interval '30 seconds');
+
+  RETURN QUERY SELECT 'books', NULL::bigint, NULL::text, NULL::text, NULL::text, NULL::bigint, stored::numeric,
+    duplicates::numeric, NULL::numeric;
+  RETURN QUERY
+  SELECT 'total', NULL::bigint, NULL::text, s.tenant_id, s.metric_type,
+         (extract(epoch FROM tollgate.day_start(s.day, s.time_zone)) * 1000000)::bigint, t.used, s.total, s.uncounted
+  FROM (SELECT tenant_id, metric_type, day, min(time_zone) AS time_zone, sum(total) AS total, sum(uncounted) AS uncounted
+        FROM pg_temp.batch_sums WHERE counter GROUP BY 1, 2, 3) s
+  JOIN pg_temp.batch_totals t ON t.tenant_id = s.tenant_id AND t.metric_type = s.metric_type AND t.limit_window = 'day'
+    AND t.window_start = s.day;
+END $$;
+
+-- What the gates admitted while the spool could not be written: the counts that are not recorded yet become one event each
+-- in pg_temp.batch. The limit table counted them already.
+CREATE FUNCTION tollgate.ingest_degraded(p_node uuid, p_tenants text[], p_metrics text[], p_totals numeric[])
+RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  found bigint;
+BEGIN
+  WITH seen AS (
+    SELECT s.tenant, s.metric, s.total, s.total - coalesce(d.recorded, 0) AS more
+    FROM unnest(p_tenants, p_metrics, p_totals) AS s (tenant, metric, total)
+    JOIN public.tenants t ON t.id = s.tenant
+    LEFT JOIN public.collector_degraded d ON d.tenant_id = s.tenant AND d.node = p_node AND d.metric_type = s.metric
+    WHERE s.total > coalesce(d.recorded, 0)
+  ), kept AS (
+    INSERT INTO public.collector_degraded AS d (tenant_id, node, metric_type, recorded)
+    SELECT tenant, p_node, metric, total FROM seen ORDER BY tenant, metric
+    ON CONFLICT (tenant_id, node, metric_type) DO UPDATE SET recorded = excluded.recorded
+  )
+  INSERT INTO pg_temp.batch
+  SELECT row_number() OVER (ORDER BY tenant, metric), tenant, metric, more, now(), now(), date_bin('15 minutes', now(), '2000-01-01Z'),
+         '', '', '', CASE metric WHEN 'api_call' THEN '(degraded)' ELSE '' END, '', false, '{"degraded":true}' FROM seen;
+  GET DIAGNOSTICS found = ROW_COUNT;
+  RETURN found;
+END $$;
+
+-- Asks the collector to measure a tenant's storage now: a change of storage without a level (created = 0).
+CREATE FUNCTION tollgate.request_measure(p_tenant text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF session_user = 'tollgate_web' AND p_tenant IS DISTINCT FROM current_setting('tollgate.tenant_id', true) THEN
+    RAISE EXCEPTION 'another tenant' USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  INSERT INTO public.usage_changes (tenant_id, metric, recount)
+  SELECT t.id, 'storage_used_gb', true FROM public.tenants t WHERE t.id = p_tenant;
+END $$;
+
+-- A level that was measured (created = 1): counted by the next tollgate.ingest_changes.
+CREATE FUNCTION tollgate.put_storage(p_tenant text, p_bytes bigint) RETURNS void LANGUAGE sql AS $$
+  INSERT INTO public.usage_changes (tenant_id, metric, delta, created, recount)
+  SELECT t.id, 'storage_used_gb', p_bytes, 1, true FROM public.tenants t WHERE t.id = p_tenant
+$$;
+
+-- Adds what usage_changes brings to the summary and current_usage, and puts a row a changed gauge and one a new appointment
+-- into pg_temp.batch, for tollgate.ingest in the same transaction. Returns the tenants whose storage is to be measured.
+CREATE FUNCTION tollgate.ingest_changes(p_max integer) RETURNS TABLE (tenant_id text) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  c record;
+  s public.usage_summary;
+  before public.usage_summary;
+  place bigint := 0;
+BEGIN
+  FOR c IN
+    WITH taken AS (
+      DELETE FROM public.usage_changes u USING (
+        SELECT tenant_id, id FROM public.usage_changes ORDER BY tenant_id, id LIMIT p_max FOR UPDATE SKIP LOCKED) x
+      WHERE u.tenant_id = x.tenant_id AND u.id = x.id RETURNING u.*)
+    SELECT t.tenant_id,
+      coalesce(sum(delta) FILTER (WHERE metric = 'patients_count'), 0) AS patients,
+      coalesce(sum(delta) FILTER (WHERE metric = 'users_count'), 0) AS users,
+      coalesce(sum(delta) FILTER (WHERE metric = 'appointments_count'), 0) AS appointments,
+      coalesce(sum(created) FILTER (WHERE metric = 'appointments_count'), 0) AS created,
+      coalesce(bool_or(recount) FILTER (WHERE metric <> 'storage_used_gb'), false) AS recount,
+      coalesce(bool_or(recount AND created = 0) FILTER (WHERE metric = 'storage_used_gb'), false) AS measure,
+      (array_agg(delta ORDER BY id DESC) FILTER (WHERE metric = 'storage_used_gb' AND recount AND created = 1))[1] AS level,
+      coalesce(sum(delta) FILTER (WHERE metric = 'storage_used_gb' AND NOT recount), 0) AS bytes
+    FROM taken t GROUP BY t.tenant_id ORDER BY t.tenant_id
+  LOOP
+    IF c.measure THEN
+      tenant_id := c.tenant_id;
+      RETURN NEXT;
+    END IF;
+    PERFORM tollgate.ensure_periods(c.tenant_id, now(), now());
+    SELECT u.* INTO before FROM public.usage_summary u JOIN public.tenant_periods p
+      ON p.tenant_id = u.tenant_id AND p.period_start = u.period_start
+    WHERE u.tenant_id = c.tenant_id AND p.starts_at <= now() AND p.ends_at > now() FOR UPDATE OF u;
+    CONTINUE WHEN NOT FOUND;
+    IF c.recount THEN
+      PERFORM tollgate.recount(c.tenant_id);
+    END IF;
+    UPDATE public.usage_summary u SET
+      patients_count = greatest(0, u.patients_count + CASE WHEN c.recount THEN 0 ELSE c.patients END),
+      users_count = greatest(0, u.users_count + CASE WHEN c.recount THEN 0 ELSE c.users END),
+      appointments_count = greatest(0, u.appointments_count + CASE WHEN c.recount THEN 0 ELSE c.appointments END),
+      storage_bytes = greatest(0, coalesce(c.level, u.storage_bytes) + c.bytes),
+      storage_used_gb = round(greatest(0, coalesce(c.level, u.storage_bytes) + c.bytes) / 1e9, 6),
+      updated_at = now()
+    WHERE u.tenant_id = before.tenant_id AND u.id = before.id RETURNING u.* INTO s;
+    UPDATE public.tenant_subscriptions t SET current_usage = t.current_usage || jsonb_build_object(
+      'patients_count', s.patients_count, 'users_count', s.users_count, 'storage_used_gb', trim_scale(s.storage_used_gb))
+    WHERE t.tenant_id = c.tenant_id;
+    INSERT INTO pg_temp.batch
+    SELECT place + row_number() OVER (), c.tenant_id, g.metric, g.level, now(), now(),
+           date_bin('15 minutes', now(), '2000-01-01Z'), '', '', '', '', '', true, g.metadata
+    FROM (
+      SELECT v.metric, v.level, v.metadata FROM (VALUES
+        ('patients_count', s.patients_count::numeric, s.patients_count - before.patients_count, '{}'),
+        ('users_count', s.users_count, s.users_count - before.users_count, '{}'),
+        ('storage_used_gb', s.storage_used_gb, s.storage_bytes - before.storage_bytes,
+         jsonb_build_object('bytes', s.storage_bytes)::text)) AS v (metric, level, change, metadata)
+      WHERE v.change <> 0
+      UNION ALL
+      SELECT 'appointment_created', 1, '{}' FROM generate_series(1, c.created)) g
+    WHERE EXISTS (SELECT FROM public.usage_metrics m WHERE m.metric_type = g.metric);
+    SELECT count(*) INTO place FROM pg_temp.batch;
+    -- Every node's limit table learns the new levels from here.
+    INSERT INTO public.config_changes (kind, subject) VALUES ('tenant', c.tenant_id);
+  END LOOP;
+END $$;
+
+-- At a tenant's midnight: today's calls start anew in current_usage; the new period's row stands before its first event.
+CREATE FUNCTION tollgate.turn_days() RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  r record;
+  turned bigint;
+BEGIN
+  FOR r IN SELECT t.tenant_id FROM public.tenant_settings t
+    WHERE NOT EXISTS (SELECT FROM public.tenant_periods p WHERE p.tenant_id = t.tenant_id AND p.starts_at <= now()
+                      AND p.ends_at > now()) ORDER BY t.tenant_id LOOP
+    PERFORM tollgate.ensure_periods(r.tenant_id, now(), now());
+  END LOOP;
+  UPDATE public.tenant_subscriptions s SET current_usage = s.current_usage || jsonb_build_object('api_calls_today', t.calls)
+  FROM (SELECT p.tenant_id, floor(coalesce(c.used, 0)) AS calls FROM public.tenant_periods p
+        LEFT JOIN public.usage_counts c ON c.tenant_id = p.tenant_id AND c.metric_type = 'api_call'
+          AND c.limit_window = 'day' AND c.window_start = (now() AT TIME ZONE p.time_zone)::date
+        WHERE p.starts_at <= now() AND p.ends_at > now()) t
+  WHERE s.tenant_id = t.tenant_id AND s.current_usage -> 'api_calls_today' IS DISTINCT FROM to_jsonb(t.calls);
+  GET DIAGNOSTICS turned = ROW_COUNT;
+  RETURN turned;
+END $$;
+
+GRANT USAGE ON SCHEMA tollgate TO tollgate_collector;
+GRANT SELECT ON tenants, users, subscription_tiers, tenant_subscriptions, usage_metrics, usage_limit_keys, tenant_settings,
+  usage_limit_overrides, api_keys TO tollgate_collector;
+GRANT UPDATE (current_usage) ON tenant_subscriptions TO tollgate_collector;
+GRANT UPDATE (last_used_at) ON api_keys TO tollgate_collector;
+GRANT SELECT, INSERT, UPDATE, DELETE ON tenant_periods, usage_tracking, usage_summary, usage_hourly, usage_daily, usage_counts,
+  usage_changes, usage_event_ids, usage_rejected, collector_progress, collector_degraded, collector_nodes, spool_damage,
+  config_changes TO tollgate_collector;
+GRANT SELECT, DELETE ON account_sessions, signin_failures TO tollgate_collector;
+REVOKE EXECUTE ON FUNCTION tollgate.request_measure(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION tollgate.request_measure(text) TO tollgate_web, tollgate_collector;
+GRANT EXECUTE ON FUNCTION tollgate.batch_open(), tollgate.hour_start(timestamptz, text),
+  tollgate.ingest_fence(uuid, bytea, bigint[], bigint[], bigint[]), tollgate.ingest_reject(), tollgate.ingest_claim(),
+  tollgate.ingest_spans(), tollgate.ingest_cap_endpoints(integer), tollgate.ingest_rollups(), tollgate.ingest_counts(),
+  tollgate.ingest(uuid, bytea, bigint[], bigint[], bigint[], integer),
+  tollgate.ingest_degraded(uuid, text[], text[], numeric[]), tollgate.ingest_changes(integer),
+  tollgate.put_storage(text, bigint), tollgate.turn_days() TO tollgate_collector;
