@@ -1,0 +1,407 @@
+/* publish.c: the limit table's contents, read from PostgreSQL */
+#include "lib/store/publish.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/store/db.h"
+
+struct publish {
+    struct db *db;
+};
+
+enum status publish_open(const char *conninfo, int connect_timeout_s, int statement_timeout_s, struct publish **out)
+{
+    struct publish *p = calloc(1, sizeof(*p));
+    enum status s;
+
+    if (!p)
+        return STATUS_NO_MEMORY;
+    if ((s = db_open(conninfo, "tollgate-collector publishing", &p->db)) != STATUS_OK) {
+        free(p);
+        return s;
+    }
+    db_timeouts(p->db, connect_timeout_s, statement_timeout_s);
+    *out = p;
+    return STATUS_OK;
+}
+
+void publish_close(struct publish *p)
+{
+    if (!p)
+        return;
+    db_close(p->db);
+    free(p);
+}
+
+const char *publish_error(const struct publish *p)
+{
+    return db_error(p->db);
+}
+
+enum status publish_begin(struct publish *p, char cursor[PUBLISH_CURSOR_SIZE])
+{
+    struct db_rows *rows;
+    enum status s = db_begin(p->db, NULL);
+
+    if (s != STATUS_OK)
+        return s;
+    if ((s = db_query(p->db, "SELECT pg_snapshot_xmin(pg_current_snapshot())::text", 0, NULL, &rows)) != STATUS_OK) {
+        db_rollback(p->db);
+        return s;
+    }
+    snprintf(cursor, PUBLISH_CURSOR_SIZE, "%s", db_text(rows, 0, 0));
+    db_rows_free(rows);
+    return STATUS_OK;
+}
+
+enum status publish_end(struct publish *p)
+{
+    return db_commit(p->db);
+}
+
+/* ---- the catalogue ---- */
+
+static int find_metric(const struct limit_catalogue *c, const char *name)
+{
+    for (uint32_t i = 0; i < c->n_metrics; i++)
+        if (strcmp(c->metrics[i].name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+static int find_limit(const struct limit_catalogue *c, const char *key)
+{
+    for (uint32_t i = 0; i < c->n_limits; i++)
+        if (strcmp(c->limits[i].key, key) == 0)
+            return (int)i;
+    return -1;
+}
+
+static uint8_t window_of(const char *name)
+{
+    switch (name[0]) {
+    case 'm': return LIMIT_MINUTE;
+    case 'd': return LIMIT_DAY;
+    case 'p': return LIMIT_PERIOD;
+    default: return LIMIT_GAUGE;
+    }
+}
+
+static enum status put_metric(struct limit_catalogue *c, const struct db_rows *rows, size_t row)
+{
+    const char *name = db_text(rows, row, 0);
+    int i = find_metric(c, name);
+
+    if (i < 0) {
+        if (c->n_metrics == LIMIT_METRICS)
+            return STATUS_LIMIT;
+        i = (int)c->n_metrics++;
+        snprintf(c->metrics[i].name, sizeof(c->metrics[i].name), "%s", name);
+    }
+    c->metrics[i].kind = db_text(rows, row, 1)[0] == 'g' ? LIMIT_LEVEL : LIMIT_COUNTER;
+    c->metrics[i].derived = db_bool(rows, row, 2);
+    return STATUS_OK;
+}
+
+static enum status put_limit(struct limit_catalogue *c, const struct db_rows *rows, size_t row)
+{
+    const char *key = db_text(rows, row, 0);
+    int metric = find_metric(c, db_text(rows, row, 1)), i = find_limit(c, key);
+
+    if (metric < 0)
+        return STATUS_OK;
+    if (i < 0) {
+        if (c->n_limits == LIMIT_SLOTS)
+            return STATUS_LIMIT;
+        i = (int)c->n_limits++;
+        snprintf(c->limits[i].key, sizeof(c->limits[i].key), "%s", key);
+    }
+    c->limits[i].metric = (uint8_t)metric;
+    c->limits[i].window = window_of(db_text(rows, row, 2));
+    return STATUS_OK;
+}
+
+/* Is every name of `old` in `rows`? Its place would be another's otherwise. */
+static bool all_there(const struct limit_catalogue *old, const struct db_rows *metrics, const struct db_rows *limits)
+{
+    size_t found = 0;
+
+    for (size_t i = 0; i < db_count(metrics); i++)
+        found += find_metric(old, db_text(metrics, i, 0)) >= 0;
+    for (size_t i = 0; i < db_count(limits); i++)
+        found += find_limit(old, db_text(limits, i, 0)) >= 0;
+    return found == (size_t)old->n_metrics + old->n_limits;
+}
+
+enum status publish_catalogue(struct publish *p, const struct limit_catalogue *old, struct limit_catalogue *out, bool *moved)
+{
+    static const char metrics_sql[] = "SELECT metric_type, kind, derived FROM usage_metrics ORDER BY created_at, metric_type";
+    static const char limits_sql[] = "SELECT limit_key, metric_type, limit_window FROM usage_limit_keys ORDER BY limit_key";
+    struct db_rows *metrics = NULL, *limits = NULL;
+    enum status s = db_query(p->db, metrics_sql, 0, NULL, &metrics);
+
+    if (s == STATUS_OK)
+        s = db_query(p->db, limits_sql, 0, NULL, &limits);
+    if (s == STATUS_OK) {
+        *moved = !all_there(old, metrics, limits);
+        if (*moved)
+            memset(out, 0, sizeof(*out));
+        else
+            *out = *old;
+        for (size_t i = 0; i < db_count(metrics) && s == STATUS_OK; i++)
+            s = put_metric(out, metrics, i);
+        for (size_t i = 0; i < db_count(limits) && s == STATUS_OK; i++)
+            s = put_limit(out, limits, i);
+    }
+    if (metrics)
+        db_rows_free(metrics);
+    if (limits)
+        db_rows_free(limits);
+    return s;
+}
+
+/* ---- tenants ---- */
+
+/* "12.5" in millionths, capped; "-1" is unlimited. */
+static int64_t amount(const char *text)
+{
+    double v = strtod(text, NULL);
+
+    if (!(v >= 0))
+        return LIMIT_UNLIMITED;
+    return v * 1e6 >= (double)EVENT_VALUE_MAX ? EVENT_VALUE_MAX : (int64_t)(v * 1e6 + 0.5);
+}
+
+/* One limit: "key max until_us after mode grace_percent grace_until_us", spaces between, "-" for none. */
+static void read_limit(const char *line, const struct limit_catalogue *c, struct limit_tenant *t)
+{
+    char key[LIMIT_NAME_SIZE], max[40], until[24], after[40], mode[8], grace_until[24];
+    int percent, i;
+
+    if (sscanf(line, "%100s %39s %23s %39s %7s %d %23s", key, max, until, after, mode, &percent, grace_until) != 7)
+        return;
+    if ((i = find_limit(c, key)) < 0)
+        return;
+    t->limits[i] = (struct limit){ .max = amount(max),
+                                   .until_us = until[0] == '-' ? LIMIT_NEVER : strtoll(until, NULL, 10),
+                                   .max_after = amount(after),
+                                   .grace_until_us = grace_until[0] == '-' ? 0 : strtoll(grace_until, NULL, 10),
+                                   .grace_percent = percent,
+                                   .mode = mode[0] == 's' ? LIMIT_SOFT : mode[0] == 'g' ? LIMIT_GRACE : LIMIT_HARD,
+                                   .window = c->limits[i].window };
+}
+
+static void read_limits(const char *lines, const struct limit_catalogue *c, struct limit_tenant *t)
+{
+    for (uint32_t i = 0; i < LIMIT_SLOTS; i++)
+        t->limits[i] = (struct limit){ .max = LIMIT_UNLIMITED, .until_us = LIMIT_NEVER, .max_after = LIMIT_UNLIMITED,
+                                       .window = i < c->n_limits ? c->limits[i].window : LIMIT_GAUGE };
+    while (*lines) {
+        read_limit(lines, c, t);
+        lines += strcspn(lines, "\n");
+        lines += *lines == '\n';
+    }
+}
+
+/* "start,start,…": consecutive boundaries, and the zone's offset at each; n of them bound n - 1 spans. */
+static void read_spans(const char *bounds, const char *offsets, struct limit_span *spans, size_t n)
+{
+    int64_t before = 0;
+
+    for (size_t i = 0; *bounds && i <= n; i++) {
+        int64_t at = strtoll(bounds, NULL, 10);
+        int32_t offset = (int32_t)strtol(offsets, NULL, 10);
+
+        if (i > 0)
+            spans[i - 1] = (struct limit_span){ .start_us = before, .end_us = at, .end_offset_s = offset };
+        before = at;
+        bounds += strcspn(bounds, ",");
+        bounds += *bounds == ',';
+        offsets += strcspn(offsets, ",");
+        offsets += *offsets == ',';
+    }
+}
+
+static enum status one_tenant(const struct limit_catalogue *c, const struct db_rows *rows, size_t row, publish_tenant_fn *fn,
+                              void *arg)
+{
+    static const char *const names[] = { "patients_count", "users_count", "appointments_count", "storage_used_gb" };
+    struct publish_gauge gauges[4];
+    struct limit_tenant t;
+    size_t n = 0;
+
+    memset(&t, 0, sizeof(t));
+    snprintf(t.id, sizeof(t.id), "%s", db_text(rows, row, 0));
+    snprintf(t.tier, sizeof(t.tier), "%s", db_text(rows, row, 1));
+    t.state = db_text(rows, row, 2)[0] == 's'   ? LIMIT_TENANT_SUSPENDED
+              : db_text(rows, row, 2)[0] == 'n' ? LIMIT_TENANT_NO_SUBSCRIPTION
+                                                : LIMIT_TENANT_ACTIVE;
+    read_limits(db_text(rows, row, 3), c, &t);
+    read_spans(db_text(rows, row, 4), db_text(rows, row, 5), t.days, LIMIT_DAYS);
+    read_spans(db_text(rows, row, 6), db_text(rows, row, 7), t.periods, LIMIT_PERIODS);
+    for (int i = 0; i < 4; i++) {
+        int metric = find_metric(c, names[i]);
+
+        if (metric >= 0)
+            gauges[n++] = (struct publish_gauge){ metric, amount(db_text(rows, row, 8 + i)) };
+    }
+    return fn(arg, &t, gauges, n);
+}
+
+#define EPOCH_US(x) "(extract(epoch FROM " x ") * 1000000)::bigint"
+
+enum status publish_tenants(struct publish *p, const struct limit_catalogue *c, const char *only, publish_tenant_fn *fn, void *arg)
+{
+    static const char sql[] =
+        "SELECT t.tenant_id, coalesce(t.tier_id, ''), t.state, "
+        "(SELECT string_agg(concat_ws(' ', k.limit_key, "
+        "   CASE WHEN o.expires_at <= now() THEN f.tier ELSE f.plain END, "
+        "   CASE WHEN o.max IS NOT NULL AND o.expires_at > now() THEN " EPOCH_US("o.expires_at") "::text ELSE '-' END, "
+        "   f.tier, coalesce(o.mode, 'hard'), coalesce(o.grace_percent, 0), coalesce(" EPOCH_US("o.grace_until") "::text, '-')), "
+        "   E'\\n') FROM usage_limit_keys k "
+        "   LEFT JOIN usage_limit_overrides o ON o.tenant_id = t.tenant_id AND o.limit_key = k.limit_key "
+        "   LEFT JOIN subscription_tiers s ON s.id = t.tier_id "
+        "   CROSS JOIN LATERAL (SELECT "
+        "     CASE jsonb_typeof(t.usage_limits -> k.limit_key) WHEN 'number' THEN t.usage_limits ->> k.limit_key ELSE '-1' END AS plain, "
+        "     CASE jsonb_typeof(s.limits -> k.limit_key) WHEN 'number' THEN s.limits ->> k.limit_key ELSE '-1' END AS tier) f), "
+        "(SELECT string_agg(" EPOCH_US("u.at") "::text, ',' ORDER BY u.place) FROM unnest(t.days) WITH ORDINALITY AS u (at, place)), "
+        "array_to_string(t.day_offsets, ','), "
+        "(SELECT string_agg(" EPOCH_US("u.at") "::text, ',' ORDER BY u.place) FROM unnest(t.periods) WITH ORDINALITY AS u (at, place)), "
+        "array_to_string(t.period_offsets, ','), "
+        "t.patients_count, t.users_count, t.appointments_count, t.storage_bytes / 1e9 "
+        "FROM tollgate.table_tenants($1) t";
+    struct db_rows *rows;
+    enum status s = db_query(p->db, sql, 1, (const char *[]){ only }, &rows);
+
+    if (s != STATUS_OK)
+        return s;
+    for (size_t i = 0; i < db_count(rows) && s == STATUS_OK; i++)
+        s = one_tenant(c, rows, i, fn, arg);
+    if (s == STATUS_OK && only && db_count(rows) == 0)
+        s = STATUS_NOT_FOUND;
+    db_rows_free(rows);
+    return s;
+}
+
+/* ---- keys ---- */
+
+/* bytea's text form, "\x…"; false when it is not `n` bytes. */
+static bool read_hex(const char *text, unsigned char *out, size_t n)
+{
+    if (strlen(text) != 2 + 2 * n || strncmp(text, "\\x", 2) != 0)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        unsigned int byte;
+
+        if (sscanf(text + 2 + 2 * i, "%2x", &byte) != 1)
+            return false;
+        out[i] = (unsigned char)byte;
+    }
+    return true;
+}
+
+static uint8_t read_scopes(const char *text)
+{
+    static const struct {
+        const char *name;
+        uint8_t scope;
+    } scopes[] = { { "call", LIMIT_SCOPE_CALL }, { "track", LIMIT_SCOPE_TRACK }, { "read", LIMIT_SCOPE_READ },
+                   { "admin", LIMIT_SCOPE_ADMIN } };
+    uint8_t found = 0;
+
+    for (size_t i = 0; i < sizeof(scopes) / sizeof(scopes[0]); i++)
+        if (strstr(text, scopes[i].name))
+            found |= scopes[i].scope;
+    return found;
+}
+
+enum status publish_keys(struct publish *p, const char *only, publish_key_fn *fn, void *arg)
+{
+    static const char sql[] = "SELECT id, coalesce(tenant_id, ''), tenant_id IS NULL, hash, array_to_string(scopes, ','), "
+                              "revoked_at IS NOT NULL, " EPOCH_US("expires_at") " FROM api_keys WHERE $1::text IS NULL OR id = $1";
+    struct db_rows *rows;
+    enum status s = db_query(p->db, sql, 1, (const char *[]){ only }, &rows);
+
+    if (s != STATUS_OK)
+        return s;
+    for (size_t i = 0; i < db_count(rows) && s == STATUS_OK; i++) {
+        struct limit_key k;
+
+        memset(&k, 0, sizeof(k));
+        if (!read_hex(db_text(rows, i, 3), k.hash, sizeof(k.hash)))
+            continue;
+        snprintf(k.id, sizeof(k.id), "%s", db_text(rows, i, 0));
+        k.is_operator = db_bool(rows, i, 2);
+        k.scopes = read_scopes(db_text(rows, i, 4));
+        k.revoked = db_bool(rows, i, 5);
+        k.expires_us = db_null(rows, i, 6) ? LIMIT_NEVER : db_int(rows, i, 6);
+        s = fn(arg, &k, db_text(rows, i, 1));
+    }
+    db_rows_free(rows);
+    return s;
+}
+
+/* ---- counts and changes ---- */
+
+static enum status each_count(struct publish *p, const char *sql, const char *param, publish_count_fn *fn, void *arg)
+{
+    struct db_rows *rows;
+    enum status s = db_query(p->db, sql, 1, (const char *[]){ param }, &rows);
+
+    if (s != STATUS_OK)
+        return s;
+    for (size_t i = 0; i < db_count(rows) && s == STATUS_OK; i++) {
+        struct publish_count c = { .tenant = db_text(rows, i, 0), .metric = db_text(rows, i, 1),
+                                   .day = db_text(rows, i, 2)[0] == 'd', .start_us = db_int(rows, i, 3),
+                                   .used = db_int(rows, i, 4) };
+
+        s = fn(arg, &c);
+    }
+    db_rows_free(rows);
+    return s;
+}
+
+/* A day's zone is that of the period it lies in. */
+#define COUNT_COLUMNS                                                                                                    \
+    "SELECT c.tenant_id, c.metric_type, c.limit_window, CASE c.limit_window WHEN 'day' "                                 \
+    "THEN " EPOCH_US("tollgate.day_start(c.window_start, p.time_zone)") " ELSE " EPOCH_US("p.starts_at") " END, "        \
+    "least(c.used * 1000000, 9e18)::bigint FROM usage_counts c JOIN tenant_periods p ON p.tenant_id = c.tenant_id AND " \
+    "CASE c.limit_window WHEN 'day' THEN c.window_start BETWEEN p.period_start AND p.period_end "                        \
+    "ELSE c.window_start = p.period_start END "
+
+enum status publish_counts(struct publish *p, const char *only, publish_count_fn *fn, void *arg)
+{
+    return each_count(p,
+                      COUNT_COLUMNS "WHERE ($1::text IS NULL OR c.tenant_id = $1) AND p.ends_at > now() - interval '2 days' "
+                                    "AND (c.limit_window = 'period' OR c.window_start >= current_date - 2)",
+                      only, fn, arg);
+}
+
+enum status publish_counts_since(struct publish *p, const char *cursor, publish_count_fn *fn, void *arg)
+{
+    return each_count(p, COUNT_COLUMNS "WHERE c.limit_window = 'day' AND c.xid >= $1::xid8", cursor, fn, arg);
+}
+
+enum status publish_changes(struct publish *p, const char *cursor, publish_change_fn *fn, void *arg)
+{
+    static const char sql[] = "SELECT kind, subject, min(hash::text) FROM config_changes WHERE xid >= $1::xid8 "
+                              "GROUP BY kind, subject, hash ORDER BY kind, subject";
+    struct db_rows *rows;
+    enum status s = db_query(p->db, sql, 1, (const char *[]){ cursor }, &rows);
+
+    if (s != STATUS_OK)
+        return s;
+    for (size_t i = 0; i < db_count(rows) && s == STATUS_OK; i++) {
+        unsigned char hash[LIMIT_HASH_BYTES];
+        bool known = !db_null(rows, i, 2) && read_hex(db_text(rows, i, 2), hash, sizeof(hash));
+        struct publish_change c = { .kind = db_text(rows, i, 0), .subject = db_text(rows, i, 1), .hash = known ? hash : NULL };
+
+        s = fn(arg, &c);
+    }
+    db_rows_free(rows);
+    return s;
+}
