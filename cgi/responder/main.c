@@ -1,0 +1,119 @@
+/* main.c: boot of tollgate-web, and the loop that a child serves requests in */
+#include <fcgiapp.h>
+#include <json-c/json.h>
+#include <sodium.h>
+#include <stdio.h>
+
+#include "cgi/responder/app.h"
+#include "lib/base/config.h"
+#include "lib/base/log.h"
+#include "lib/base/prefork.h"
+
+struct boot {
+    const struct config *config;
+};
+
+static size_t read_body(void *arg, char *to, size_t size)
+{
+    int n = FCGX_GetStr(to, (int)size, (FCGX_Stream *)arg);
+
+    return n < 0 ? 0 : (size_t)n;
+}
+
+static void answer(FCGX_Request *fcgi, const struct request *request, const struct response *response)
+{
+    struct buffer out;
+
+    buffer_init(&out, 0);
+    response_write(response, request, &out);
+    if (out.failed || out.length > INT32_MAX)
+        log_error("request %s: no memory for the answer", request->id);
+    else
+        FCGX_PutStr(out.data, (int)out.length, fcgi->out);
+    buffer_term(&out);
+}
+
+static void serve_one(struct app *app, FCGX_Request *fcgi)
+{
+    const struct request_options options = {
+        .body_bytes = (size_t)app->config->web.body_bytes,
+        .trusted_proxies = app->config->web.trusted_proxies,
+    };
+    struct request_refusal why;
+    struct request request;
+    struct response response;
+    enum status s = request_read(&request, fcgi->envp, read_body, fcgi->in, &options, &why);
+
+    response_init(&response);
+    app_serve(app, &request, &response, s == STATUS_OK ? NULL : &why);
+    answer(fcgi, &request, &response);
+    response_term(&response);
+    request_term(&request);
+}
+
+static int serve(int listener, void *arg)
+{
+    const struct boot *boot = arg;
+    struct app app = {.config = boot->config};
+    FCGX_Request fcgi;
+
+    if (FCGX_Init() != 0 || FCGX_InitRequest(&fcgi, listener, FCGI_FAIL_ACCEPT_ON_INTR) != 0) {
+        log_error("FastCGI could not be started");
+        return 1;
+    }
+    if (db_open(boot->config->database.web, "tollgate-web", &app.db) != STATUS_OK) {
+        log_error("no memory");
+        return 1;
+    }
+    while (!prefork_stopping()) {
+        if (FCGX_Accept_r(&fcgi) < 0)
+            continue;
+        serve_one(&app, &fcgi);
+        FCGX_Finish_r(&fcgi);
+    }
+    app_term(&app);
+    return 0;
+}
+
+static size_t listed(const char *const listen[], size_t most)
+{
+    size_t n = 0;
+
+    while (n < most && listen[n] != NULL)
+        n++;
+    return n;
+}
+
+int main(int argc, char *argv[])
+{
+    struct config *config = NULL;
+    char problem[512];
+    struct boot boot;
+    struct prefork prefork;
+    enum status s;
+
+    (void)argc;
+    if (config_load(NULL, &config, problem) != STATUS_OK) {
+        fprintf(stderr, "tollgate-web: %s\n", problem);
+        return 2;
+    }
+    log_init("web", (enum log_level)config->log.level);
+    if (sodium_init() < 0) {
+        log_error("libsodium could not be started");
+        return 1;
+    }
+    json_c_set_serialization_double_format("%.17g", JSON_C_OPTION_GLOBAL);
+    boot = (struct boot){.config = config};
+    prefork = (struct prefork){
+        .listen = config->web.listen,
+        .n_listen = listed(config->web.listen, sizeof config->web.listen / sizeof config->web.listen[0]),
+        .processes = (int)config->web.processes,
+        .user = config->process.user,
+        .argv = argv,
+        .child = serve,
+        .arg = &boot,
+    };
+    s = prefork_run(&prefork);
+    config_free(config);
+    return s == STATUS_OK ? 0 : 1;
+}

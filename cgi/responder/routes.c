@@ -1,0 +1,23 @@
+/* routes.c: every path that tollgate-web answers */
+#include "cgi/responder/routes.h"
+
+#include "cgi/responder/api.h"
+
+#define TENANT "/api/usage/tenant/:id"
+
+const struct route routes[] = {
+    {METHOD_GET, "/healthz", WHO_ANYONE, false, api_health_alive},
+    {METHOD_GET, "/readyz", WHO_ANYONE, false, api_health_ready},
+
+    {METHOD_POST, "/api/usage/events", WHO_KEY_TRACK, false, api_events},
+    {METHOD_GET, TENANT "/check", WHO_KEY_CHECK, false, api_check_one},
+    {METHOD_POST, TENANT "/check", WHO_KEY_CHECK, false, api_check_many},
+};
+const size_t n_routes = sizeof routes / sizeof routes[0];
+
+const struct app_hooks app_hooks = {
+    .identify = NULL,
+    .csrf = NULL,
+    .error_page = NULL,
+    .sign_in = NULL,
+};
