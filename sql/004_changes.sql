@@ -1,0 +1,220 @@
+-- What changes in the host's tables and in the configuration, for the collector. The triggers' functions run as their owner
+-- with a fixed search_path: the host's roles need to know nothing of Tollgate. One row a tenant and statement.
+
+-- The tenant of a schema's triggers comes as TG_ARGV[0].
+CREATE FUNCTION tollgate.note(tenant text, what text, n bigint, made bigint DEFAULT 0, anew boolean DEFAULT false)
+RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+  INSERT INTO usage_changes (tenant_id, metric, delta, created, recount)
+  SELECT t.id, what, n, made, anew FROM tenants t WHERE t.id = tenant AND (n <> 0 OR made <> 0 OR anew)
+$$;
+
+CREATE FUNCTION tollgate.patients_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+  delta bigint := 0;
+BEGIN
+  CASE TG_OP
+    WHEN 'INSERT' THEN SELECT count(*) INTO delta FROM new_rows WHERE status = 'active';
+    WHEN 'DELETE' THEN SELECT -count(*) INTO delta FROM old_rows WHERE status = 'active';
+    WHEN 'UPDATE' THEN
+      SELECT (SELECT count(*) FROM new_rows WHERE status = 'active') - (SELECT count(*) FROM old_rows WHERE status = 'active')
+      INTO delta;
+    ELSE
+      PERFORM tollgate.note(TG_ARGV[0], 'patients_count', 0, 0, true);
+  END CASE;
+  PERFORM tollgate.note(TG_ARGV[0], 'patients_count', delta) WHERE delta <> 0;
+  RETURN NULL;
+END $$;
+
+CREATE FUNCTION tollgate.appointments_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+  n bigint := 0;
+BEGIN
+  CASE TG_OP
+    WHEN 'INSERT' THEN
+      SELECT count(*) INTO n FROM new_rows;
+      PERFORM tollgate.note(TG_ARGV[0], 'appointments_count', n, n) WHERE n > 0;
+    WHEN 'DELETE' THEN
+      SELECT count(*) INTO n FROM old_rows;
+      PERFORM tollgate.note(TG_ARGV[0], 'appointments_count', -n) WHERE n > 0;
+    ELSE
+      PERFORM tollgate.note(TG_ARGV[0], 'appointments_count', 0, 0, true);
+  END CASE;
+  RETURN NULL;
+END $$;
+
+CREATE FUNCTION tollgate.users_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+  CASE TG_OP
+    WHEN 'INSERT' THEN
+      PERFORM tollgate.note(n.tenant_id::text, 'users_count', count(*)) FROM new_rows n GROUP BY n.tenant_id;
+    WHEN 'DELETE' THEN
+      PERFORM tollgate.note(o.tenant_id::text, 'users_count', -count(*)) FROM old_rows o GROUP BY o.tenant_id;
+    WHEN 'UPDATE' THEN
+      PERFORM tollgate.note(d.tenant_id, 'users_count', sum(d.n)::bigint)
+      FROM (SELECT tenant_id::text, 1 AS n FROM new_rows UNION ALL SELECT tenant_id::text, -1 FROM old_rows) d
+      GROUP BY d.tenant_id HAVING sum(d.n) <> 0;
+    ELSE
+      PERFORM tollgate.note(t.id, 'users_count', 0, 0, true) FROM tenants t;
+  END CASE;
+  RETURN NULL;
+END $$;
+
+-- Transition tables need a trigger an event. An UPDATE that can't change a count still fires: PostgreSQL allows no column
+-- list beside a transition table.
+CREATE FUNCTION tollgate.add_triggers(tab regclass, fn text, arg text, on_update boolean) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  call text := format('FOR EACH STATEMENT EXECUTE FUNCTION tollgate.%I(%s)', fn, CASE WHEN arg IS NULL THEN '' ELSE quote_literal(arg) END);
+BEGIN
+  EXECUTE format('CREATE OR REPLACE TRIGGER tollgate_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS new_rows %s', tab, call);
+  EXECUTE format('CREATE OR REPLACE TRIGGER tollgate_delete AFTER DELETE ON %s REFERENCING OLD TABLE AS old_rows %s', tab, call);
+  EXECUTE format('CREATE OR REPLACE TRIGGER tollgate_truncate AFTER TRUNCATE ON %s %s', tab, call);
+  IF on_update THEN
+    EXECUTE format('CREATE OR REPLACE TRIGGER tollgate_update AFTER UPDATE ON %s '
+                   'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows %s', tab, call);
+  END IF;
+END $$;
+
+-- A table in a tenant's schema, quoted; null when there is none.
+CREATE FUNCTION tollgate.tenant_table(tenant text, name text) RETURNS regclass
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+  SELECT c.oid::regclass FROM tenant_settings s JOIN pg_namespace n ON n.nspname = s.schema_name
+  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = name AND c.relkind IN ('r', 'p')
+  WHERE s.tenant_id = tenant AND s.schema_name NOT IN ('public', 'tollgate', 'pg_catalog', 'information_schema')
+$$;
+
+CREATE FUNCTION tollgate.attach(tenant text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+  tab regclass;
+BEGIN
+  tab := tollgate.tenant_table(tenant, 'patients');
+  IF tab IS NOT NULL THEN
+    PERFORM tollgate.add_triggers(tab, 'patients_changed', tenant, true);
+  END IF;
+  tab := tollgate.tenant_table(tenant, 'appointments');
+  IF tab IS NOT NULL THEN
+    PERFORM tollgate.add_triggers(tab, 'appointments_changed', tenant, false);
+  END IF;
+END $$;
+
+CREATE FUNCTION tollgate.detach(tenant text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+  t record;
+BEGIN
+  FOR t IN SELECT g.tgname, g.tgrelid::regclass AS tab FROM pg_trigger g
+    WHERE g.tgrelid IN (tollgate.tenant_table(tenant, 'patients'), tollgate.tenant_table(tenant, 'appointments'))
+      AND g.tgname LIKE 'tollgate\_%' AND NOT g.tgisinternal LOOP
+    EXECUTE format('DROP TRIGGER %I ON %s', t.tgname, t.tab);
+  END LOOP;
+END $$;
+
+-- Counts anew; what waits in usage_changes for these gauges is part of the count and goes.
+CREATE FUNCTION tollgate.recount(tenant text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+  patients bigint := 0;
+  appointments bigint := 0;
+  people bigint;
+  tab regclass;
+BEGIN
+  PERFORM tollgate.only_own(tenant);
+  PERFORM tollgate.ensure_periods(tenant, now(), now());
+  PERFORM FROM usage_summary u WHERE u.tenant_id = tenant ORDER BY u.period_start DESC LIMIT 1 FOR UPDATE;
+  -- One statement, one snapshot: deltas that it sees are deleted with the rows that it counts.
+  tab := tollgate.tenant_table(tenant, 'patients');
+  IF tab IS NOT NULL THEN
+    EXECUTE format('WITH gone AS (DELETE FROM usage_changes WHERE tenant_id = $1 AND metric = ''patients_count'') '
+                   'SELECT count(*) FROM %s WHERE status = ''active''', tab) INTO patients USING tenant;
+  END IF;
+  tab := tollgate.tenant_table(tenant, 'appointments');
+  IF tab IS NOT NULL THEN
+    EXECUTE format('WITH kept AS (UPDATE usage_changes SET delta = 0, recount = false WHERE tenant_id = $1 '
+                   'AND metric = ''appointments_count'') SELECT count(*) FROM %s', tab) INTO appointments USING tenant;
+  END IF;
+  WITH gone AS (DELETE FROM usage_changes c WHERE c.tenant_id = tenant AND c.metric = 'users_count')
+  SELECT count(*) INTO people FROM users u WHERE u.tenant_id = tenant;
+  UPDATE usage_summary s SET patients_count = patients, users_count = people, appointments_count = appointments, updated_at = now()
+  FROM tenant_periods p
+  WHERE s.tenant_id = tenant AND p.tenant_id = tenant AND p.period_start = s.period_start
+    AND p.starts_at <= now() AND p.ends_at > now();
+  UPDATE tenant_subscriptions t
+  SET current_usage = t.current_usage || jsonb_build_object('patients_count', patients, 'users_count', people)
+  WHERE t.tenant_id = tenant;
+  INSERT INTO config_changes (kind, subject) VALUES ('tenant', tenant);
+END $$;
+GRANT EXECUTE ON FUNCTION tollgate.recount(text) TO tollgate_web;
+
+SELECT tollgate.add_triggers('users', 'users_changed', NULL, true);
+
+-- The effective plain numbers: the tier's, then overrides that are in force.
+CREATE FUNCTION tollgate.apply_limits(tenant text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+  UPDATE tenant_subscriptions s SET usage_limits = e.limits
+  FROM (SELECT t.tenant_id, r.limits || coalesce((SELECT jsonb_object_agg(o.limit_key, trim_scale(o.max)) FROM usage_limit_overrides o
+          WHERE o.tenant_id = t.tenant_id AND o.max IS NOT NULL AND (o.expires_at IS NULL OR o.expires_at > now())), '{}') AS limits
+        FROM tenant_subscriptions t JOIN subscription_tiers r ON r.id = t.tier_id WHERE t.tenant_id = tenant) e
+  WHERE s.tenant_id = e.tenant_id AND s.usage_limits IS DISTINCT FROM e.limits
+$$;
+
+-- For the collectors: what to publish. The collector's own updates of current_usage do not fire these.
+CREATE FUNCTION tollgate.config_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+  subject text;
+BEGIN
+  IF TG_ARGV[0] = 'catalogue' THEN
+    INSERT INTO config_changes (kind) VALUES ('catalogue');
+  ELSIF TG_ARGV[0] = 'key' THEN
+    IF TG_OP = 'DELETE' THEN
+      INSERT INTO config_changes (kind, subject, hash) VALUES ('key', OLD.id, OLD.hash);
+    ELSE
+      INSERT INTO config_changes (kind, subject, hash) VALUES ('key', NEW.id, NEW.hash);
+      IF TG_OP = 'UPDATE' AND OLD.hash <> NEW.hash THEN
+        INSERT INTO config_changes (kind, subject, hash) VALUES ('key', OLD.id, OLD.hash);
+      END IF;
+    END IF;
+  ELSE
+    subject := CASE WHEN TG_OP = 'DELETE' THEN to_jsonb(OLD) ELSE to_jsonb(NEW) END ->> TG_ARGV[1];
+    INSERT INTO config_changes (kind, subject) VALUES ('tenant', subject);
+  END IF;
+  RETURN NULL;
+END $$;
+
+CREATE TRIGGER tollgate_config AFTER INSERT OR DELETE ON tenants
+  FOR EACH ROW EXECUTE FUNCTION tollgate.config_changed('tenant', 'id');
+CREATE TRIGGER tollgate_config AFTER INSERT OR DELETE OR UPDATE OF time_zone, anchor_day, state ON tenant_settings
+  FOR EACH ROW EXECUTE FUNCTION tollgate.config_changed('tenant', 'tenant_id');
+CREATE TRIGGER tollgate_config AFTER INSERT OR DELETE OR UPDATE OF tier_id, usage_limits ON tenant_subscriptions
+  FOR EACH ROW EXECUTE FUNCTION tollgate.config_changed('tenant', 'tenant_id');
+CREATE TRIGGER tollgate_config AFTER INSERT OR DELETE OR UPDATE ON usage_limit_overrides
+  FOR EACH ROW EXECUTE FUNCTION tollgate.config_changed('tenant', 'tenant_id');
+CREATE TRIGGER tollgate_config AFTER INSERT OR DELETE OR UPDATE OF tenant_id, hash, scopes, expires_at, revoked_at ON api_keys
+  FOR EACH ROW EXECUTE FUNCTION tollgate.config_changed('key');
+CREATE TRIGGER tollgate_config AFTER INSERT OR DELETE OR UPDATE ON usage_metrics
+  FOR EACH ROW EXECUTE FUNCTION tollgate.config_changed('catalogue');
+CREATE TRIGGER tollgate_config AFTER INSERT OR DELETE OR UPDATE ON usage_limit_keys
+  FOR EACH ROW EXECUTE FUNCTION tollgate.config_changed('catalogue');
+
+-- Limits follow overrides, the tier of a subscription, and a change of the tier itself.
+CREATE FUNCTION tollgate.limits_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+  IF TG_TABLE_NAME = 'subscription_tiers' THEN
+    PERFORM tollgate.apply_limits(s.tenant_id::text) FROM tenant_subscriptions s WHERE s.tier_id = NEW.id;
+  ELSIF TG_OP = 'DELETE' THEN
+    PERFORM tollgate.apply_limits(OLD.tenant_id::text);
+  ELSE
+    PERFORM tollgate.apply_limits(NEW.tenant_id::text);
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER tollgate_limits AFTER INSERT OR DELETE OR UPDATE ON usage_limit_overrides
+  FOR EACH ROW EXECUTE FUNCTION tollgate.limits_changed();
+CREATE TRIGGER tollgate_limits AFTER INSERT OR UPDATE OF tier_id ON tenant_subscriptions
+  FOR EACH ROW EXECUTE FUNCTION tollgate.limits_changed();
+CREATE TRIGGER tollgate_limits AFTER UPDATE OF limits ON subscription_tiers
+  FOR EACH ROW EXECUTE FUNCTION tollgate.limits_changed();
