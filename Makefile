@@ -60,11 +60,11 @@ $(O)/%.o: %.cc
 # Unit tests: tests/unit/<lib>/test_x.c for lib/<lib>/x.c, each a program, under ASan and UBSan.
 UNIT := $(wildcard tests/unit/*/test_*.c)
 UNIT_PROGRAMS := $(patsubst tests/unit/%.c,$(BUILD)/test/unit/%,$(UNIT))
-$(BUILD)/test/unit/%: tests/unit/%.c
+$(UNIT_PROGRAMS): $(BUILD)/test/unit/%: tests/unit/%.c FORCE
 	@$(MAKE) --no-print-directory MODE=test $(foreach l,$(LIBS),$(if $(OBJ_$(l)),$(BUILD)/test/lib$(l).a))
 	@mkdir -p $(@D)
 	$(CC) $(COMMON) $(WARN) $(CFLAGS_test) -o $@ $< -Wl,--start-group $(foreach l,$(LIBS),$(if $(OBJ_$(l)),$(BUILD)/test/lib$(l).a)) -Wl,--end-group -lcunit $(BASE_LIBS) -ltalloc -ljson-c -lpq -lfcgi -lctemplate -lstdc++ -lpthread -lm
-.PHONY: $(UNIT_PROGRAMS)
+.PHONY: FORCE
 unit: $(UNIT_PROGRAMS)
 	@for t in $^; do echo "== $$t"; $$t || exit 1; done
 

@@ -10,7 +10,7 @@
  *   offset size
  *        0    4  magic "TGR1"
  *        4    4  length of the whole record, padding included (EVENT_FIXED_BYTES..EVENT_MAX_BYTES)
- *        8    8  xxh3-64, seeded with the segment's seed, of bytes 4..8 and 16..length
+ *        8    8  xxh3-64 of bytes 16..length, seeded with the record's seed (spool.h) xor length << 40
  *       16    8  sequence in its segment, from 0, without gaps
  *       24    8  appended, microseconds UTC, by the wall clock of the writer
  *       32    8  recorded (the event's own time), microseconds UTC

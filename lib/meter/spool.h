@@ -23,8 +23,8 @@
  *       52    4  enum spool_writer_kind
  *       56    8  xxh3-64 of bytes 0..56
  *
- * Records (event.h) follow, checksums seeded with spool_seed(node, number), so that bytes of another
- * segment are never taken for this one's. Blocks are reserved ahead beyond the end of the file
+ * Records (event.h) follow, each checksum seeded with spool_seed(node, number) + the record's offset, so that bytes of
+ * another segment, or of another place in this one, are never taken for a record. Blocks are reserved ahead beyond the end of the file
  * (FALLOC_FL_KEEP_SIZE), so the size is the end of data. A record that a kill tore at the end was
  * acknowledged by nobody: spool_reader says how many bytes it had.
  */

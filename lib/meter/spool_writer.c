@@ -1,0 +1,235 @@
+/* spool_writer.c: a writer's segment: append, rotate, give up */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/io.h"
+#include "lib/meter/spool_segment.h"
+
+#define RESERVE_STEP (256u << 10) /* blocks are reserved so far ahead, so that a full disk shows between records */
+#define NUMBER_RANDOM_BITS 12
+
+struct spool_writer {
+    struct spool_options options;
+    struct spool_node node;
+    int fd;             /* -1: no segment yet */
+    uint64_t number, seed;
+    uint64_t offset;    /* where the next record goes */
+    uint64_t reserved;  /* blocks are there up to here */
+    uint64_t sequence;
+    int64_t made_us;
+    bool folder_synced; /* the segment's name is on disk */
+    unsigned char *buffer;
+};
+
+enum status spool_writer_open(const struct spool_options *o, struct spool_writer **out)
+{
+    struct spool_writer *w = calloc(1, sizeof *w);
+    if (!w)
+        return STATUS_NO_MEMORY;
+    w->options = *o;
+    w->fd = -1;
+    enum status s = spool_node_load(o->dir, false, &w->node);
+    if (s == STATUS_OK && !(w->buffer = malloc(SPOOL_APPEND_MAX)))
+        s = STATUS_NO_MEMORY;
+    if (s != STATUS_OK) {
+        spool_writer_close(w);
+        return s;
+    }
+    *out = w;
+    return STATUS_OK;
+}
+
+uint64_t spool_writer_segment(const struct spool_writer *w, uint64_t *bytes)
+{
+    *bytes = w->fd >= 0 ? w->offset : 0;
+    return w->fd >= 0 ? w->number : 0;
+}
+
+/* Lets the segment go; an empty one leaves no file. */
+static void leave_segment(struct spool_writer *w)
+{
+    char path[PATH_MAX];
+    if (w->fd < 0)
+        return;
+    if (w->offset == SPOOL_HEADER_BYTES && spool_segment_path(path, w->options.dir, w->number) == STATUS_OK)
+        unlink(path);
+    else if (w->reserved > w->offset && ftruncate(w->fd, (off_t)w->offset) != 0)
+        errno = 0; /* the blocks stay reserved until the segment is removed */
+    close(w->fd);
+    w->fd = -1;
+}
+
+void spool_writer_close(struct spool_writer *w)
+{
+    if (!w)
+        return;
+    leave_segment(w);
+    free(w->buffer);
+    free(w);
+}
+
+/* What all segments take on disk: the bound is looked at when blocks are reserved, not at each append. */
+static uint64_t spool_bytes(const char *dir)
+{
+    struct spool_segment *segments;
+    size_t n;
+    uint64_t sum = 0;
+    if (spool_list(dir, &segments, &n) != STATUS_OK)
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        sum += segments[i].bytes;
+    free(segments);
+    return sum;
+}
+
+static enum status reserve(struct spool_writer *w, size_t more)
+{
+    if (w->offset + more <= w->reserved)
+        return STATUS_OK;
+    if (w->options.max_bytes && spool_bytes(w->options.dir) + more > w->options.max_bytes)
+        return STATUS_NO_SPACE;
+    size_t steps[] = {more > RESERVE_STEP ? more : RESERVE_STEP, more}; /* nearly full: just what is needed */
+    for (size_t i = 0; i < 2; i++) {
+        if (fallocate(w->fd, FALLOC_FL_KEEP_SIZE, (off_t)w->offset, (off_t)steps[i]) == 0 || errno == EOPNOTSUPP) {
+            w->reserved = w->offset + steps[i];
+            return STATUS_OK;
+        }
+        if (errno == EINTR)
+            i--;
+    }
+    return spool_errno();
+}
+
+/* Made under a hidden name, locked, and named when it has its header: nobody ever sees one that is half made. */
+static enum status new_segment(struct spool_writer *w)
+{
+    char hidden[PATH_MAX], path[PATH_MAX];
+    unsigned char header[SPOOL_HEADER_BYTES];
+    struct spool_segment made = {.made_us = clock_wall_us(), .pid = (uint32_t)getpid(), .kind = w->options.kind};
+    made.number = (uint64_t)made.made_us << NUMBER_RANDOM_BITS | randombytes_uniform(1u << NUMBER_RANDOM_BITS);
+    memcpy(made.node, w->node.uuid, sizeof made.node);
+    spool_segment_encode(header, &made);
+
+    enum status s = spool_segment_path(path, w->options.dir, made.number);
+    int n = snprintf(hidden, sizeof hidden, "%s/.%d.new", w->options.dir, (int)getpid());
+    if (s != STATUS_OK || n < 0 || n >= (int)sizeof hidden)
+        return STATUS_LIMIT;
+    int fd = open(hidden, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return spool_errno();
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        s = STATUS_IO;
+    else
+        s = io_write_all(fd, header, sizeof header);
+    if (s == STATUS_OK && link(hidden, path) != 0) /* never over an existing number */
+        s = errno == EEXIST ? STATUS_IO : spool_errno();
+    unlink(hidden);
+    if (s != STATUS_OK) {
+        close(fd);
+        return s;
+    }
+    w->fd = fd;
+    w->number = made.number;
+    w->made_us = made.made_us;
+    w->seed = spool_seed(w->node.uuid, made.number);
+    w->offset = w->reserved = SPOOL_HEADER_BYTES;
+    w->sequence = 0;
+    w->folder_synced = false;
+    return STATUS_OK;
+}
+
+/* A segment that has room for `more` bytes. */
+static enum status segment_for(struct spool_writer *w, size_t more, int64_t now_us)
+{
+    bool used = w->fd >= 0 && w->offset > SPOOL_HEADER_BYTES;
+    if (used && (w->offset + more > w->options.segment_bytes || now_us - w->made_us > w->options.segment_age_us ||
+                 now_us < w->made_us - w->options.segment_age_us))
+        leave_segment(w);
+    enum status s = w->fd < 0 ? new_segment(w) : STATUS_OK;
+    return s == STATUS_OK ? reserve(w, more) : s;
+}
+
+static enum status encode_all(struct spool_writer *w, struct event *events, size_t n, int64_t now_us, size_t *total)
+{
+    size_t used = 0, length;
+    for (size_t i = 0; i < n; i++) {
+        events[i].sequence = w->sequence + i;
+        events[i].appended_us = now_us;
+        if (events[i].recorded_us == 0)
+            events[i].recorded_us = now_us;
+        enum status s = event_encode(&events[i], w->seed + w->offset + used, w->buffer + used, SPOOL_APPEND_MAX - used, &length);
+        if (s != STATUS_OK)
+            return s;
+        used += length;
+    }
+    *total = used;
+    return STATUS_OK;
+}
+
+static enum status total_size(const struct event *events, size_t n, size_t *total)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t one = event_size(&events[i]);
+        if (one == 0)
+            return STATUS_INVALID;
+        sum += one;
+        if (sum > SPOOL_APPEND_MAX)
+            return STATUS_LIMIT;
+    }
+    *total = sum;
+    return STATUS_OK;
+}
+
+/* The new segment's name goes to disk with its first durable record. */
+static enum status sync_segment(struct spool_writer *w)
+{
+    if (fdatasync(w->fd) != 0)
+        return spool_errno();
+    enum status s = w->folder_synced ? STATUS_OK : io_sync_dir(w->options.dir);
+    w->folder_synced = s == STATUS_OK;
+    return s;
+}
+
+enum status spool_append(struct spool_writer *w, struct event *events, size_t n, bool durable)
+{
+    size_t total;
+    int64_t now_us = clock_wall_us();
+    enum status s = total_size(events, n, &total);
+    if (s == STATUS_OK)
+        s = segment_for(w, total, now_us);
+    if (s == STATUS_OK)
+        s = encode_all(w, events, n, now_us, &total);
+    if (s != STATUS_OK)
+        return s;
+
+    ssize_t written;
+    do
+        written = pwrite(w->fd, w->buffer, total, (off_t)w->offset);
+    while (written < 0 && errno == EINTR);
+    if (written == (ssize_t)total) {
+        if (durable || w->options.sync == SPOOL_SYNC_ALWAYS)
+            s = sync_segment(w);
+    } else {
+        s = written < 0 ? spool_errno() : STATUS_NO_SPACE;
+    }
+    if (s != STATUS_OK) {
+        /* Cut off what got there, and never append here again: the reader may have looked beyond. */
+        if (written > 0 && ftruncate(w->fd, (off_t)w->offset) != 0)
+            w->offset += 1; /* the file is not empty any more: it has to stay for the reader */
+        leave_segment(w);
+        return s;
+    }
+    w->offset += total;
+    w->sequence += n;
+    return STATUS_OK;
+}
