@@ -1,0 +1,348 @@
+/* migrate.c: numbered files of SQL, each once */
+#include "lib/store/migrate.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/io.h"
+
+#define FILES_MAX 256
+#define FILE_BYTES_MAX (4u << 20)
+#define PROBLEM_SIZE 512
+#define CHECKSUM_SIZE 33 /* 16 bytes in hex */
+
+struct files {
+    int n;
+    struct dirent **names;
+};
+
+static int is_sql(const struct dirent *e)
+{
+    size_t n = strlen(e->d_name);
+
+    return n > 8 && isdigit((unsigned char)e->d_name[0]) && isdigit((unsigned char)e->d_name[1]) &&
+           isdigit((unsigned char)e->d_name[2]) && e->d_name[3] == '_' && strcmp(e->d_name + n - 4, ".sql") == 0;
+}
+
+static void files_term(struct files *f)
+{
+    for (int i = 0; i < f->n; i++)
+        free(f->names[i]);
+    free(f->names);
+}
+
+static enum status files_init(struct files *f, const char *dir, char problem[PROBLEM_SIZE])
+{
+    f->n = scandir(dir, &f->names, is_sql, alphasort);
+    if (f->n > 0 && f->n <= FILES_MAX)
+        return STATUS_OK;
+    if (f->n >= 0)
+        files_term(f);
+    snprintf(problem, PROBLEM_SIZE, "%.300s holds no numbered SQL files: set [paths] sql_dir to Tollgate's folder sql",
+             dir);
+    return STATUS_NOT_FOUND;
+}
+
+static void say(const struct migrate_options *o, const char *line)
+{
+    if (o->progress)
+        o->progress(line);
+}
+
+static enum status explain(struct db *d, enum status s, const char *what, char problem[PROBLEM_SIZE])
+{
+    snprintf(problem, PROBLEM_SIZE, "%.200s: %.250s", what, db_error(d)[0] ? db_error(d) : status_text(s));
+    return s;
+}
+
+static void checksum_of(const char *text, size_t length, char out[CHECKSUM_SIZE])
+{
+    unsigned char sum[16];
+
+    crypto_generichash(sum, sizeof(sum), (const unsigned char *)text, length, NULL, 0);
+    sodium_bin2hex(out, CHECKSUM_SIZE, sum, sizeof(sum));
+}
+
+static enum status read_sql(const char *dir, const char *name, char **text, size_t *length, char problem[PROBLEM_SIZE])
+{
+    char path[1024];
+    enum status s = io_path(path, sizeof(path), dir, name);
+
+    if (s == STATUS_OK)
+        s = io_read_file(path, FILE_BYTES_MAX, text, length);
+    if (s != STATUS_OK)
+        snprintf(problem, PROBLEM_SIZE, "cannot read %.300s: %s", name, status_text(s));
+    return s;
+}
+
+/* One value of one row; the statement in a transaction of its own. */
+static enum status ask(struct db *d, const char *sql, const char *param, char *out, size_t size)
+{
+    const char *params[] = { param };
+    struct db_rows *r = NULL;
+    enum status s = db_begin(d, NULL);
+
+    if (s != STATUS_OK)
+        return s;
+    s = db_query(d, sql, param ? 1 : 0, params, &r);
+    if (s == STATUS_OK) {
+        snprintf(out, size, "%s", db_count(r) > 0 ? db_text(r, 0, 0) : "");
+        db_rows_free(r);
+    }
+    db_rollback(d);
+    return s;
+}
+
+static enum status run_text(struct db *d, const char *prelude, const char *sql)
+{
+    enum status s = db_begin(d, NULL);
+
+    if (s == STATUS_OK)
+        s = db_script(d, prelude);
+    if (s == STATUS_OK)
+        s = db_script(d, sql);
+    if (s == STATUS_OK)
+        return db_commit(d);
+    db_rollback(d);
+    return s;
+}
+
+/* Function bodies name temporary tables that only their callers make. */
+static const char as_owner[] = "SET LOCAL ROLE tollgate_owner; SET LOCAL check_function_bodies = off; "
+                               "SET LOCAL client_min_messages = warning";
+
+static enum status run_file(struct db *d, const char *dir, const char *name, const char *prelude,
+                            char problem[PROBLEM_SIZE])
+{
+    char *text = NULL;
+    size_t length;
+    enum status s = read_sql(dir, name, &text, &length, problem);
+
+    if (s != STATUS_OK)
+        return s;
+    s = run_text(d, prelude, text);
+    if (s != STATUS_OK)
+        s = explain(d, s, name, problem);
+    free(text);
+    return s;
+}
+
+/* The three roles, and the rights of tollgate_owner in this database. */
+static enum status prepare_roles(struct db *d, const struct migrate_options *o, char problem[PROBLEM_SIZE])
+{
+    static const char missing[] = "SELECT 3 - count(*) FROM pg_roles WHERE rolname IN "
+                                  "('tollgate_owner', 'tollgate_web', 'tollgate_collector')";
+    static const char rights[] = "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user";
+    static const char super[] = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user";
+    static const char member[] = "SELECT pg_has_role(current_user, 'tollgate_owner', 'MEMBER')";
+    static const char grant[] =
+        "DO $$BEGIN EXECUTE format('GRANT CREATE, CONNECT ON DATABASE %I TO tollgate_owner', current_database()); END$$; "
+        "GRANT USAGE, CREATE ON SCHEMA public TO tollgate_owner; "
+        "GRANT USAGE ON SCHEMA public TO tollgate_web, tollgate_collector";
+    char answer[32];
+    enum status s = ask(d, missing, NULL, answer, sizeof(answer));
+
+    if (s != STATUS_OK)
+        return explain(d, s, "cannot reach the database", problem);
+    if (strcmp(answer, "0") != 0) {
+        if ((s = ask(d, rights, NULL, answer, sizeof(answer))) != STATUS_OK)
+            return explain(d, s, "roles", problem);
+        if (answer[0] != 't') {
+            snprintf(problem, PROBLEM_SIZE,
+                     "Tollgate's roles are missing and this user may not make them: as superuser run psql -f %.300s/roles.sql",
+                     o->sql_dir);
+            return STATUS_DENIED;
+        }
+        say(o, "roles: tollgate_owner, tollgate_web, tollgate_collector");
+        if ((s = run_file(d, o->sql_dir, "roles.sql", "SELECT 1", problem)) != STATUS_OK)
+            return s;
+    }
+    if ((s = ask(d, super, NULL, answer, sizeof(answer))) != STATUS_OK)
+        return explain(d, s, "roles", problem);
+    if (answer[0] == 't' && (s = run_text(d, "SELECT 1", grant)) != STATUS_OK)
+        return explain(d, s, "rights of tollgate_owner", problem);
+    if ((s = ask(d, member, NULL, answer, sizeof(answer))) != STATUS_OK)
+        return explain(d, s, "roles", problem);
+    if (answer[0] != 't') {
+        snprintf(problem, PROBLEM_SIZE, "the connection [database] owner must be tollgate_owner, a member of it or a superuser");
+        return STATUS_DENIED;
+    }
+    return STATUS_OK;
+}
+
+static enum status migrated_before(struct db *d, bool *yes)
+{
+    char answer[8];
+    enum status s = ask(d, "SELECT to_regclass('tollgate.schema_migrations') IS NOT NULL", NULL, answer, sizeof(answer));
+
+    *yes = answer[0] == 't';
+    return s;
+}
+
+static enum status prepare_host(struct db *d, const struct migrate_options *o, char problem[PROBLEM_SIZE])
+{
+    static const char which[] =
+        "SELECT coalesce(string_agg(n, ', '), '') FROM unnest(ARRAY['tenants', 'users', 'subscription_tiers', "
+        "'tenant_subscriptions']) n WHERE to_regclass('public.' || n) IS NULL";
+    static const char all[] = "tenants, users, subscription_tiers, tenant_subscriptions";
+    char missing[128];
+    bool before = false;
+    enum status s = migrated_before(d, &before);
+
+    if (s == STATUS_OK)
+        s = ask(d, which, NULL, missing, sizeof(missing));
+    if (s != STATUS_OK)
+        return explain(d, s, "host's tables", problem);
+    if (missing[0] != '\0' && (before || strcmp(missing, all) != 0)) {
+        snprintf(problem, PROBLEM_SIZE, "this database lacks %s: Tollgate needs all four of the host's tables, or none", missing);
+        return STATUS_INVALID;
+    }
+    if (missing[0] != '\0' && o->host == MIGRATE_HOST_NEW) {
+        say(o, "the host's tables: tenants, users, subscription_tiers, tenant_subscriptions");
+        return migrate_folder(d, o, "host", problem);
+    }
+    if (missing[0] != '\0') {
+        snprintf(problem, PROBLEM_SIZE, "this database has no tenants: `tollgate migrate --new` makes the host's tables too");
+        return STATUS_NOT_FOUND;
+    }
+    if (!before && o->host != MIGRATE_HOST_ADOPT) {
+        snprintf(problem, PROBLEM_SIZE, "this database has tables of its own: `tollgate adopt` lists what it would add");
+        return STATUS_EXISTS;
+    }
+    return STATUS_OK;
+}
+
+enum status migrate_folder(struct db *d, const struct migrate_options *o, const char *folder, char problem[PROBLEM_SIZE])
+{
+    char dir[1024], line[320];
+    struct files f;
+    enum status s = io_path(dir, sizeof(dir), o->sql_dir, folder);
+
+    if (s != STATUS_OK || (s = files_init(&f, dir, problem)) != STATUS_OK)
+        return s;
+    for (int i = 0; i < f.n && s == STATUS_OK; i++) {
+        int64_t from = clock_mono_us();
+
+        s = run_file(d, dir, f.names[i]->d_name, as_owner, problem);
+        if (s == STATUS_OK) {
+            snprintf(line, sizeof(line), "%.20s/%.200s (%.1f s)", folder, f.names[i]->d_name,
+                     (double)(clock_mono_us() - from) / 1e6);
+            say(o, line);
+        }
+    }
+    files_term(&f);
+    return s;
+}
+
+/* What is recorded of a version: "" when nothing. */
+static enum status recorded(struct db *d, const char *version, char out[CHECKSUM_SIZE])
+{
+    return ask(d, "SELECT checksum FROM tollgate.schema_migrations WHERE version = $1::int", version, out, CHECKSUM_SIZE);
+}
+
+static enum status apply(struct db *d, const char *name, const char *version, const char *text, const char *sum)
+{
+    const char *params[] = { version, name, sum };
+    enum status s = db_begin(d, NULL);
+
+    if (s == STATUS_OK)
+        s = db_script(d, as_owner);
+    if (s == STATUS_OK)
+        s = db_script(d, text);
+    if (s == STATUS_OK)
+        s = db_query(d, "INSERT INTO tollgate.schema_migrations (version, name, checksum) VALUES ($1::int, $2, $3)", 3,
+                     params, NULL);
+    if (s == STATUS_OK)
+        return db_commit(d);
+    db_rollback(d);
+    return s;
+}
+
+static enum status one_file(struct db *d, const struct migrate_options *o, const char *name, char problem[PROBLEM_SIZE])
+{
+    char version[4] = { name[0], name[1], name[2], '\0' };
+    char sum[CHECKSUM_SIZE], before[CHECKSUM_SIZE], line[320];
+    int64_t from = clock_mono_us();
+    char *text = NULL;
+    size_t length;
+    enum status s = read_sql(o->sql_dir, name, &text, &length, problem);
+
+    if (s != STATUS_OK)
+        return s;
+    checksum_of(text, length, sum);
+    if ((s = recorded(d, version, before)) != STATUS_OK) {
+        s = explain(d, s, name, problem);
+    } else if (before[0] == '\0') {
+        s = apply(d, name, version, text, sum);
+        snprintf(line, sizeof(line), "%.250s (%.1f s)", name, (double)(clock_mono_us() - from) / 1e6);
+        if (s == STATUS_OK)
+            say(o, line);
+        else
+            s = explain(d, s, name, problem);
+    } else if (strcmp(before, sum) != 0) {
+        s = STATUS_VERSION;
+        snprintf(problem, PROBLEM_SIZE,
+                 "%.200s was changed after this database ran it: restore the file and put the change into a new one", name);
+    }
+    free(text);
+    return s;
+}
+
+static enum status refuse_newer(struct db *d, const char *newest, char problem[PROBLEM_SIZE])
+{
+    char version[4] = { newest[0], newest[1], newest[2], '\0' }, found[128];
+    enum status s = ask(d, "SELECT name FROM tollgate.schema_migrations WHERE version > $1::int ORDER BY version LIMIT 1",
+                        version, found, sizeof(found));
+
+    if (s != STATUS_OK)
+        return explain(d, s, "schema_migrations", problem);
+    if (found[0] == '\0')
+        return STATUS_OK;
+    snprintf(problem, PROBLEM_SIZE, "the database is newer than this program: it has %s; install the newer Tollgate", found);
+    return STATUS_VERSION;
+}
+
+static enum status migrate_locked(struct db *d, const struct migrate_options *o, char problem[PROBLEM_SIZE])
+{
+    static const char table[] =
+        "CREATE SCHEMA IF NOT EXISTS tollgate; "
+        "CREATE TABLE IF NOT EXISTS tollgate.schema_migrations (version integer PRIMARY KEY, name text NOT NULL, "
+        "checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())";
+    struct files f;
+    enum status s = files_init(&f, o->sql_dir, problem);
+
+    if (s != STATUS_OK)
+        return s;
+    if ((s = prepare_roles(d, o, problem)) != STATUS_OK || (s = prepare_host(d, o, problem)) != STATUS_OK)
+        goto out;
+    if ((s = run_text(d, as_owner, table)) != STATUS_OK) {
+        s = explain(d, s, "schema tollgate", problem);
+        goto out;
+    }
+    s = refuse_newer(d, f.names[f.n - 1]->d_name, problem);
+    for (int i = 0; i < f.n && s == STATUS_OK; i++)
+        s = one_file(d, o, f.names[i]->d_name, problem);
+out:
+    files_term(&f);
+    return s;
+}
+
+enum status migrate_run(struct db *d, const struct migrate_options *o, char problem[PROBLEM_SIZE])
+{
+    enum status s;
+
+    db_timeouts(d, 5, 0);
+    if ((s = db_connect(d)) != STATUS_OK)
+        return explain(d, s, "cannot reach the database", problem);
+    if ((s = db_script(d, "SELECT pg_advisory_lock(hashtext('tollgate.migrate'))")) != STATUS_OK)
+        return explain(d, s, "cannot take the lock of migrations", problem);
+    s = migrate_locked(d, o, problem);
+    if (s != STATUS_UNAVAILABLE && db_script(d, "SELECT pg_advisory_unlock(hashtext('tollgate.migrate'))") != STATUS_OK)
+        return s == STATUS_OK ? explain(d, STATUS_UNAVAILABLE, "lost the connection at the end", problem) : s;
+    return s;
+}
