@@ -27,4 +27,8 @@ void api_subscription_put(struct app *app); /* PUT /api/subscription/tenant/:id 
 struct json_object *api_check_shape(const struct limit_catalogue *c, uint8_t metric, const struct limit_answer *answer,
                                     int which);
 
+struct usage;
+/* The specification's UsageSummary, with api_calls_today beside. */
+struct json_object *api_usage_shape(const struct usage *u);
+
 #endif

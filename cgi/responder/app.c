@@ -318,6 +318,21 @@ void app_serve(struct app *app, struct request *request, struct response *respon
     }
 }
 
+/* ---- transactions ---- */
+
+enum status app_begin(struct app *app)
+{
+    return db_begin(app->db, app->caller.tenant != NULL ? app->caller.tenant : app->tenant);
+}
+
+enum status app_end(struct app *app, enum status s)
+{
+    if (s == STATUS_OK)
+        return db_commit(app->db);
+    db_rollback(app->db);
+    return s;
+}
+
 /* ---- bodies ---- */
 
 struct json_object *app_json_body(struct app *app)

@@ -80,6 +80,12 @@ enum status app_table_open(struct app *app);
 MUST_CHECK enum status app_spool(struct app *app);
 /* The document of an application/json body. NULL after answering 400 or 415. It lives as long as the request. */
 struct json_object *app_json_body(struct app *app);
+/*
+ * A transaction of this request's tenant: the caller's own, or for an operator the one that the path names. app_end commits
+ * when `s` is STATUS_OK, else rolls back and returns `s`.
+ */
+MUST_CHECK enum status app_begin(struct app *app);
+MUST_CHECK enum status app_end(struct app *app, enum status s);
 /* May the caller see this tenant at all? An operator may; answers nothing. */
 bool app_may_see(const struct app *app, const char *tenant);
 

@@ -8,10 +8,18 @@
 const struct route routes[] = {
     {METHOD_GET, "/healthz", WHO_ANYONE, false, api_health_alive},
     {METHOD_GET, "/readyz", WHO_ANYONE, false, api_health_ready},
+    {METHOD_GET, "/metrics", WHO_KEY_OPERATOR, false, api_metrics},
 
     {METHOD_POST, "/api/usage/events", WHO_KEY_TRACK, false, api_events},
     {METHOD_GET, TENANT "/check", WHO_KEY_CHECK, false, api_check_one},
     {METHOD_POST, TENANT "/check", WHO_KEY_CHECK, false, api_check_many},
+    {METHOD_GET, TENANT "/current", WHO_KEY_READ, false, api_usage_current},
+    {METHOD_GET, TENANT "/report", WHO_KEY_READ, false, api_report},
+    {METHOD_GET, TENANT "/history", WHO_KEY_READ, false, api_history},
+    {METHOD_POST, TENANT "/refresh", WHO_KEY_ADMIN, false, api_usage_refresh},
+    {METHOD_GET, "/api/tenants", WHO_KEY_READ, false, api_tenants},
+    {METHOD_GET, "/api/subscription/tenant/:id", WHO_KEY_READ, false, api_subscription_get},
+    {METHOD_PUT, "/api/subscription/tenant/:id", WHO_KEY_OPERATOR, false, api_subscription_put},
 };
 const size_t n_routes = sizeof routes / sizeof routes[0];
 

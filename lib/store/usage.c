@@ -1,0 +1,214 @@
+/* usage.c: queries of usage, reports and history */
+#include "lib/store/usage.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ISO(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
+#define MILLIONTHS(expression) "(" expression " * 1000000)::bigint"
+
+static const char current_sql[] =
+    "SELECT u.id, u.tenant_id, u.period_start, u.period_end, u.patients_count, u.users_count, u.api_calls_count,"
+    " u.file_uploads_count, u.appointments_count, " MILLIONTHS("u.storage_used_gb") ","
+    " coalesce((SELECT sum(d.total) FROM usage_daily d WHERE d.tenant_id = $1 AND d.metric_type = 'api_call'"
+    "           AND d.day = tollgate.day_of(now(), p.time_zone)), 0)::bigint, "
+    ISO("u.created_at") ", " ISO("u.updated_at")
+    " FROM tenant_periods p JOIN usage_summary u ON u.tenant_id = p.tenant_id AND u.period_start = p.period_start"
+    " WHERE p.tenant_id = $1 AND p.starts_at <= now() AND p.ends_at > now()";
+
+static const char tenant_sql[] = "SELECT name FROM tollgate.host_tenant WHERE id = $1";
+
+static const char periods_sql[] = "SELECT tollgate.ensure_periods($1, now(), now())";
+
+static const char plan_sql[] =
+    "SELECT tier_id, coalesce(tier_name, tier_id), usage_limits FROM tollgate.host_subscription WHERE tenant_id = $1";
+
+/* Counters by the window that their limit has; gauges stand in the summary. */
+static const char limits_sql[] =
+    "SELECT k.limit_key, k.metric_type, k.limit_window, k.label, m.unit,"
+    " CASE WHEN jsonb_typeof(s.usage_limits -> k.limit_key) = 'number' THEN "
+    MILLIONTHS("greatest(-0.000001, (s.usage_limits ->> k.limit_key)::numeric)") " ELSE -1 END,"
+    " coalesce((SELECT " MILLIONTHS("c.used") " FROM usage_counts c JOIN tenant_periods p ON p.tenant_id = c.tenant_id"
+    "   AND p.starts_at <= now() AND p.ends_at > now() WHERE c.tenant_id = $1 AND c.metric_type = k.metric_type"
+    "   AND c.limit_window = k.limit_window AND c.window_start = CASE k.limit_window WHEN 'day'"
+    "   THEN tollgate.day_of(now(), p.time_zone) ELSE p.period_start END), 0)"
+    " FROM usage_limit_keys k JOIN usage_metrics m ON m.metric_type = k.metric_type"
+    " CROSS JOIN tollgate.host_subscription s WHERE s.tenant_id = $1 AND k.limit_window <> 'minute'"
+    " ORDER BY k.limit_window = 'none' DESC, k.limit_key LIMIT 16";
+
+static const char history_sql[] =
+    "SELECT d.day, d.metric_type, " MILLIONTHS("sum(d.total)") ", sum(d.events)::bigint FROM usage_daily d"
+    " WHERE d.tenant_id = $1 AND d.day >= coalesce($2::date, $3::date - 29, current_date - 29)"
+    " AND d.day <= coalesce($3::date, current_date + 1) AND ($4::text IS NULL OR d.metric_type = $4)"
+    " GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 10000";
+
+static void copy(char *to, size_t size, const char *text)
+{
+    snprintf(to, size, "%s", text);
+}
+
+static void fill(struct usage *u, const struct db_rows *r)
+{
+    u->id = db_int(r, 0, 0);
+    copy(u->tenant_id, sizeof u->tenant_id, db_text(r, 0, 1));
+    copy(u->period_start, sizeof u->period_start, db_text(r, 0, 2));
+    copy(u->period_end, sizeof u->period_end, db_text(r, 0, 3));
+    u->patients = db_int(r, 0, 4);
+    u->users = db_int(r, 0, 5);
+    u->api_calls = db_int(r, 0, 6);
+    u->file_uploads = db_int(r, 0, 7);
+    u->appointments = db_int(r, 0, 8);
+    u->storage = db_int(r, 0, 9);
+    u->api_calls_today = db_int(r, 0, 10);
+    copy(u->created_at, sizeof u->created_at, db_text(r, 0, 11));
+    copy(u->updated_at, sizeof u->updated_at, db_text(r, 0, 12));
+}
+
+/* STATUS_END: there is no row of this period. */
+static enum status read_current(struct db *d, const char *tenant, struct usage *out)
+{
+    struct db_rows *rows = NULL;
+    enum status s = db_query(d, current_sql, 1, &tenant, &rows);
+
+    if (s == STATUS_OK && db_count(rows) == 0)
+        s = STATUS_END;
+    if (s == STATUS_OK) {
+        *out = (struct usage){0};
+        fill(out, rows);
+    }
+    db_rows_free(rows);
+    return s;
+}
+
+/* The tenant's name into `name` (may be NULL). */
+static enum status find_tenant(struct db *d, const char *tenant, char *name, size_t size)
+{
+    struct db_rows *rows = NULL;
+    enum status s = db_query(d, tenant_sql, 1, &tenant, &rows);
+
+    if (s == STATUS_OK && db_count(rows) == 0)
+        s = STATUS_NOT_FOUND;
+    if (s == STATUS_OK && name != NULL)
+        copy(name, size, db_text(rows, 0, 0));
+    db_rows_free(rows);
+    return s;
+}
+
+enum status usage_current(struct db *d, const char *tenant, struct usage *out)
+{
+    enum status s = read_current(d, tenant, out);
+
+    if (s != STATUS_END)
+        return s;
+    s = find_tenant(d, tenant, NULL, 0);
+    if (s == STATUS_OK)
+        s = db_query(d, periods_sql, 1, &tenant, NULL);
+    if (s == STATUS_OK)
+        s = read_current(d, tenant, out);
+    return s == STATUS_END ? STATUS_NOT_FOUND : s;
+}
+
+/* What the summary holds is taken from there, so that a report never disagrees with itself. */
+static int64_t used_by_summary(const struct usage *u, const struct usage_limit *l, int64_t counted)
+{
+    const struct {
+        const char *metric, *window;
+        int64_t used;
+    } held[] = {
+        {"patients_count", "none", u->patients * 1000000}, {"users_count", "none", u->users * 1000000},
+        {"storage_used_gb", "none", u->storage},           {"api_call", "day", u->api_calls_today * 1000000},
+        {"api_call", "period", u->api_calls * 1000000},    {"file_upload", "period", u->file_uploads * 1000000},
+    };
+
+    for (size_t i = 0; i < sizeof held / sizeof held[0]; i++)
+        if (strcmp(held[i].metric, l->metric) == 0 && strcmp(held[i].window, l->window) == 0)
+            return held[i].used;
+    return counted;
+}
+
+static enum status read_limits(struct db *d, const char *tenant, struct usage_report *out)
+{
+    struct db_rows *rows = NULL;
+    enum status s = db_query(d, limits_sql, 1, &tenant, &rows);
+
+    for (size_t i = 0; s == STATUS_OK && i < db_count(rows) && i < USAGE_LIMITS; i++) {
+        struct usage_limit *l = &out->limit[out->n++];
+
+        copy(l->key, sizeof l->key, db_text(rows, i, 0));
+        copy(l->metric, sizeof l->metric, db_text(rows, i, 1));
+        copy(l->window, sizeof l->window, db_text(rows, i, 2));
+        copy(l->label, sizeof l->label, db_text(rows, i, 3));
+        copy(l->unit, sizeof l->unit, db_text(rows, i, 4));
+        l->max = db_int(rows, i, 5);
+        l->used = used_by_summary(&out->usage, l, db_int(rows, i, 6));
+    }
+    db_rows_free(rows);
+    return s;
+}
+
+enum status usage_report_read(struct db *d, const char *tenant, struct usage_report *out)
+{
+    struct usage_report report = {0};
+    struct db_rows *rows = NULL;
+    enum status s = usage_current(d, tenant, &report.usage);
+
+    if (s == STATUS_OK)
+        s = find_tenant(d, tenant, report.tenant_name, sizeof report.tenant_name);
+    if (s == STATUS_OK)
+        s = db_query(d, plan_sql, 1, &tenant, &rows);
+    if (s == STATUS_OK && db_count(rows) > 0) {
+        report.subscribed = true;
+        copy(report.tier_id, sizeof report.tier_id, db_text(rows, 0, 0));
+        copy(report.tier_name, sizeof report.tier_name, db_text(rows, 0, 1));
+        report.limits = strdup(db_text(rows, 0, 2));
+        s = report.limits == NULL ? STATUS_NO_MEMORY : read_limits(d, tenant, &report);
+    }
+    db_rows_free(rows);
+    if (s == STATUS_OK)
+        *out = report;
+    else
+        free(report.limits);
+    return s;
+}
+
+void usage_report_term(struct usage_report *r)
+{
+    free(r->limits);
+    r->limits = NULL;
+}
+
+enum status usage_refresh(struct db *d, const char *tenant)
+{
+    enum status s = find_tenant(d, tenant, NULL, 0);
+
+    if (s == STATUS_OK)
+        s = db_query(d, "SELECT tollgate.recount($1)", 1, &tenant, NULL);
+    if (s == STATUS_OK)
+        s = db_query(d, "SELECT tollgate.request_measure($1)", 1, &tenant, NULL);
+    return s;
+}
+
+enum status usage_history(struct db *d, const char *tenant, const char *from, const char *to, const char *metric,
+                          struct db_rows **rows)
+{
+    const char *const params[] = {tenant, from, to, metric};
+
+    return db_query(d, history_sql, 4, params, rows);
+}
+
+enum status usage_committed(struct db *d, const char *node, uint64_t number, uint64_t *position)
+{
+    char segment[24];
+    const char *const params[] = {node, segment};
+    struct db_rows *rows = NULL;
+    enum status s;
+
+    snprintf(segment, sizeof segment, "%" PRId64, (int64_t)number);
+    s = db_query(d, "SELECT position FROM collector_progress WHERE node = $1::uuid AND segment = $2::bigint", 2, params, &rows);
+    if (s == STATUS_OK)
+        *position = db_count(rows) == 0 ? 0 : (uint64_t)db_int(rows, 0, 0);
+    db_rows_free(rows);
+    return s;
+}

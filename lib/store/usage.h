@@ -1,0 +1,63 @@
+/*
+ * usage: what a tenant uses now, by the day, and against its plan. Callers are in a transaction (db_begin) whose tenant
+ * row-level security goes by. Amounts are millionths. Called by tollgate-web.
+ */
+#ifndef STORE_USAGE_H
+#define STORE_USAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/status.h"
+#include "lib/store/db.h"
+
+#define USAGE_LIMITS 16
+#define USAGE_TIME_SIZE 32 /* "2026-11-24T09:00:00.123Z" */
+#define USAGE_DAY_SIZE 16  /* "2026-11-24" */
+
+/* The summary of the period that now is in. */
+struct usage {
+    int64_t id;
+    char tenant_id[256];
+    char period_start[USAGE_DAY_SIZE], period_end[USAGE_DAY_SIZE]; /* inclusive */
+    int64_t patients, users, api_calls, file_uploads, appointments;
+    int64_t storage;         /* millionths of a GB */
+    int64_t api_calls_today; /* of the tenant's day */
+    char created_at[USAGE_TIME_SIZE], updated_at[USAGE_TIME_SIZE];
+};
+
+struct usage_limit {
+    char key[101], metric[101], window[8]; /* none, day, period */
+    char label[101], unit[64];
+    int64_t used, max; /* millionths; max -1: unlimited */
+};
+
+struct usage_report {
+    struct usage usage;
+    char tenant_name[256];
+    bool subscribed; /* else there are no limits and no tier */
+    char tier_id[128], tier_name[128];
+    char *limits;    /* usage_limits of the subscription, a JSON object; malloc'ed */
+    size_t n;
+    struct usage_limit limit[USAGE_LIMITS];
+};
+
+/* A row of zeros when nothing was used yet. STATUS_NOT_FOUND: no such tenant (that this transaction may see). */
+MUST_CHECK enum status usage_current(struct db *d, const char *tenant, struct usage *out);
+/* The same with plan and limits. usage_report_term frees what it holds. */
+MUST_CHECK enum status usage_report_read(struct db *d, const char *tenant, struct usage_report *out);
+void usage_report_term(struct usage_report *r);
+/* Counts patients, appointments and users anew, and asks for a measurement of the storage. */
+MUST_CHECK enum status usage_refresh(struct db *d, const char *tenant);
+
+/*
+ * Daily totals from `from` to `to` ("YYYY-MM-DD", NULL: the last 30 days), of one metric or all (NULL), without method and endpoint:
+ * rows of day, metric_type, total (millionths), events. STATUS_INVALID: a day that is none.
+ */
+MUST_CHECK enum status usage_history(struct db *d, const char *tenant, const char *from, const char *to,
+                                     const char *metric, struct db_rows **rows);
+/* How far segment `number` (of `node`, a UUID's text) is committed; 0 when not at all. */
+MUST_CHECK enum status usage_committed(struct db *d, const char *node, uint64_t number, uint64_t *position);
+
+#endif
