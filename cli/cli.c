@@ -1,0 +1,241 @@
+/* cli.c: options, the database, questions: what every command uses */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "lib/store/db.h"
+
+#define PASSWORD_LEAST 8
+#define PASSWORD_MOST 1024
+
+void cli_say(const char *format, ...)
+{
+    va_list args;
+
+    fputs("tollgate: ", stderr);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+/* The option that "--name" or "--name=value" names; *value is what stands behind "=", else NULL. */
+static const struct cli_option *find_option(const struct cli_option options[], const char *word, const char **value)
+{
+    const char *name = word + 2;
+    size_t length = strcspn(name, "=");
+
+    *value = name[length] ? name + length + 1 : NULL;
+    for (; options->name; options++)
+        if (strlen(options->name) == length && memcmp(options->name, name, length) == 0)
+            return options;
+    return NULL;
+}
+
+/* Reads the option at argv[*i] and moves *i over a value behind it. */
+static enum status take_option(char *argv[], int argc, int *i, const struct cli_option options[])
+{
+    const char *value;
+    const struct cli_option *o = find_option(options, argv[*i], &value);
+
+    if (!o) {
+        cli_say("%s is not an option of this command; --help lists them", argv[*i]);
+        return STATUS_INVALID;
+    }
+    if (o->flag) {
+        if (value) {
+            cli_say("--%s takes no value", o->name);
+            return STATUS_INVALID;
+        }
+        *o->flag = true;
+        return STATUS_OK;
+    }
+    if (!value && *i + 1 < argc)
+        value = argv[++*i];
+    if (!value) {
+        cli_say("--%s needs a value", o->name);
+        return STATUS_INVALID;
+    }
+    *o->text = value;
+    return STATUS_OK;
+}
+
+enum status cli_parse(int argc, char *argv[], const struct cli_option options[], const char *words[], size_t least,
+                      size_t most)
+{
+    size_t n = 0;
+    bool only_words = false;
+
+    for (int i = 0; i < argc; i++) {
+        if (!only_words && strcmp(argv[i], "--") == 0) {
+            only_words = true;
+        } else if (!only_words && strncmp(argv[i], "--", 2) == 0) {
+            if (take_option(argv, argc, &i, options))
+                return STATUS_INVALID;
+        } else if (n == most) {
+            cli_say("\"%s\" is one word too many; --help shows what the command takes", argv[i]);
+            return STATUS_INVALID;
+        } else {
+            words[n++] = argv[i];
+        }
+    }
+    if (n < least) {
+        cli_say("a word is missing; --help shows what the command takes");
+        return STATUS_INVALID;
+    }
+    for (; n < most; n++)
+        words[n] = NULL;
+    return STATUS_OK;
+}
+
+struct db *cli_db(struct cli *c)
+{
+    if (!c->db && db_open(c->config->database.owner, "tollgate", &c->db)) {
+        cli_say("out of memory");
+        return NULL;
+    }
+    return c->db;
+}
+
+enum status cli_begin(struct cli *c)
+{
+    struct db *d = cli_db(c);
+    enum status s;
+
+    if (!d)
+        return STATUS_NO_MEMORY;
+    s = db_begin(d, NULL);
+    if (s)
+        cli_say("the database is not available: %s; check [database] owner in the configuration", db_error(d));
+    return s;
+}
+
+enum status cli_commit(struct cli *c)
+{
+    enum status s = db_commit(c->db);
+
+    if (s == STATUS_UNAVAILABLE)
+        cli_say(
+            "the connection broke at the end: it is not known whether the change was made; look before you repeat it");
+    else if (s)
+        cli_say("the change was not made: %s", db_error(c->db));
+    return s;
+}
+
+int cli_fail(struct cli *c, enum status s, const char *what)
+{
+    const char *said = c->db ? db_error(c->db) : "";
+
+    if (said[0])
+        cli_say("%s: %s", what, said);
+    else
+        cli_say("%s: %s", what, status_text(s));
+    if (c->db)
+        db_rollback(c->db);
+    return s == STATUS_DENIED ? CLI_REFUSED : CLI_FAILED;
+}
+
+bool cli_confirm(struct cli *c, const char *what, const char *word)
+{
+    char line[512];
+
+    if (c->yes)
+        return true;
+    if (!isatty(STDIN_FILENO)) {
+        cli_say("%s This can't be undone; say --yes to do it without a question", what);
+        return false;
+    }
+    fprintf(stderr, "%s This can't be undone.\nType \"%s\" to go on: ", what, word);
+    if (!fgets(line, sizeof line, stdin))
+        line[0] = 0;
+    line[strcspn(line, "\r\n")] = 0;
+    if (strcmp(line, word) == 0)
+        return true;
+    cli_say("that is not \"%s\"; nothing was changed", word);
+    return false;
+}
+
+/* One line without its end; false at the end of the input or when it does not fit. */
+static bool read_line(char *out, size_t size)
+{
+    size_t n;
+
+    if (!fgets(out, (int)size, stdin))
+        return false;
+    n = strcspn(out, "\r\n");
+    if (out[n] == 0 && n + 1 == size)
+        return false;
+    out[n] = 0;
+    return true;
+}
+
+static bool read_hidden(const char *question, char *out, size_t size)
+{
+    struct termios was, quiet;
+    bool ok;
+
+    if (tcgetattr(STDIN_FILENO, &was) < 0)
+        return false;
+    quiet = was;
+    quiet.c_lflag &= ~(tcflag_t)ECHO;
+    fputs(question, stderr);
+    if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet) < 0)
+        return false;
+    ok = read_line(out, size);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &was);
+    fputc('\n', stderr);
+    return ok;
+}
+
+bool cli_password(bool from_stdin, char *out, size_t size)
+{
+    char again[PASSWORD_MOST + 2];
+    bool ok = false;
+
+    /* what stdio keeps of the secret would outlive the wipe */
+    setvbuf(stdin, NULL, _IONBF, 0);
+    if (!from_stdin && !isatty(STDIN_FILENO)) {
+        cli_say("there is no terminal to ask for the password; give it on standard input with --password-stdin");
+        return false;
+    }
+    if (from_stdin ? !read_line(out, size) : !read_hidden("Password: ", out, size)) {
+        cli_say("no password was read");
+        goto done;
+    }
+    if (strlen(out) < PASSWORD_LEAST || strlen(out) > PASSWORD_MOST) {
+        cli_say("a password has %d to %d bytes", PASSWORD_LEAST, PASSWORD_MOST);
+        goto done;
+    }
+    if (!from_stdin && (!read_hidden("Once more: ", again, sizeof again) || strcmp(out, again) != 0)) {
+        cli_say("the two are not the same; nothing was changed");
+        goto done;
+    }
+    ok = true;
+done:
+    sodium_memzero(again, sizeof again);
+    if (!ok)
+        sodium_memzero(out, size);
+    return ok;
+}
+
+bool cli_number(const char *name, const char *text, long long least, long long most, long long *out)
+{
+    char *end;
+    long long n;
+
+    errno = 0;
+    n = strtoll(text, &end, 10);
+    if (errno || end == text || *end || n < least || n > most) {
+        cli_say("%s is \"%s\"; it must be a whole number from %lld to %lld", name, text, least, most);
+        return false;
+    }
+    *out = n;
+    return true;
+}

@@ -1,0 +1,121 @@
+/*
+ * cli: what the commands of `tollgate` share: the options, the database, questions, output.
+ *
+ * A command is a row of the table in main.c: {group, name, arguments, help, run}. `run` gets the words behind its name
+ * (argv[0] is the first of them, argv[argc] NULL) and returns an exit status. cli_parse reads a command's own options
+ * against a table; --config, --json, --yes and --help are taken out by main before and may stand anywhere. Everything
+ * here lives as long as the process. A new command: declare its function below, add its row in main.c.
+ */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "lib/base/config.h"
+#include "lib/base/status.h"
+
+struct db;
+
+enum cli_exit {
+    CLI_OK = 0,
+    CLI_FAILED = 1,  /* it was tried and did not work; standard error says why */
+    CLI_USAGE = 2,   /* the command line or the configuration is wrong */
+    CLI_REFUSED = 3, /* refused, or it needs a confirmation that nobody gave */
+};
+
+struct cli {
+    const char *config_path; /* --config; NULL: the default */
+    struct config *config;   /* parsed before a command runs */
+    bool json;               /* --json: one JSON value on standard output, nothing else there */
+    bool yes;                /* --yes: questions are answered */
+    struct db *db;           /* use cli_db */
+};
+
+struct cli_command {
+    const char *group; /* "tenant", or NULL for a command of one word */
+    const char *name;  /* "create" */
+    const char *arguments;
+    const char *help;
+    int (*run)(struct cli *c, int argc, char *argv[]);
+    const char *more; /* text for --help below the line of help; NULL */
+};
+
+/*
+ * A command's options. Exactly one of text and flag is set: "--name VALUE" and "--name=VALUE" set *text, "--name" sets
+ * *flag. The table ends with {0}. What is no option goes to `words` in order.
+ */
+struct cli_option {
+    const char *name; /* without its dashes */
+    const char **text;
+    bool *flag;
+};
+
+/*
+ * Reads options and between `least` and `most` words. On anything else it says on standard error what is wrong and
+ * returns STATUS_INVALID; the command then returns CLI_USAGE.
+ */
+MUST_CHECK enum status cli_parse(int argc, char *argv[], const struct cli_option options[], const char *words[],
+                                 size_t least, size_t most);
+
+/* The owner's connection, opened lazily, closed by main. NULL only without memory (said). */
+struct db *cli_db(struct cli *c);
+/* Starts a transaction as the owner; says what is wrong and what to do when it can't. */
+MUST_CHECK enum status cli_begin(struct cli *c);
+/* Commits; says so when it did not work. */
+MUST_CHECK enum status cli_commit(struct cli *c);
+
+/* "tollgate: text" on standard error. */
+void cli_say(const char *format, ...) PRINTF_LIKE(1, 2);
+/* Says `what` and why (the database's message when it refused), rolls back, returns the exit status that fits `s`. */
+int cli_fail(struct cli *c, enum status s, const char *what);
+/*
+ * Before what can't be undone: shows `what` and wants `word` typed. With --yes it is true at once. Without a terminal
+ * it says that --yes is needed. When it is false, return CLI_REFUSED.
+ */
+bool cli_confirm(struct cli *c, const char *what, const char *word);
+/*
+ * A password from the terminal without echo, twice, or with `from_stdin` one line of standard input; 8 to 1024 bytes.
+ * `out` belongs to the caller, who wipes it with sodium_memzero. False: it said why.
+ */
+bool cli_password(bool from_stdin, char *out, size_t size);
+/* A whole number in [least, most]; false: it said what `name` must be. */
+bool cli_number(const char *name, const char *text, long long least, long long most, long long *out);
+
+/* cmd_tenant.c */
+int cmd_tenant_create(struct cli *c, int argc, char *argv[]);
+int cmd_tenant_list(struct cli *c, int argc, char *argv[]);
+int cmd_tenant_show(struct cli *c, int argc, char *argv[]);
+int cmd_tenant_change(struct cli *c, int argc, char *argv[]);
+int cmd_tenant_remove(struct cli *c, int argc, char *argv[]);
+int cmd_tenant_suspend(struct cli *c, int argc, char *argv[]);
+int cmd_tenant_resume(struct cli *c, int argc, char *argv[]);
+/* cmd_tier.c */
+int cmd_tier_create(struct cli *c, int argc, char *argv[]);
+int cmd_tier_list(struct cli *c, int argc, char *argv[]);
+int cmd_tier_show(struct cli *c, int argc, char *argv[]);
+int cmd_tier_change(struct cli *c, int argc, char *argv[]);
+int cmd_tier_remove(struct cli *c, int argc, char *argv[]);
+/* cmd_account.c */
+int cmd_account_create(struct cli *c, int argc, char *argv[]);
+int cmd_account_list(struct cli *c, int argc, char *argv[]);
+int cmd_account_show(struct cli *c, int argc, char *argv[]);
+int cmd_account_change(struct cli *c, int argc, char *argv[]);
+int cmd_account_remove(struct cli *c, int argc, char *argv[]);
+int cmd_account_password(struct cli *c, int argc, char *argv[]);
+/* cmd_key.c */
+int cmd_key_create(struct cli *c, int argc, char *argv[]);
+int cmd_key_list(struct cli *c, int argc, char *argv[]);
+int cmd_key_show(struct cli *c, int argc, char *argv[]);
+int cmd_key_change(struct cli *c, int argc, char *argv[]);
+int cmd_key_remove(struct cli *c, int argc, char *argv[]);
+/* cmd_metric.c */
+int cmd_metric_create(struct cli *c, int argc, char *argv[]);
+int cmd_metric_list(struct cli *c, int argc, char *argv[]);
+int cmd_metric_show(struct cli *c, int argc, char *argv[]);
+int cmd_metric_change(struct cli *c, int argc, char *argv[]);
+int cmd_metric_remove(struct cli *c, int argc, char *argv[]);
+/* cmd_config.c */
+int cmd_config(struct cli *c, int argc, char *argv[]);
+
+#endif
