@@ -137,7 +137,7 @@ static bool only_zeros(struct spool_reader *r, uint64_t from, uint64_t to)
 static enum status past_damage(struct spool_reader *r, enum status why, bool live, uint64_t *next, struct spool_damage *damage,
                                bool *final)
 {
-    uint64_t to;
+    uint64_t to = r->offset;
     enum status s = find_record(r, r->offset, &to);
     if (s == STATUS_IO)
         return s;
