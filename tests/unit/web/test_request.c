@@ -1,0 +1,164 @@
+/* test_request.c: what is read of a request, and what is refused */
+#include <CUnit/Basic.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/web/request.h"
+
+static struct {
+    const char *body;
+    size_t left;
+} sent;
+
+static size_t give(void *arg, char *to, size_t size)
+{
+    size_t n = sent.left < size ? sent.left : size;
+
+    (void)arg;
+    memcpy(to, sent.body, n);
+    sent.body += n;
+    sent.left -= n;
+    return n;
+}
+
+static struct request_refusal why;
+
+/* Reads a request of up to ten parameters; true when it is taken. */
+static bool take(struct request *r, const char *body, char *const environment[])
+{
+    const struct request_options options = {.body_bytes = 1000, .trusted_proxies = "10.0.0.1, ::1"};
+    enum status s;
+
+    sent.body = body;
+    sent.left = strlen(body);
+    s = request_read(r, environment, give, NULL, &options, &why);
+    return s == STATUS_OK;
+}
+
+#define ENV(...) ((char *const[]){__VA_ARGS__, NULL})
+#define P(text) ((char *)(uintptr_t)(text))
+
+static void path_query_and_form_are_decoded_once(void)
+{
+    struct request r;
+
+    CU_ASSERT_TRUE(take(&r, "x=%C3%A4+b&y=", ENV(P("REQUEST_METHOD=POST"), P("REQUEST_URI=/a%20b/c?q=1%2B1&q=2&e"),
+                                                 P("CONTENT_TYPE=Application/X-WWW-Form-Urlencoded; charset=utf-8"))));
+    CU_ASSERT_EQUAL(r.method, METHOD_POST);
+    CU_ASSERT_STRING_EQUAL(r.path, "/a b/c");
+    CU_ASSERT_STRING_EQUAL(request_query(&r, "q"), "1+1");
+    CU_ASSERT_STRING_EQUAL(request_query(&r, "e"), "");
+    CU_ASSERT_PTR_NULL(request_query(&r, "none"));
+    CU_ASSERT_STRING_EQUAL(request_form(&r, "x"), "ä b");
+    CU_ASSERT_STRING_EQUAL(request_form(&r, "y"), "");
+    request_term(&r);
+}
+
+static void head_is_get_without_a_body(void)
+{
+    struct request r;
+
+    CU_ASSERT_TRUE(take(&r, "", ENV(P("REQUEST_METHOD=HEAD"), P("REQUEST_URI=/"))));
+    CU_ASSERT_EQUAL(r.method, METHOD_GET);
+    CU_ASSERT_TRUE(r.head);
+    CU_ASSERT_EQUAL(strlen(r.id), 24);
+    request_term(&r);
+}
+
+static void what_is_badly_encoded_or_too_large_is_refused(void)
+{
+    static char large[1100], query[9000] = "REQUEST_URI=/?", cookie[40000] = "HTTP_COOKIE=";
+    static const struct {
+        const char *uri, *type, *body;
+        int status;
+    } cases[] = {
+        {"REQUEST_URI=/?a=%zz", "CONTENT_TYPE=", "", 400},
+        {"REQUEST_URI=/?a=%00", "CONTENT_TYPE=", "", 400},
+        {"REQUEST_URI=/?a=%ff", "CONTENT_TYPE=", "", 400},
+        {"REQUEST_URI=/?a=%c0%80", "CONTENT_TYPE=", "", 400},
+        {"REQUEST_URI=/?a=%e", "CONTENT_TYPE=", "", 400},
+        {"REQUEST_URI=/%ff", "CONTENT_TYPE=", "", 400},
+        {"REQUEST_URI=/a%2fb", "CONTENT_TYPE=", "", 400},
+        {"REQUEST_URI=/", "CONTENT_TYPE=application/x-www-form-urlencoded", "a=%00", 400},
+        {"REQUEST_URI=/", "CONTENT_LENGTH=abc", "", 400},
+        {"REQUEST_URI=/", "CONTENT_LENGTH=1001", "", 413},
+        {"REQUEST_URI=/", "CONTENT_LENGTH=99999999999999999999999", "", 413},
+        {"REQUEST_URI=/", "CONTENT_TYPE=", large, 413},
+        {query, "CONTENT_TYPE=", "", 414},
+        {"REQUEST_URI=/", cookie, "", 431},
+    };
+
+    memset(large, 'x', sizeof large - 1);
+    memset(query + strlen(query), 'x', 8500);
+    memset(cookie + strlen(cookie), 'x', 35000);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct request r;
+        bool taken = take(&r, cases[i].body, ENV(P("REQUEST_METHOD=POST"), P(cases[i].uri), P(cases[i].type)));
+
+        if (taken || why.status != cases[i].status)
+            printf("case %zu: %d\n", i, why.status);
+        CU_ASSERT_FALSE(taken);
+        CU_ASSERT_EQUAL(why.status, cases[i].status);
+        request_term(&r);
+    }
+}
+
+static void forwarded_headers_count_only_of_trusted_proxies(void)
+{
+    static const struct {
+        const char *peer, *forwarded, *address;
+        bool https;
+    } cases[] = {
+        {"REMOTE_ADDR=192.0.2.9", "HTTP_X_FORWARDED_FOR=198.51.100.7", "192.0.2.9", false},
+        {"REMOTE_ADDR=10.0.0.1", "HTTP_X_FORWARDED_FOR=198.51.100.7", "198.51.100.7", true},
+        {"REMOTE_ADDR=10.0.0.1", "HTTP_X_FORWARDED_FOR=1.1.1.1, 198.51.100.7", "198.51.100.7", true},
+        {"REMOTE_ADDR=10.0.0.1", "HTTP_X_FORWARDED_FOR=198.51.100.7, 10.0.0.1", "198.51.100.7", true},
+        {"REMOTE_ADDR=::1", "HTTP_X_FORWARDED_FOR=2001:db8::1", "2001:db8::1", true},
+        {"REMOTE_ADDR=10.0.0.1", "HTTP_X_FORWARDED_FOR=rubbish", "10.0.0.1", true},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct request r;
+
+        CU_ASSERT_TRUE(take(&r, "", ENV(P("REQUEST_METHOD=GET"), P("REQUEST_URI=/"), P(cases[i].peer),
+                                        P(cases[i].forwarded), P("HTTP_X_FORWARDED_PROTO=https"))));
+        CU_ASSERT_STRING_EQUAL(r.address, cases[i].address);
+        CU_ASSERT_EQUAL(r.https, cases[i].https);
+        request_term(&r);
+    }
+}
+
+static void cookies_and_headers_are_found_by_name(void)
+{
+    struct request r;
+
+    CU_ASSERT_TRUE(take(&r, "", ENV(P("REQUEST_METHOD=GET"), P("REQUEST_URI=/"), P("HTTP_COOKIE=ab=1; a=2;b=3"),
+                                    P("HTTP_CE_ID=x"), P("HTTP_ACCEPT=text/html,application/json"))));
+    CU_ASSERT_STRING_EQUAL(request_cookie(&r, "a"), "2");
+    CU_ASSERT_STRING_EQUAL(request_cookie(&r, "b"), "3");
+    CU_ASSERT_PTR_NULL(request_cookie(&r, "c"));
+    CU_ASSERT_STRING_EQUAL(request_header(&r, "ce-id"), "x");
+    CU_ASSERT_PTR_NULL(request_header(&r, "ce-source"));
+    CU_ASSERT_TRUE(request_wants_html(&r));
+    request_term(&r);
+}
+
+int main(void)
+{
+    CU_pSuite suite;
+    unsigned failed;
+
+    if (sodium_init() < 0 || CU_initialize_registry() != CUE_SUCCESS)
+        return 1;
+    suite = CU_add_suite("request", NULL, NULL);
+    CU_ADD_TEST(suite, path_query_and_form_are_decoded_once);
+    CU_ADD_TEST(suite, head_is_get_without_a_body);
+    CU_ADD_TEST(suite, what_is_badly_encoded_or_too_large_is_refused);
+    CU_ADD_TEST(suite, forwarded_headers_count_only_of_trusted_proxies);
+    CU_ADD_TEST(suite, cookies_and_headers_are_found_by_name);
+    CU_basic_run_tests();
+    failed = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failed == 0 ? 0 : 1;
+}
