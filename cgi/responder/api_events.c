@@ -2,14 +2,18 @@
 #include <stdio.h>
 #include <string.h>
 #include <talloc.h>
+#include <unistd.h>
 
 #include "cgi/responder/api.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/store/usage.h"
 #include "lib/web/event_input.h"
 #include "lib/web/json.h"
 
 #define SUMMARY_MAX 16 /* tenants × metrics that an answer tells the usage of */
+#define WAIT_MAX_US INT64_C(5000000)
+#define WAIT_STEP_US 20000
 
 static enum status tenant_state(void *arg, const char *tenant, enum limit_state *out)
 {
@@ -129,15 +133,73 @@ static void refuse_storing(struct app *app, enum status s)
               "Nothing was stored. Send them again later.");
 }
 
-static void answer_accepted(struct app *app, const struct event_input *in)
-{
-    struct json_object *document = json_object_new_object();
+/* ---- ?wait=true ---- */
 
-    json_object_object_add(document, "accepted", json_object_new_int64((int64_t)in->n));
-    if (in->n_errors > 0)
-        json_object_object_add(document, "errors", errors_of(in));
-    json_object_object_add(document, "usage", usage_of(app, in));
-    response_json(app->response, in->n_errors > 0 ? 207 : 202, document);
+/* Is what this process appended so far in the database? */
+static enum status committed(struct app *app, const char *node)
+{
+    uint64_t bytes, segment = spool_writer_segment(app->spool, &bytes), position = 0;
+    enum status s = db_begin(app->db, NULL);
+
+    if (s == STATUS_OK)
+        s = usage_committed(app->db, node, segment, &position);
+    s = app_end(app, s);
+    return s == STATUS_OK && position < bytes ? STATUS_END : s;
+}
+
+/* Events with an id that were there before; STATUS_LIMIT when too many tenants are in the body to look at each. */
+static enum status count_duplicates(struct app *app, const struct event_input *in, int64_t *duplicates)
+{
+    struct sum sums[SUMMARY_MAX];
+    size_t n = sum_up(in, sums);
+    int64_t with_id = 0, claimed = 0;
+    enum status s = n == SUMMARY_MAX ? STATUS_LIMIT : STATUS_OK;
+
+    for (size_t i = 0; i < in->n; i++)
+        with_id += in->events[i].id.length > 0;
+    for (size_t i = 0; s == STATUS_OK && with_id > 0 && i < n; i++) {
+        const struct text *tenant = &sums[i].first->tenant;
+        char id[EVENT_TENANT_MAX + 1];
+        int64_t found = 0;
+        size_t k = 0;
+
+        while (k < i && (sums[k].first->tenant.length != tenant->length ||
+                         memcmp(sums[k].first->tenant.at, tenant->at, tenant->length) != 0))
+            k++;
+        if (k < i)
+            continue;
+        snprintf(id, sizeof id, "%.*s", (int)tenant->length, tenant->at);
+        s = db_begin(app->db, id);
+        if (s == STATUS_OK)
+            s = usage_claimed(app->db, id, sums[i].first->appended_us, &found);
+        s = app_end(app, s);
+        claimed += found;
+    }
+    if (s == STATUS_OK)
+        *duplicates = with_id > claimed ? with_id - claimed : 0;
+    return s;
+}
+
+/* Waits until the events are committed and says what came of them; says nothing when that takes too long. */
+static void wait_for_commit(struct app *app, const struct event_input *in, struct json_object *document)
+{
+    int64_t until = clock_mono_us() + WAIT_MAX_US, duplicates = 0;
+    struct spool_node node;
+    char text[SPOOL_NODE_TEXT];
+    enum status s = in->n == 0 ? STATUS_OK : spool_node_load(app->config->paths.spool_dir, false, &node);
+
+    if (s == STATUS_OK && in->n > 0) {
+        spool_node_text(&node, text);
+        while ((s = committed(app, text)) == STATUS_END && clock_mono_us() < until)
+            usleep(WAIT_STEP_US);
+    }
+    if (s == STATUS_OK)
+        s = count_duplicates(app, in, &duplicates);
+    json_object_object_add(document, "committed", json_object_new_boolean(s == STATUS_OK));
+    if (s != STATUS_OK)
+        return;
+    json_object_object_add(document, "inserted", json_object_new_int64((int64_t)in->n - duplicates));
+    json_object_object_add(document, "duplicates", json_object_new_int64(duplicates));
 }
 
 static bool flag(const struct request *r, const char *name)
@@ -145,6 +207,19 @@ static bool flag(const struct request *r, const char *name)
     const char *value = request_query(r, name);
 
     return value != NULL && (strcmp(value, "true") == 0 || strcmp(value, "1") == 0);
+}
+
+static void answer_accepted(struct app *app, const struct event_input *in)
+{
+    struct json_object *document = json_object_new_object();
+
+    json_object_object_add(document, "accepted", json_object_new_int64((int64_t)in->n));
+    if (flag(app->request, "wait"))
+        wait_for_commit(app, in, document);
+    if (in->n_errors > 0)
+        json_object_object_add(document, "errors", errors_of(in));
+    json_object_object_add(document, "usage", usage_of(app, in));
+    response_json(app->response, in->n_errors > 0 ? 207 : 202, document);
 }
 
 void api_events(struct app *app)

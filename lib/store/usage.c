@@ -212,3 +212,20 @@ enum status usage_committed(struct db *d, const char *node, uint64_t number, uin
     db_rows_free(rows);
     return s;
 }
+
+enum status usage_claimed(struct db *d, const char *tenant, int64_t appended_us, int64_t *n)
+{
+    static const char sql[] = "SELECT count(*) FROM usage_event_ids WHERE tenant_id = $1"
+                              " AND accepted_at = timestamptz 'epoch' + $2::bigint * interval '1 microsecond'";
+    char instant[24];
+    const char *const params[] = {tenant, instant};
+    struct db_rows *rows = NULL;
+    enum status s;
+
+    snprintf(instant, sizeof instant, "%" PRId64, appended_us);
+    s = db_query(d, sql, 2, params, &rows);
+    if (s == STATUS_OK)
+        *n = db_int(rows, 0, 0);
+    db_rows_free(rows);
+    return s;
+}

@@ -59,5 +59,7 @@ MUST_CHECK enum status usage_history(struct db *d, const char *tenant, const cha
                                      const char *metric, struct db_rows **rows);
 /* How far segment `number` (of `node`, a UUID's text) is committed; 0 when not at all. */
 MUST_CHECK enum status usage_committed(struct db *d, const char *node, uint64_t number, uint64_t *position);
+/* How many event ids of the tenant were claimed by events appended at that instant (the writer's clock). */
+MUST_CHECK enum status usage_claimed(struct db *d, const char *tenant, int64_t appended_us, int64_t *n);
 
 #endif
