@@ -32,12 +32,13 @@ struct json_object *api_check_shape(const struct limit_catalogue *c, uint8_t met
     json_object_object_add(o, "percent", limited ? json_object_new_double(limit_percent(v->used, v->limit)) : NULL);
     json_object_object_add(o, "unlimited", json_object_new_boolean(!limited));
     json_object_object_add(o, "resets_at", resets[0] == '\0' ? NULL : json_object_new_string(resets));
-    json_object_object_add(o, "reason", answer->reason == LIMIT_ADMITTED
-                                            ? NULL
-                                            : json_object_new_string(limit_reason_code(answer->reason)));
+    json_object_object_add(
+        o, "reason",
+        answer->reason == LIMIT_ADMITTED ? NULL : json_object_new_string(limit_reason_code(answer->reason)));
     json_object_object_add(o, "limit_key",
                            v == NULL ? NULL : json_object_new_string(c->limits[answer->limits[which].slot].key));
-    json_object_object_add(o, "window", v == NULL ? NULL : json_object_new_string(windows[answer->limits[which].window % LIMIT_WINDOWS]));
+    json_object_object_add(
+        o, "window", v == NULL ? NULL : json_object_new_string(windows[answer->limits[which].window % LIMIT_WINDOWS]));
     return o;
 }
 
@@ -135,7 +136,8 @@ static bool tenant_index(struct app *app, uint32_t *index)
     if (s == STATUS_NOT_FOUND && limit_table_is_ready(app->table))
         app_fail(app, s, "check");
     else
-        app_error(app, 503, "limit_table_unavailable", "The limit table is being filled", "Try again in a few seconds.");
+        app_error(app, 503, "limit_table_unavailable", "The limit table is being filled",
+                  "Try again in a few seconds.");
     return false;
 }
 
@@ -162,13 +164,14 @@ static bool may_consume(struct app *app, const struct asked *asked)
     if (s == STATUS_OK)
         return true;
     log_error("consume: %s", status_text(s));
-    app_error(app, 503, "consume_unavailable", "Nothing can be consumed now", "Nothing was taken. Try again in a few seconds.");
+    app_error(app, 503, "consume_unavailable", "Nothing can be consumed now",
+              "Nothing was taken. Try again in a few seconds.");
     return false;
 }
 
 /* What was taken goes to the spool before anyone hears of it; what can't is given back. */
-static enum status record(struct app *app, uint32_t tenant, const struct asked *asked, const struct limit_answer *answer,
-                          int64_t now)
+static enum status record(struct app *app, uint32_t tenant, const struct asked *asked,
+                          const struct limit_answer *answer, int64_t now)
 {
     struct event events[CHECKS_MAX] = {0};
     char metadata[METADATA_SIZE];
@@ -213,7 +216,8 @@ static bool decide(struct app *app, const struct asked *asked, bool consume, str
     s = limit_table_decide(app->table, tenant, asked->asks, asked->n, now, consume, answer);
     if (s != STATUS_OK) {
         log_error("check: %s", status_text(s));
-        app_error(app, 503, "limit_table_unavailable", "The limit table can't be read now", "Try again in a few seconds.");
+        app_error(app, 503, "limit_table_unavailable", "The limit table can't be read now",
+                  "Try again in a few seconds.");
         return false;
     }
     if (!consume)
@@ -238,11 +242,13 @@ void api_check_one(struct app *app)
     struct limit_answer answer = {0};
 
     if (app_table(app) == NULL ||
-        !ask_for(app, &asked, request_query(app->request, "metric"), amount, amount == NULL ? 0 : strlen(amount), "query") ||
+        !ask_for(app, &asked, request_query(app->request, "metric"), amount, amount == NULL ? 0 : strlen(amount),
+                 "query") ||
         !decide(app, &asked, false, &answer))
         return;
-    response_json(app->response, 200,
-                  api_check_shape(&app->catalogue, asked.asks[0].metric, &answer, decisive_of(&answer, asked.asks[0].metric)));
+    response_json(
+        app->response, 200,
+        api_check_shape(&app->catalogue, asked.asks[0].metric, &answer, decisive_of(&answer, asked.asks[0].metric)));
 }
 
 void api_check_many(struct app *app)
@@ -258,9 +264,9 @@ void api_check_many(struct app *app)
     checks = json_object_new_array();
     json_object_object_add(document, "allowed", json_object_new_boolean(answer.reason == LIMIT_ADMITTED));
     json_object_object_add(document, "consumed", json_object_new_boolean(consume && answer.reason == LIMIT_ADMITTED));
-    json_object_object_add(document, "reason", answer.reason == LIMIT_ADMITTED
-                                                   ? NULL
-                                                   : json_object_new_string(limit_reason_code(answer.reason)));
+    json_object_object_add(document, "reason",
+                           answer.reason == LIMIT_ADMITTED ? NULL
+                                                           : json_object_new_string(limit_reason_code(answer.reason)));
     for (size_t i = 0; i < asked.n; i++) {
         int which = decisive_of(&answer, asked.asks[i].metric);
         struct json_object *one = api_check_shape(&app->catalogue, asked.asks[i].metric, &answer, which);

@@ -54,12 +54,14 @@ static void refuse_events(struct app *app, const struct event_input *in)
     struct json_object *document = json_object_new_object();
     const struct event_error *e = &in->errors[0];
 
-    json_object_object_add(document, "error", json_object_new_string(in->n_errors == 1 ? "One event is wrong" : "Some events are wrong"));
+    json_object_object_add(document, "error",
+                           json_object_new_string(in->n_errors == 1 ? "One event is wrong" : "Some events are wrong"));
     json_object_object_add(document, "code", json_object_new_string("events_invalid"));
-    json_object_object_add(document, "detail",
-                           json_object_new_string(talloc_asprintf(
-                               app->request->pool, "Event %zu%s%s: %s. Nothing was stored; ?partial=true stores the good ones.",
-                               e->index, e->field[0] == '\0' ? "" : ", ", e->field, e->message)));
+    json_object_object_add(
+        document, "detail",
+        json_object_new_string(talloc_asprintf(
+            app->request->pool, "Event %zu%s%s: %s. Nothing was stored; ?partial=true stores the good ones.", e->index,
+            e->field[0] == '\0' ? "" : ", ", e->field, e->message)));
     json_object_object_add(document, "errors", errors_of(in));
     if (in->n_errors > in->n_listed)
         json_object_object_add(document, "errors_total", json_object_new_int64((int64_t)in->n_errors));
@@ -246,7 +248,8 @@ void api_events(struct app *app)
     }
     if (s != STATUS_OK) {
         log_warning("events: %s", status_text(s));
-        app_error(app, 503, "limit_table_unavailable", "The limit table is being filled", "Send them again in a few seconds.");
+        app_error(app, 503, "limit_table_unavailable", "The limit table is being filled",
+                  "Send them again in a few seconds.");
         return;
     }
     if (in.n_errors > 0 && (in.n == 0 || !flag(app->request, "partial"))) {

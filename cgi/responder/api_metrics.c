@@ -14,10 +14,10 @@
 #endif
 
 static const char *const result_names[LIMIT_RESULTS] = {
-    [LIMIT_RESULT_ADMITTED] = "admitted",         [LIMIT_RESULT_PASSED] = "passed",
-    [LIMIT_RESULT_BAD_REQUEST] = "bad_request",   [LIMIT_RESULT_UNAUTHORIZED] = "unauthorized",
-    [LIMIT_RESULT_FORBIDDEN] = "forbidden",       [LIMIT_RESULT_NOT_FOUND] = "not_found",
-    [LIMIT_RESULT_LIMITED] = "limited",           [LIMIT_RESULT_DEGRADED] = "degraded",
+    [LIMIT_RESULT_ADMITTED] = "admitted",       [LIMIT_RESULT_PASSED] = "passed",
+    [LIMIT_RESULT_BAD_REQUEST] = "bad_request", [LIMIT_RESULT_UNAUTHORIZED] = "unauthorized",
+    [LIMIT_RESULT_FORBIDDEN] = "forbidden",     [LIMIT_RESULT_NOT_FOUND] = "not_found",
+    [LIMIT_RESULT_LIMITED] = "limited",         [LIMIT_RESULT_DEGRADED] = "degraded",
     [LIMIT_RESULT_UNAVAILABLE] = "unavailable",
 };
 
@@ -42,8 +42,8 @@ static void gate_metrics(struct buffer *b, const struct limit_stats *s)
     head(b, "tollgate_gate_duration_seconds", "histogram", "Time from reading a call to answering it.");
     for (int i = 0; i < LIMIT_LATENCY_BUCKETS - 1; i++) {
         cumulated += s->latency[i];
-        buffer_format(b, "tollgate_gate_duration_seconds_bucket{le=\"%g\"} %" PRIu64 "\n", limit_latency_bounds_us[i] / 1e6,
-                      cumulated);
+        buffer_format(b, "tollgate_gate_duration_seconds_bucket{le=\"%g\"} %" PRIu64 "\n",
+                      limit_latency_bounds_us[i] / 1e6, cumulated);
     }
     cumulated += s->latency[LIMIT_LATENCY_BUCKETS - 1];
     buffer_format(b, "tollgate_gate_duration_seconds_bucket{le=\"+Inf\"} %" PRIu64 "\n", cumulated);
@@ -83,8 +83,10 @@ static void collector_metrics(struct buffer *b, struct json_object *status)
         {"lag_seconds", "tollgate_collector_lag_seconds", "gauge", "Age of the oldest event that is not committed."},
         {"batches", "tollgate_collector_batches_total", "counter", "Batches committed since the start."},
         {"rows", "tollgate_collector_rows_total", "counter", "Rows committed since the start."},
-        {"rejected", "tollgate_collector_rejected_total", "counter", "Events that went to usage_rejected since the start."},
-        {"degraded", "tollgate_collector_degraded_total", "counter", "Calls counted while the spool could not be written."},
+        {"rejected", "tollgate_collector_rejected_total", "counter",
+         "Events that went to usage_rejected since the start."},
+        {"degraded", "tollgate_collector_degraded_total", "counter",
+         "Calls counted while the spool could not be written."},
     };
     struct json_object *value;
 

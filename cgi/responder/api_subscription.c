@@ -22,8 +22,9 @@ static struct json_object *subscription_shape(const struct db_rows *rows)
         const char *name;
         enum subscription_column column;
     } members[] = {
-        {"tenant_id", SUBSCRIPTION_TENANT}, {"tier_id", SUBSCRIPTION_TIER}, {"tier_name", SUBSCRIPTION_TIER_NAME},
-        {"state", SUBSCRIPTION_STATE}, {"usage_limits", SUBSCRIPTION_LIMITS}, {"overrides", SUBSCRIPTION_OVERRIDES},
+        {"tenant_id", SUBSCRIPTION_TENANT},        {"tier_id", SUBSCRIPTION_TIER},
+        {"tier_name", SUBSCRIPTION_TIER_NAME},     {"state", SUBSCRIPTION_STATE},
+        {"usage_limits", SUBSCRIPTION_LIMITS},     {"overrides", SUBSCRIPTION_OVERRIDES},
         {"tier_limits", SUBSCRIPTION_TIER_LIMITS}, {"current_usage", SUBSCRIPTION_USAGE},
     };
     struct json_object *o = json_object_new_object();
@@ -32,7 +33,8 @@ static struct json_object *subscription_shape(const struct db_rows *rows)
         const char *text = db_text(rows, 0, members[i].column);
 
         json_object_object_add(o, members[i].name,
-                               members[i].column >= SUBSCRIPTION_LIMITS ? object_of(text) : json_object_new_string(text));
+                               members[i].column >= SUBSCRIPTION_LIMITS ? object_of(text)
+                                                                        : json_object_new_string(text));
     }
     return o;
 }
@@ -85,14 +87,16 @@ static bool read_change(struct app *app, const char **tier, const char **limits)
         {
             if (strcmp(name, "tier_id") == 0 && json_object_is_type(value, json_type_string) && !json_has_nul(value))
                 *tier = json_object_get_string(value);
-            else if (strcmp(name, "usage_limits") == 0 && json_object_is_type(value, json_type_object) && !json_has_nul(value))
+            else if (strcmp(name, "usage_limits") == 0 && json_object_is_type(value, json_type_object) &&
+                     !json_has_nul(value))
                 *limits = json_object_to_json_string_ext(value, JSON_WRITE_FLAGS);
             else if (strcmp(name, "tier_id") == 0)
                 wrong = "tier_id: send a string";
             else if (strcmp(name, "usage_limits") == 0)
                 wrong = "usage_limits: send an object of limits";
             else
-                wrong = talloc_asprintf(app->request->pool, "%.100s: there is no such member; known are tier_id, usage_limits", name);
+                wrong = talloc_asprintf(app->request->pool,
+                                        "%.100s: there is no such member; known are tier_id, usage_limits", name);
         }
     }
     if (wrong != NULL)

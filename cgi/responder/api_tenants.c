@@ -17,7 +17,8 @@ static struct json_object *tenant_shape(const struct db_rows *rows, size_t i)
 
     json_object_object_add(o, "id", json_object_new_string(db_text(rows, i, TENANTS_ID)));
     json_object_object_add(o, "name", json_object_new_string(db_text(rows, i, TENANTS_NAME)));
-    json_object_object_add(o, "tier_id", db_null(rows, i, TENANTS_TIER) ? NULL : json_object_new_string(db_text(rows, i, TENANTS_TIER)));
+    json_object_object_add(
+        o, "tier_id", db_null(rows, i, TENANTS_TIER) ? NULL : json_object_new_string(db_text(rows, i, TENANTS_TIER)));
     json_object_object_add(o, "state", json_object_new_string(db_text(rows, i, TENANTS_STATE)));
     return o;
 }
@@ -84,8 +85,8 @@ void api_tenants(struct app *app)
     links = json_object_new_object();
     for (size_t i = 0; i < n; i++)
         json_object_array_add(data, tenant_shape(rows, i));
-    json_object_object_add(links, "next", db_count(rows) > n
-                                              ? next_link(app->request->pool, db_text(rows, n - 1, TENANTS_ID), size)
+    json_object_object_add(links, "next",
+                           db_count(rows) > n ? next_link(app->request->pool, db_text(rows, n - 1, TENANTS_ID), size)
                                               : NULL);
     json_object_object_add(document, "data", data);
     json_object_object_add(document, "links", links);

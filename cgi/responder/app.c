@@ -215,7 +215,8 @@ bool app_may_see(const struct app *app, const char *tenant)
 
 static void foreign_tenant(struct app *app)
 {
-    app_error(app, 403, "tenant_forbidden", "This is not your tenant", "A key and a sign-in reach their own tenant only.");
+    app_error(app, 403, "tenant_forbidden", "This is not your tenant",
+              "A key and a sign-in reach their own tenant only.");
 }
 
 /* A key's route: who it is, its scope, its tenant. False after answering. */
@@ -242,7 +243,9 @@ static bool authorise_key(struct app *app, enum route_who who)
 
 static bool authorise_session(struct app *app, const struct route *route)
 {
-    enum caller_role least = route->who == WHO_OPERATOR ? ROLE_OPERATOR : route->who == WHO_ADMIN ? ROLE_ADMIN : ROLE_VIEWER;
+    enum caller_role least = route->who == WHO_OPERATOR ? ROLE_OPERATOR
+                             : route->who == WHO_ADMIN  ? ROLE_ADMIN
+                                                        : ROLE_VIEWER;
     enum status s = app_hooks.identify == NULL ? STATUS_OK : app_hooks.identify(app);
 
     if (s != STATUS_OK) {
@@ -261,7 +264,8 @@ static bool authorise_session(struct app *app, const struct route *route)
         return false;
     }
     if (route->csrf && (app_hooks.csrf == NULL || !app_hooks.csrf(app))) {
-        app_error(app, 403, "form_expired", "This form has expired", "Go back, load the page again and send it once more.");
+        app_error(app, 403, "form_expired", "This form has expired",
+                  "Go back, load the page again and send it once more.");
         return false;
     }
     return true;
@@ -305,7 +309,8 @@ void app_serve(struct app *app, struct request *request, struct response *respon
             app->match.route->handle(app);
     } else if (s == STATUS_DENIED) {
         response_header(response, "Allow", router_allow(app->match.allowed, allow));
-        app_error(app, 405, "method_not_allowed", "This path does not take that method", "The header Allow lists which.");
+        app_error(app, 405, "method_not_allowed", "This path does not take that method",
+                  "The header Allow lists which.");
     } else if (s == STATUS_NOT_FOUND) {
         app_error(app, 404, "not_found", "There is nothing at this path", "docs/api.md lists the paths.");
     } else {

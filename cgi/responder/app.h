@@ -23,22 +23,22 @@ enum caller_role { ROLE_NONE, ROLE_VIEWER, ROLE_ADMIN, ROLE_OPERATOR };
 
 struct caller {
     enum caller_kind kind;
-    enum caller_role role;  /* of a session; ROLE_OPERATOR also of an operator's key */
-    const char *tenant;     /* NULL of an operator and of nobody */
-    unsigned scopes;        /* enum limit_scope, of a key */
-    const char *key_id;     /* of a key */
-    int64_t account;        /* of a session */
-    const char *email;      /* of a session */
-    const void *session;    /* what app_hooks.identify keeps of a session */
+    enum caller_role role; /* of a session; ROLE_OPERATOR also of an operator's key */
+    const char *tenant;    /* NULL of an operator and of nobody */
+    unsigned scopes;       /* enum limit_scope, of a key */
+    const char *key_id;    /* of a key */
+    int64_t account;       /* of a session */
+    const char *email;     /* of a session */
+    const void *session;   /* what app_hooks.identify keeps of a session */
 };
 
 struct app {
     const struct config *config;
     struct db *db;
-    struct limit_table *table;  /* NULL while there is none: app_table opens it */
-    struct spool_writer *spool; /* NULL until app_spool */
-    bool joined;                /* this process is a writer of the table */
-    uint64_t table_generation;  /* grows with each opening: what was cached of an older table is void */
+    struct limit_table *table;        /* NULL while there is none: app_table opens it */
+    struct spool_writer *spool;       /* NULL until app_spool */
+    bool joined;                      /* this process is a writer of the table */
+    uint64_t table_generation;        /* grows with each opening: what was cached of an older table is void */
     struct limit_catalogue catalogue; /* copied by app_table at each request that asks */
 
     /* of one request */
@@ -69,7 +69,10 @@ void app_term(struct app *app);
 
 /* The answer for a failure, as JSON or as a page. */
 void app_error(struct app *app, int status, const char *code, const char *message, const char *detail);
-/* The same for what a store function returned: 503 with Retry-After, 500 with a line in the log. `doing` is for the log. */
+/*
+ * The same for what a store function returned: 503 with Retry-After, 500 with a line in the log. `doing` is for the
+ * log.
+ */
 void app_fail(struct app *app, enum status s, const char *doing);
 
 /* The limit table, opened or opened anew when stale; its catalogue is app->catalogue. NULL after answering 503. */
@@ -81,7 +84,8 @@ MUST_CHECK enum status app_spool(struct app *app);
 /* The document of an application/json body. NULL after answering 400 or 415. It lives as long as the request. */
 struct json_object *app_json_body(struct app *app);
 /*
- * A transaction of this request's tenant: the caller's own, or for an operator the one that the path names. app_end commits
+ * A transaction of this request's tenant: the caller's own, or for an operator the one that the path names. app_end
+ * commits
  * when `s` is STATUS_OK, else rolls back and returns `s`.
  */
 MUST_CHECK enum status app_begin(struct app *app);

@@ -4,9 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char own_sql[] =
-    "SELECT t.id, t.name, s.tier_id, coalesce(t.state, 'active') FROM tollgate.host_tenant t"
-    " LEFT JOIN tollgate.host_subscription s ON s.tenant_id = t.id WHERE t.id = $1";
+static const char own_sql[] = "SELECT t.id, t.name, s.tier_id, coalesce(t.state, 'active') FROM tollgate.host_tenant t"
+                              " LEFT JOIN tollgate.host_subscription s ON s.tenant_id = t.id WHERE t.id = $1";
 
 static const char subscription_sql[] =
     "SELECT t.id, s.tier_id, coalesce(s.tier_name, s.tier_id), coalesce(t.state, 'active'),"
@@ -35,8 +34,8 @@ enum status tenants_all(struct db *d, const char *after, int n, struct db_rows *
     const char *const params[] = {after, most};
 
     snprintf(most, sizeof most, "%d", n);
-    return db_query(d, "SELECT tenant_id, name, tier_id, state FROM tollgate.operator_tenant_ids($1, $2::int)", 2, params,
-                    rows);
+    return db_query(d, "SELECT tenant_id, name, tier_id, state FROM tollgate.operator_tenant_ids($1, $2::int)", 2,
+                    params, rows);
 }
 
 enum status tenants_own(struct db *d, const char *tenant, struct db_rows **rows)

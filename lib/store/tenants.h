@@ -1,5 +1,6 @@
 /*
- * tenants: lists of tenants and a tenant's subscription, for scripts. Callers are in a transaction (db_begin); *rows are
+ * tenants: lists of tenants and a tenant's subscription, for scripts. Callers are in a transaction (db_begin); *rows
+ * are
  * freed with db_rows_free. Called by tollgate-web.
  */
 #ifndef STORE_TENANTS_H
@@ -10,7 +11,10 @@
 
 enum tenants_column { TENANTS_ID, TENANTS_NAME, TENANTS_TIER, TENANTS_STATE };
 
-/* All tenants by id, behind `after` (NULL: from the first), at most `n` (1..1000). The caller has checked that it is an operator. */
+/*
+ * All tenants by id, behind `after` (NULL: from the first), at most `n` (1..1000). The caller has checked that it is
+ * an operator.
+ */
 MUST_CHECK enum status tenants_all(struct db *d, const char *after, int n, struct db_rows **rows);
 /* The transaction's own tenant, one row, in the same columns. STATUS_NOT_FOUND. */
 MUST_CHECK enum status tenants_own(struct db *d, const char *tenant, struct db_rows **rows);
@@ -20,7 +24,7 @@ enum subscription_column {
     SUBSCRIPTION_TIER,
     SUBSCRIPTION_TIER_NAME,
     SUBSCRIPTION_STATE,
-    SUBSCRIPTION_LIMITS,    /* JSON objects, from here on */
+    SUBSCRIPTION_LIMITS, /* JSON objects, from here on */
     SUBSCRIPTION_OVERRIDES,
     SUBSCRIPTION_TIER_LIMITS,
     SUBSCRIPTION_USAGE,
@@ -28,7 +32,8 @@ enum subscription_column {
 /* One row; tier is NULL when the tenant has no subscription. STATUS_NOT_FOUND: no such tenant. */
 MUST_CHECK enum status subscription_read(struct db *d, const char *tenant, struct db_rows **rows);
 /*
- * Sets the tier (NULL: stays) and overrides (`limits`, a JSON object, null removes one; NULL: stay). STATUS_INVALID with
+ * Sets the tier (NULL: stays) and overrides (`limits`, a JSON object, null removes one; NULL: stay). STATUS_INVALID
+ * with
  * db_sqlstate TG001 (unknown key), TG002 (tier), TG003 (value): db_error says what, db_detail where. STATUS_NOT_FOUND.
  */
 MUST_CHECK enum status subscription_set(struct db *d, const char *tenant, const char *tier, const char *limits);

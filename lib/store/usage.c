@@ -11,12 +11,16 @@
 
 static const char current_sql[] =
     "SELECT u.id, u.tenant_id, u.period_start, u.period_end, u.patients_count, u.users_count, u.api_calls_count,"
-    " u.file_uploads_count, u.appointments_count, " MILLIONTHS("u.storage_used_gb") ","
-    " coalesce((SELECT sum(d.total) FROM usage_daily d WHERE d.tenant_id = $1 AND d.metric_type = 'api_call'"
-    "           AND d.day = tollgate.day_of(now(), p.time_zone)), 0)::bigint, "
-    ISO("u.created_at") ", " ISO("u.updated_at")
-    " FROM tenant_periods p JOIN usage_summary u ON u.tenant_id = p.tenant_id AND u.period_start = p.period_start"
-    " WHERE p.tenant_id = $1 AND p.starts_at <= now() AND p.ends_at > now()";
+    " u.file_uploads_count, u.appointments_count, " MILLIONTHS(
+        "u.storage_used_gb") ","
+                             " coalesce((SELECT sum(d.total) FROM usage_daily d WHERE d.tenant_id = $1 AND "
+                             "d.metric_type = 'api_call'"
+                             "           AND d.day = tollgate.day_of(now(), p.time_zone)), 0)::bigint, " ISO(
+                                 "u.created_at") ", " ISO("u.updated_at") " FROM tenant_periods p JOIN usage_summary u "
+                                                                          "ON u.tenant_id = p.tenant_id AND "
+                                                                          "u.period_start = p.period_start"
+                                                                          " WHERE p.tenant_id = $1 AND p.starts_at <= "
+                                                                          "now() AND p.ends_at > now()";
 
 static const char tenant_sql[] = "SELECT name FROM tollgate.host_tenant WHERE id = $1";
 
@@ -28,21 +32,40 @@ static const char plan_sql[] =
 /* Counters by the window that their limit has; gauges stand in the summary. */
 static const char limits_sql[] =
     "SELECT k.limit_key, k.metric_type, k.limit_window, k.label, m.unit,"
-    " CASE WHEN jsonb_typeof(s.usage_limits -> k.limit_key) = 'number' THEN "
-    MILLIONTHS("greatest(-0.000001, (s.usage_limits ->> k.limit_key)::numeric)") " ELSE -1 END,"
-    " coalesce((SELECT " MILLIONTHS("c.used") " FROM usage_counts c JOIN tenant_periods p ON p.tenant_id = c.tenant_id"
-    "   AND p.starts_at <= now() AND p.ends_at > now() WHERE c.tenant_id = $1 AND c.metric_type = k.metric_type"
-    "   AND c.limit_window = k.limit_window AND c.window_start = CASE k.limit_window WHEN 'day'"
-    "   THEN tollgate.day_of(now(), p.time_zone) ELSE p.period_start END), 0)"
-    " FROM usage_limit_keys k JOIN usage_metrics m ON m.metric_type = k.metric_type"
-    " CROSS JOIN tollgate.host_subscription s WHERE s.tenant_id = $1 AND k.limit_window <> 'minute'"
-    " ORDER BY k.limit_window = 'none' DESC, k.limit_key LIMIT 16";
+    " CASE WHEN jsonb_typeof(s.usage_limits -> k.limit_key) = 'number' THEN " MILLIONTHS(
+        "greatest(-0.000001, (s.usage_limits ->> k.limit_key)::numeric)") " ELSE -1 END,"
+                                                                          " coalesce((SELECT " MILLIONTHS(
+                                                                              "c.used") " FROM usage_counts c JOIN "
+                                                                                        "tenant_periods p ON "
+                                                                                        "p.tenant_id = c.tenant_id"
+                                                                                        "   AND p.starts_at <= now() "
+                                                                                        "AND p.ends_at > now() WHERE "
+                                                                                        "c.tenant_id = $1 AND "
+                                                                                        "c.metric_type = k.metric_type"
+                                                                                        "   AND c.limit_window = "
+                                                                                        "k.limit_window AND "
+                                                                                        "c.window_start = CASE "
+                                                                                        "k.limit_window WHEN 'day'"
+                                                                                        "   THEN "
+                                                                                        "tollgate.day_of(now(), "
+                                                                                        "p.time_zone) ELSE "
+                                                                                        "p.period_start END), 0)"
+                                                                                        " FROM usage_limit_keys k JOIN "
+                                                                                        "usage_metrics m ON "
+                                                                                        "m.metric_type = k.metric_type"
+                                                                                        " CROSS JOIN "
+                                                                                        "tollgate.host_subscription s "
+                                                                                        "WHERE s.tenant_id = $1 AND "
+                                                                                        "k.limit_window <> 'minute'"
+                                                                                        " ORDER BY k.limit_window = "
+                                                                                        "'none' DESC, k.limit_key "
+                                                                                        "LIMIT 16";
 
-static const char history_sql[] =
-    "SELECT d.day, d.metric_type, " MILLIONTHS("sum(d.total)") ", sum(d.events)::bigint FROM usage_daily d"
-    " WHERE d.tenant_id = $1 AND d.day >= coalesce($2::date, $3::date - 29, current_date - 29)"
-    " AND d.day <= coalesce($3::date, current_date + 1) AND ($4::text IS NULL OR d.metric_type = $4)"
-    " GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 10000";
+static const char history_sql[] = "SELECT d.day, d.metric_type, " MILLIONTHS(
+    "sum(d.total)") ", sum(d.events)::bigint FROM usage_daily d"
+                    " WHERE d.tenant_id = $1 AND d.day >= coalesce($2::date, $3::date - 29, current_date - 29)"
+                    " AND d.day <= coalesce($3::date, current_date + 1) AND ($4::text IS NULL OR d.metric_type = $4)"
+                    " GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 10000";
 
 static void copy(char *to, size_t size, const char *text)
 {
@@ -206,7 +229,8 @@ enum status usage_committed(struct db *d, const char *node, uint64_t number, uin
     enum status s;
 
     snprintf(segment, sizeof segment, "%" PRId64, (int64_t)number);
-    s = db_query(d, "SELECT position FROM collector_progress WHERE node = $1::uuid AND segment = $2::bigint", 2, params, &rows);
+    s = db_query(d, "SELECT position FROM collector_progress WHERE node = $1::uuid AND segment = $2::bigint", 2, params,
+                 &rows);
     if (s == STATUS_OK)
         *position = db_count(rows) == 0 ? 0 : (uint64_t)db_int(rows, 0, 0);
     db_rows_free(rows);

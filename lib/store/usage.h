@@ -38,7 +38,7 @@ struct usage_report {
     char tenant_name[256];
     bool subscribed; /* else there are no limits and no tier */
     char tier_id[128], tier_name[128];
-    char *limits;    /* usage_limits of the subscription, a JSON object; malloc'ed */
+    char *limits; /* usage_limits of the subscription, a JSON object; malloc'ed */
     size_t n;
     struct usage_limit limit[USAGE_LIMITS];
 };
@@ -52,7 +52,8 @@ void usage_report_term(struct usage_report *r);
 MUST_CHECK enum status usage_refresh(struct db *d, const char *tenant);
 
 /*
- * Daily totals from `from` to `to` ("YYYY-MM-DD", NULL: the last 30 days), of one metric or all (NULL), without method and endpoint:
+ * Daily totals from `from` to `to` ("YYYY-MM-DD", NULL: the last 30 days), of one metric or all (NULL), without
+ * method and endpoint:
  * rows of day, metric_type, total (millionths), events. STATUS_INVALID: a day that is none.
  */
 MUST_CHECK enum status usage_history(struct db *d, const char *tenant, const char *from, const char *to,

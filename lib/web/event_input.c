@@ -248,9 +248,9 @@ static bool read_structured(struct reading *rd, struct json_object *o)
         size_t max;
         const char **to;
     } attributes[] = {
-        {"specversion", 16, &c.specversion}, {"id", EVENT_ID_MAX, &c.id}, {"source", EVENT_SOURCE_MAX, &c.source},
-        {"type", EVENT_METRIC_MAX, &c.type}, {"subject", EVENT_TENANT_MAX, &c.subject},
-        {"time", CLOCK_RFC3339_SIZE, &c.time},
+        {"specversion", 16, &c.specversion},       {"id", EVENT_ID_MAX, &c.id},
+        {"source", EVENT_SOURCE_MAX, &c.source},   {"type", EVENT_METRIC_MAX, &c.type},
+        {"subject", EVENT_TENANT_MAX, &c.subject}, {"time", CLOCK_RFC3339_SIZE, &c.time},
     };
     struct json_object *value;
 

@@ -1,7 +1,9 @@
 /*
- * event_input: a request's body as events, in any form that POST /api/usage/events takes; each checked, each fault named.
+ * event_input: a request's body as events, in any form that POST /api/usage/events takes; each checked, each fault
+ * named.
  *
- *   application/json                      one object or an array: tenant_id, metric_type, metric_value, recorded_at, metadata, id
+ *   application/json                      one object or an array: tenant_id, metric_type, metric_value, recorded_at,
+ * metadata, id
  *   application/x-ndjson                  the same, one object a line
  *   application/cloudevents+json          CloudEvents 1.0: type is the metric, subject the tenant, data.value the value
  *   application/cloudevents-batch+json    an array of them
@@ -34,9 +36,9 @@ struct event_error {
 
 struct event_rules {
     const struct limit_catalogue *catalogue;
-    const char *tenant;      /* the key's; NULL: an operator's key, each event names its own */
-    const char *named;       /* X-Tenant-ID of an operator, for events that name none; or NULL */
-    size_t max;              /* events in a body */
+    const char *tenant; /* the key's; NULL: an operator's key, each event names its own */
+    const char *named;  /* X-Tenant-ID of an operator, for events that name none; or NULL */
+    size_t max;         /* events in a body */
     int64_t now_us;
     /* The state of a tenant; STATUS_NOT_FOUND, STATUS_UNAVAILABLE. */
     enum status (*state)(void *arg, const char *tenant, enum limit_state *out);

@@ -23,13 +23,18 @@ struct json_problem {
     char message[128];
 };
 
-/* One strict document of `length` bytes, nothing behind it but white space. STATUS_INVALID with `problem`, STATUS_NO_MEMORY. */
-MUST_CHECK enum status json_read(const char *text, size_t length, struct json_object **out, struct json_problem *problem);
+/*
+ * One strict document of `length` bytes, nothing behind it but white space. STATUS_INVALID with `problem`,
+ * STATUS_NO_MEMORY.
+ */
+MUST_CHECK enum status json_read(const char *text, size_t length, struct json_object **out,
+                                 struct json_problem *problem);
 /* Frees the document with the talloc context `pool`; returns it. */
 struct json_object *json_pool(void *pool, struct json_object *document);
 
 /*
- * A decimal ("1", "-0.000001", "1e3", "1.50e-2") to millionths, exactly. STATUS_INVALID: no JSON number, or more than six
+ * A decimal ("1", "-0.000001", "1e3", "1.50e-2") to millionths, exactly. STATUS_INVALID: no JSON number, or more than
+ * six
  * places that are not zero; STATUS_LIMIT: beyond ±EVENT_VALUE_MAX.
  */
 MUST_CHECK enum status json_millionths_of(const char *text, size_t length, int64_t *out);

@@ -98,7 +98,10 @@ static enum request_method method_of(const char *name, bool *head)
     static const struct {
         const char *name;
         enum request_method method;
-    } known[] = {{"GET", METHOD_GET}, {"HEAD", METHOD_GET}, {"POST", METHOD_POST}, {"PUT", METHOD_PUT},
+    } known[] = {{"GET", METHOD_GET},
+                 {"HEAD", METHOD_GET},
+                 {"POST", METHOD_POST},
+                 {"PUT", METHOD_PUT},
                  {"DELETE", METHOD_DELETE}};
 
     *head = strcmp(name, "HEAD") == 0;
@@ -256,8 +259,15 @@ enum status request_read(struct request *r, char *const environment[], request_b
 {
     enum status s;
 
-    *r = (struct request){.environment = environment, .path = "", .body = "", .method_name = "", .media_type = "",
-                          .address = "", .id = "", .method = METHOD_OTHER, .pool = talloc_new(NULL)};
+    *r = (struct request){.environment = environment,
+                          .path = "",
+                          .body = "",
+                          .method_name = "",
+                          .media_type = "",
+                          .address = "",
+                          .id = "",
+                          .method = METHOD_OTHER,
+                          .pool = talloc_new(NULL)};
     *why = (struct request_refusal){500, "internal", "The request could not be read", NULL};
     if (r->pool == NULL)
         return STATUS_NO_MEMORY;

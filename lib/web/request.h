@@ -22,19 +22,19 @@ struct request_pair {
 struct request {
     enum request_method method; /* HEAD is GET with `head` */
     bool head;
-    bool https;             /* by the server, or by X-Forwarded-Proto of a trusted proxy */
+    bool https; /* by the server, or by X-Forwarded-Proto of a trusted proxy */
     const char *method_name;
     const char *path;       /* resolved (lib/meter/endpoint.h) */
     const char *address;    /* the client's, through trusted proxies only */
     const char *media_type; /* of the body: lower case, without parameters; "" when none */
     const char *authorization, *tenant_header /* X-Tenant-ID, NULL when none */, *accept, *cookie;
-    const char *body;       /* NUL-terminated; may hold NULs before */
+    const char *body; /* NUL-terminated; may hold NULs before */
     size_t body_length;
     size_t n_query, n_form; /* form: application/x-www-form-urlencoded bodies */
     const struct request_pair *query, *form;
-    const char *id;         /* a random one, for logs and problem documents */
+    const char *id;           /* a random one, for logs and problem documents */
     char *const *environment; /* FCGI's, for ce-* headers only: request_header */
-    void *pool;             /* talloc context of this request */
+    void *pool;               /* talloc context of this request */
 };
 
 /* Bounds of what is read. */
@@ -55,8 +55,10 @@ struct request_refusal {
 typedef size_t (*request_body)(void *arg, char *to, size_t size);
 
 /*
- * Fills `r` from FCGI's parameters ("NAME=value", NULL behind the last) and the body. STATUS_INVALID: refused, see `why`;
- * id, pool, accept and media_type stand even then, so that an answer can be made. STATUS_NO_MEMORY. request_term always.
+ * Fills `r` from FCGI's parameters ("NAME=value", NULL behind the last) and the body. STATUS_INVALID: refused, see
+ * `why`;
+ * id, pool, accept and media_type stand even then, so that an answer can be made. STATUS_NO_MEMORY. request_term
+ * always.
  */
 MUST_CHECK enum status request_read(struct request *r, char *const environment[], request_body body, void *arg,
                                     const struct request_options *options, struct request_refusal *why);

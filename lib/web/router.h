@@ -18,7 +18,10 @@
 
 struct app; /* the program's context of a request, opaque here */
 
-/* Who may. Keys are for JSON, sessions for pages; an operator's key has every scope, an operator may what an admin may. */
+/*
+ * Who may. Keys are for JSON, sessions for pages; an operator's key has every scope, an operator may what an admin
+ * may.
+ */
 enum route_who {
     WHO_ANYONE,
     WHO_KEY_READ,     /* scope read */
@@ -35,7 +38,7 @@ struct route {
     enum request_method method;
     const char *path; /* ":id" is always a tenant's id, checked before the handler runs */
     enum route_who who;
-    bool csrf;        /* a form: its token is checked before the handler runs */
+    bool csrf; /* a form: its token is checked before the handler runs */
     void (*handle)(struct app *app);
 };
 
