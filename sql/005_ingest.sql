@@ -131,14 +131,16 @@ BEGIN
   FOR r IN
     SELECT d.tenant_id, min(d.quarter) AS first, max(d.quarter) AS last
     FROM (SELECT DISTINCT tenant_id, quarter FROM pg_temp.batch) d
-    WHERE coalesce((SELECT p.ends_at <= d.quarter FROM public.tenant_periods p WHERE p.tenant_id = d.tenant_id
+    WHERE coalesce((SELECT p.ends_at <= d.quarter OR p.starts_at <= now() AND NOT EXISTS (
+                      SELECT FROM public.usage_summary u WHERE u.tenant_id = p.tenant_id AND u.period_start = p.period_start)
+                    FROM public.tenant_periods p WHERE p.tenant_id = d.tenant_id
                     AND p.starts_at <= d.quarter ORDER BY p.starts_at DESC LIMIT 1), true)
     GROUP BY d.tenant_id ORDER BY d.tenant_id
   LOOP
     PERFORM tollgate.ensure_periods(r.tenant_id, r.first, r.last);
   END LOOP;
   INSERT INTO pg_temp.batch_spans
-  SELECT d.tenant_id, d.quarter, tollgate.hour_start(d.quarter, p.time_zone), (d.quarter AT TIME ZONE p.time_zone)::date,
+  SELECT d.tenant_id, d.quarter, tollgate.hour_start(d.quarter, p.time_zone), tollgate.day_of(d.quarter, p.time_zone),
          p.time_zone, p.period_start, p.billing_period
   FROM (SELECT DISTINCT tenant_id, quarter FROM pg_temp.batch) d
   CROSS JOIN LATERAL (SELECT * FROM public.tenant_periods p WHERE p.tenant_id = d.tenant_id AND p.starts_at <= d.quarter
@@ -146,7 +148,8 @@ BEGIN
 END $$;
 
 -- Endpoints beyond `most` a tenant and day become one: clients can't grow the rollups.
-CREATE FUNCTION tollgate.ingest_cap_endpoints(most integer) RETURNS void LANGUAGE sql AS $$
+CREATE FUNCTION tollgate.ingest_cap_endpoints(most integer) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
   WITH new AS (
     SELECT DISTINCT s.tenant_id, s.day, s.method, s.endpoint FROM pg_temp.batch_sums s
     WHERE s.metric_type = 'api_call' AND s.endpoint NOT IN ('', '(other)')
@@ -162,8 +165,8 @@ CREATE FUNCTION tollgate.ingest_cap_endpoints(most integer) RETURNS void LANGUAG
   )
   UPDATE pg_temp.batch_sums s SET method = '', endpoint = '(other)' FROM placed p
   WHERE p.place > most AND s.tenant_id = p.tenant_id AND s.day = p.day AND s.method = p.method
-    AND s.endpoint = p.endpoint AND s.metric_type = 'api_call'
-$$;
+    AND s.endpoint = p.endpoint AND s.metric_type = 'api_call';
+END $$;
 
 CREATE FUNCTION tollgate.ingest_rollups() RETURNS void LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -226,7 +229,7 @@ BEGIN
   SET current_usage = s.current_usage || jsonb_build_object('api_calls_today', floor(t.used))
   FROM pg_temp.batch_totals t
   WHERE t.limit_window = 'day' AND t.metric_type = 'api_call' AND s.tenant_id = t.tenant_id
-    AND t.window_start = (SELECT (now() AT TIME ZONE b.time_zone)::date FROM pg_temp.batch_spans b
+    AND t.window_start = (SELECT tollgate.day_of(now(), b.time_zone) FROM pg_temp.batch_spans b
                           WHERE b.tenant_id = t.tenant_id AND b.day = t.window_start LIMIT 1);
 END $$;
 
@@ -312,9 +315,7 @@ END $$;
 CREATE FUNCTION tollgate.request_measure(p_tenant text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF session_user = 'tollgate_web' AND p_tenant IS DISTINCT FROM current_setting('tollgate.tenant_id', true) THEN
-    RAISE EXCEPTION 'another tenant' USING ERRCODE = 'insufficient_privilege';
-  END IF;
+  PERFORM tollgate.only_own(p_tenant);
   INSERT INTO public.usage_changes (tenant_id, metric, recount)
   SELECT t.id, 'storage_used_gb', true FROM public.tenants t WHERE t.id = p_tenant;
 END $$;
@@ -400,34 +401,31 @@ DECLARE
   turned bigint;
 BEGIN
   FOR r IN SELECT t.tenant_id FROM public.tenant_settings t
-    WHERE NOT EXISTS (SELECT FROM public.tenant_periods p WHERE p.tenant_id = t.tenant_id AND p.starts_at <= now()
-                      AND p.ends_at > now()) ORDER BY t.tenant_id LOOP
-    PERFORM tollgate.ensure_periods(r.tenant_id, now(), now());
+    WHERE NOT EXISTS (SELECT FROM public.tenant_periods p WHERE p.tenant_id = t.tenant_id
+                      AND p.starts_at > now() + interval '35 days')
+       OR NOT EXISTS (SELECT FROM public.tenant_periods p JOIN public.usage_summary u ON u.tenant_id = p.tenant_id
+                      AND u.period_start = p.period_start
+                      WHERE p.tenant_id = t.tenant_id AND p.starts_at <= now() AND p.ends_at > now())
+    ORDER BY t.tenant_id LOOP
+    PERFORM tollgate.ensure_periods(r.tenant_id, now(), now() + interval '70 days');
+    -- Events of a clock that runs ahead were counted before the summary's row was there.
+    UPDATE public.usage_summary u SET api_calls_count = floor(c.calls), file_uploads_count = floor(c.uploads)
+    FROM public.tenant_periods p, LATERAL (
+      SELECT coalesce(sum(used) FILTER (WHERE metric_type = 'api_call'), 0) AS calls,
+             coalesce(sum(used) FILTER (WHERE metric_type = 'file_upload'), 0) AS uploads
+      FROM public.usage_counts k WHERE k.tenant_id = p.tenant_id AND k.limit_window = 'period'
+        AND k.window_start = p.period_start) c
+    WHERE p.tenant_id = r.tenant_id AND p.starts_at <= now() AND p.ends_at > now() AND u.tenant_id = p.tenant_id
+      AND u.period_start = p.period_start AND (u.api_calls_count, u.file_uploads_count) <> (floor(c.calls), floor(c.uploads));
   END LOOP;
   UPDATE public.tenant_subscriptions s SET current_usage = s.current_usage || jsonb_build_object('api_calls_today', t.calls)
   FROM (SELECT p.tenant_id, floor(coalesce(c.used, 0)) AS calls FROM public.tenant_periods p
         LEFT JOIN public.usage_counts c ON c.tenant_id = p.tenant_id AND c.metric_type = 'api_call'
-          AND c.limit_window = 'day' AND c.window_start = (now() AT TIME ZONE p.time_zone)::date
+          AND c.limit_window = 'day' AND c.window_start = tollgate.day_of(now(), p.time_zone)
         WHERE p.starts_at <= now() AND p.ends_at > now()) t
   WHERE s.tenant_id = t.tenant_id AND s.current_usage -> 'api_calls_today' IS DISTINCT FROM to_jsonb(t.calls);
   GET DIAGNOSTICS turned = ROW_COUNT;
   RETURN turned;
 END $$;
 
-GRANT USAGE ON SCHEMA tollgate TO tollgate_collector;
-GRANT SELECT ON tenants, users, subscription_tiers, tenant_subscriptions, usage_metrics, usage_limit_keys, tenant_settings,
-  usage_limit_overrides, api_keys TO tollgate_collector;
-GRANT UPDATE (current_usage) ON tenant_subscriptions TO tollgate_collector;
-GRANT UPDATE (last_used_at) ON api_keys TO tollgate_collector;
-GRANT SELECT, INSERT, UPDATE, DELETE ON tenant_periods, usage_tracking, usage_summary, usage_hourly, usage_daily, usage_counts,
-  usage_changes, usage_event_ids, usage_rejected, collector_progress, collector_degraded, collector_nodes, spool_damage,
-  config_changes TO tollgate_collector;
-GRANT SELECT, DELETE ON account_sessions, signin_failures TO tollgate_collector;
-REVOKE EXECUTE ON FUNCTION tollgate.request_measure(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION tollgate.request_measure(text) TO tollgate_web, tollgate_collector;
-GRANT EXECUTE ON FUNCTION tollgate.batch_open(), tollgate.hour_start(timestamptz, text),
-  tollgate.ingest_fence(uuid, bytea, bigint[], bigint[], bigint[]), tollgate.ingest_reject(), tollgate.ingest_claim(),
-  tollgate.ingest_spans(), tollgate.ingest_cap_endpoints(integer), tollgate.ingest_rollups(), tollgate.ingest_counts(),
-  tollgate.ingest(uuid, bytea, bigint[], bigint[], bigint[], integer),
-  tollgate.ingest_degraded(uuid, text[], text[], numeric[]), tollgate.ingest_changes(integer),
-  tollgate.put_storage(text, bigint), tollgate.turn_days() TO tollgate_collector;
+GRANT EXECUTE ON FUNCTION tollgate.request_measure(text) TO tollgate_web;

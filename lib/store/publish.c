@@ -272,7 +272,7 @@ enum status publish_tenants(struct publish *p, const struct limit_catalogue *c, 
         "array_to_string(t.day_offsets, ','), "
         "(SELECT string_agg(" EPOCH_US("u.at") "::text, ',' ORDER BY u.place) FROM unnest(t.periods) WITH ORDINALITY AS u (at, place)), "
         "array_to_string(t.period_offsets, ','), "
-        "t.patients_count, t.users_count, t.appointments_count, t.storage_bytes / 1e9 "
+        "t.patients, t.users, t.appointments, t.storage / 1e9 "
         "FROM tollgate.table_tenants($1) t";
     struct db_rows *rows;
     enum status s = db_query(p->db, sql, 1, (const char *[]){ only }, &rows);
@@ -357,7 +357,7 @@ static enum status each_count(struct publish *p, const char *sql, const char *pa
     for (size_t i = 0; i < db_count(rows) && s == STATUS_OK; i++) {
         struct publish_count c = { .tenant = db_text(rows, i, 0), .metric = db_text(rows, i, 1),
                                    .day = db_text(rows, i, 2)[0] == 'd', .start_us = db_int(rows, i, 3),
-                                   .used = db_int(rows, i, 4) };
+                                   .end_us = db_int(rows, i, 4), .used = db_int(rows, i, 5) };
 
         s = fn(arg, &c);
     }
@@ -369,6 +369,7 @@ static enum status each_count(struct publish *p, const char *sql, const char *pa
 #define COUNT_COLUMNS                                                                                                    \
     "SELECT c.tenant_id, c.metric_type, c.limit_window, CASE c.limit_window WHEN 'day' "                                 \
     "THEN " EPOCH_US("tollgate.day_start(c.window_start, p.time_zone)") " ELSE " EPOCH_US("p.starts_at") " END, "        \
+    "CASE c.limit_window WHEN 'day' THEN 0 ELSE " EPOCH_US("p.ends_at") " END, "                                         \
     "least(c.used * 1000000, 9e18)::bigint FROM usage_counts c JOIN tenant_periods p ON p.tenant_id = c.tenant_id AND " \
     "CASE c.limit_window WHEN 'day' THEN c.window_start BETWEEN p.period_start AND p.period_end "                        \
     "ELSE c.window_start = p.period_start END "
@@ -377,7 +378,8 @@ enum status publish_counts(struct publish *p, const char *only, publish_count_fn
 {
     return each_count(p,
                       COUNT_COLUMNS "WHERE ($1::text IS NULL OR c.tenant_id = $1) AND p.ends_at > now() - interval '2 days' "
-                                    "AND (c.limit_window = 'period' OR c.window_start >= current_date - 2)",
+                                    "AND (c.limit_window = 'period' OR c.window_start >= current_date - 2) "
+                                    "ORDER BY c.tenant_id, c.metric_type, c.limit_window",
                       only, fn, arg);
 }
 

@@ -42,11 +42,11 @@ MUST_CHECK enum status publish_keys(struct publish *p, const char *only, publish
 struct publish_count {
     const char *tenant, *metric;
     bool day;         /* else a period */
-    int64_t start_us; /* the window's first instant */
+    int64_t start_us, end_us; /* the window; end: the first instant behind it. Of a day end_us is 0 */
     int64_t used;     /* millionths */
 };
 typedef enum status publish_count_fn(void *arg, const struct publish_count *c);
-/* Days from the day before yesterday on, periods that end after that. `only` NULL: all tenants. */
+/* Days from the day before yesterday on, periods that end after that; a metric's days before its periods. `only` NULL: all. */
 MUST_CHECK enum status publish_counts(struct publish *p, const char *only, publish_count_fn *fn, void *arg);
 /* The days whose count changed since the cursor, of any age. */
 MUST_CHECK enum status publish_counts_since(struct publish *p, const char *cursor, publish_count_fn *fn, void *arg);
