@@ -115,6 +115,9 @@ int cmd_metric_list(struct cli *c, int argc, char *argv[]);
 int cmd_metric_show(struct cli *c, int argc, char *argv[]);
 int cmd_metric_change(struct cli *c, int argc, char *argv[]);
 int cmd_metric_remove(struct cli *c, int argc, char *argv[]);
+/* cmd_migrate.c */
+int cmd_migrate(struct cli *c, int argc, char *argv[]);
+int cmd_demo(struct cli *c, int argc, char *argv[]);
 /* cmd_config.c */
 int cmd_config(struct cli *c, int argc, char *argv[]);
 

@@ -10,6 +10,10 @@
 #include "lib/store/db.h"
 
 static const struct cli_command commands[] = {
+    {NULL, "migrate", "[--new]", "Bring the database to this program's schema", cmd_migrate,
+     "--new also makes the host's tables (tenants, users, subscription_tiers, tenant_subscriptions) where there are none.\n"
+     "Again is a no-op. A database of your own with tenants in it is taken over with `tollgate adopt`.\n"},
+    {NULL, "demo", "", "Fill an empty database with the demo's tenants", cmd_demo, NULL},
     {NULL, "config", "", "Every key of the configuration with its bounds and default", cmd_config, NULL},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
