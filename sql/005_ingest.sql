@@ -306,7 +306,7 @@ BEGIN
   )
   INSERT INTO pg_temp.batch
   SELECT row_number() OVER (ORDER BY tenant, metric), tenant, metric, more, now(), now(), date_bin('15 minutes', now(), '2000-01-01Z'),
-         '', '', '', CASE metric WHEN 'api_call' THEN '(degraded)' ELSE '' END, '', false, '{"degraded":true}' FROM seen;
+         '', '', '', '', '', false, '{"degraded":true}' FROM seen;
   GET DIAGNOSTICS found = ROW_COUNT;
   RETURN found;
 END $$;
