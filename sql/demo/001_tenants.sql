@@ -1,5 +1,5 @@
 -- Demo data: the same from the same seed, relative to today. Pseudo-random numbers are md5 of a seed and a name.
-CREATE FUNCTION pg_temp.chance(name text) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+CREATE OR REPLACE FUNCTION pg_temp.chance(name text) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
   $$ SELECT ('x' || left(md5('tollgate-1:' || name), 8))::bit(32)::bigint / 4294967296.0::double precision $$;
 
 INSERT INTO subscription_tiers (id, name, limits) VALUES

@@ -1,6 +1,6 @@
 -- Thirteen months of use. The last 60 days are rows in usage_tracking and their rollups are sums of those rows, as the
 -- collector would have made them; what is older are rollups alone, as after the rows' retention.
-CREATE FUNCTION pg_temp.chance(name text) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+CREATE OR REPLACE FUNCTION pg_temp.chance(name text) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
   $$ SELECT ('x' || left(md5('tollgate-1:' || name), 8))::bit(32)::bigint / 4294967296.0::double precision $$;
 
 SELECT tollgate.ensure_partitions(now() - interval '63 days', now() + interval '3 months');
@@ -29,22 +29,22 @@ ANALYZE demo_days;
 ANALYZE tenant_periods;
 
 -- Rows: office hours of the day in the tenant's zone, none in the future.
+CREATE TEMP TABLE demo_calls AS
+SELECT d.tenant_id, date_trunc('milliseconds', d.starts_at + CASE WHEN d.today THEN ((i - 0.5) / d.n) * (now() - d.starts_at)
+         ELSE interval '7 hours' + (pg_temp.chance(d.tenant_id || d.day || i) + pg_temp.chance(d.day || d.tenant_id || i))
+              * interval '6 hours' END) AS at,
+       pg_temp.chance(i || d.tenant_id || d.day) AS pick
+FROM (SELECT tenant_id, day, today, tollgate.day_start(day, zone) AS starts_at, greatest(1, CASE WHEN today
+        THEN (calls * CASE tenant_id WHEN 'tenant_1762083064724' THEN 1.5 WHEN 'tenant_1762083064611' THEN 1.2 ELSE 0.3 END)::int
+        ELSE calls / 10 END) AS n
+      FROM (SELECT *, day = tollgate.day_of(now(), zone) AS today FROM demo_days WHERE fresh OFFSET 0) f OFFSET 0) d
+CROSS JOIN LATERAL generate_series(1, d.n) i;
+ANALYZE demo_calls;
 INSERT INTO usage_tracking (tenant_id, metric_type, metric_value, recorded_at, billing_period, metadata, ingested_at)
 SELECT c.tenant_id, 'api_call', 1, c.at, p.billing_period,
   jsonb_build_object('endpoint', format(e.path, 1 + (c.pick * 100000)::int % 900), 'method', e.method,
     'timestamp', to_char(c.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), 'normalized', e.endpoint, 'key', 'demo0001'), c.at
-FROM (
-  SELECT d.tenant_id, date_trunc('milliseconds', tollgate.day_start(d.day, d.zone)
-           + CASE WHEN d.day = tollgate.day_of(now(), d.zone)
-                  THEN ((i - 0.5) / x.n) * (now() - tollgate.day_start(d.day, d.zone))
-                  ELSE interval '7 hours' + (pg_temp.chance(d.tenant_id || d.day || i) + pg_temp.chance(d.day || d.tenant_id || i))
-                       * interval '6 hours' END) AS at,
-         pg_temp.chance(i || d.tenant_id || d.day) AS pick
-  FROM demo_days d CROSS JOIN LATERAL (SELECT greatest(1, CASE WHEN d.day = tollgate.day_of(now(), d.zone)
-    THEN (d.calls * CASE d.tenant_id WHEN 'tenant_1762083064724' THEN 1.5 WHEN 'tenant_1762083064611' THEN 1.2 ELSE 0.3 END)::int
-    ELSE d.calls / 10 END) AS n) x
-  CROSS JOIN LATERAL generate_series(1, x.n) i
-  WHERE d.fresh) c
+FROM demo_calls c
 JOIN demo_endpoints e ON c.pick >= e.share_from AND c.pick < e.share_to
 JOIN tenant_periods p ON p.tenant_id = c.tenant_id AND c.at >= p.starts_at AND c.at < p.ends_at
 WHERE c.at <= now();
