@@ -10,6 +10,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "cli/table.h"
 #include "lib/store/db.h"
 
 #define PASSWORD_LEAST 8
@@ -133,7 +134,9 @@ int cli_fail(struct cli *c, enum status s, const char *what)
 {
     const char *said = c->db ? db_error(c->db) : "";
 
-    if (said[0])
+    if (c->db && strcmp(db_sqlstate(c->db), "23503") == 0)
+        cli_say("%s: what it names is not there, or something else still uses it", what);
+    else if (said[0] && s != STATUS_EXISTS)
         cli_say("%s: %s", what, said);
     else
         cli_say("%s: %s", what, status_text(s));
@@ -238,4 +241,35 @@ bool cli_number(const char *name, const char *text, long long least, long long m
     }
     *out = n;
     return true;
+}
+
+int cli_show(struct cli *c, struct db_rows *rows, const struct table_column columns[], bool one)
+{
+    struct table t;
+
+    table_init(&t, columns);
+    for (size_t r = 0; r < db_count(rows); r++)
+        for (size_t i = 0; i < t.n_columns; i++)
+            table_cell(&t, db_null(rows, r, (int)i) ? NULL : db_text(rows, r, (int)i));
+    db_rows_free(rows);
+    db_rollback(c->db);
+    return one ? table_print_one(&t, c->json) : table_print(&t, c->json);
+}
+
+int cli_end(struct cli *c, enum status s, const char *what, const char *done, const char *id)
+{
+    static const struct table_column only_id[] = {{"id", "id", TABLE_TEXT}, {0}};
+    struct table t;
+
+    if (s)
+        return cli_fail(c, s, what);
+    if (cli_commit(c))
+        return CLI_FAILED;
+    if (!c->json) {
+        printf("%s\n", done);
+        return CLI_OK;
+    }
+    table_init(&t, only_id);
+    table_cell(&t, id);
+    return table_print_one(&t, true);
 }

@@ -12,10 +12,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "cli/table.h"
 #include "lib/base/config.h"
 #include "lib/base/status.h"
 
 struct db;
+struct db_rows;
 
 enum cli_exit {
     CLI_OK = 0,
@@ -81,6 +83,11 @@ bool cli_confirm(struct cli *c, const char *what, const char *word);
 bool cli_password(bool from_stdin, char *out, size_t size);
 /* A whole number in [least, most]; false: it said what `name` must be. */
 bool cli_number(const char *name, const char *text, long long least, long long most, long long *out);
+
+/* Prints all rows (whose columns are `columns` in order), or with `one` the first alone; frees them. An exit status. */
+int cli_show(struct cli *c, struct db_rows *rows, const struct table_column columns[], bool one);
+/* Commits, prints `done` (unless --json, which prints {"id":…}) and gives the exit status; a failure is said with `what`. */
+int cli_end(struct cli *c, enum status s, const char *what, const char *done, const char *id);
 
 /* cmd_tenant.c */
 int cmd_tenant_create(struct cli *c, int argc, char *argv[]);

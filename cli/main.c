@@ -9,11 +9,52 @@
 #include "lib/base/log.h"
 #include "lib/store/db.h"
 
+static const char limits_help[] = "LIMIT=NUMBER sets a limit, such as max_patients=500; -1 is unlimited.\n";
+
 static const struct cli_command commands[] = {
     {NULL, "migrate", "[--new]", "Bring the database to this program's schema", cmd_migrate,
      "--new also makes the host's tables (tenants, users, subscription_tiers, tenant_subscriptions) where there are none.\n"
      "Again is a no-op. A database of your own with tenants in it is taken over with `tollgate adopt`.\n"},
     {NULL, "demo", "", "Fill an empty database with the demo's tenants", cmd_demo, NULL},
+    {"tenant", "create", "ID --name NAME [--tier TIER] [--zone ZONE] [--anchor DAY] [--schema NAME] [--storage PATH]",
+     "Make a tenant, with its settings and subscription", cmd_tenant_create,
+     "--zone is an IANA name such as Europe/Berlin (UTC); --anchor the day of the month on which a period starts (1);\n"
+     "--schema where its patients and appointments are (its id); --storage its folder below storage.dir (its id).\n"},
+    {"tenant", "list", "", "All tenants", cmd_tenant_list, NULL},
+    {"tenant", "show", "ID", "One tenant", cmd_tenant_show, NULL},
+    {"tenant", "change", "ID [--name NAME] [--tier TIER] [--zone ZONE] [--anchor DAY] [--storage PATH]",
+     "Change a tenant; zone and anchor act from the next period", cmd_tenant_change, NULL},
+    {"tenant", "remove", "ID", "Remove a tenant with all its usage, keys and accounts", cmd_tenant_remove, NULL},
+    {"tenant", "suspend", "ID", "Refuse all its calls until it is resumed", cmd_tenant_suspend, NULL},
+    {"tenant", "resume", "ID", "Admit its calls again", cmd_tenant_resume, NULL},
+
+    {"tier", "create", "ID --name NAME [LIMIT=NUMBER]...", "Make a plan", cmd_tier_create, limits_help},
+    {"tier", "list", "", "All plans", cmd_tier_list, NULL},
+    {"tier", "show", "ID", "One plan with its limits", cmd_tier_show, NULL},
+    {"tier", "change", "ID [--name NAME] [LIMIT=NUMBER|LIMIT=]...", "Change a plan and the limits of all who are on it",
+     cmd_tier_change, "LIMIT= without a number takes the limit away.\n"},
+    {"tier", "remove", "ID", "Remove a plan that nobody is on", cmd_tier_remove, NULL},
+
+    {"account", "create", "EMAIL (--tenant ID --role viewer|admin | --role operator) [--password-stdin]",
+     "Let a person sign in", cmd_account_create, "The password is asked for at the terminal and never an argument.\n"},
+    {"account", "list", "[--tenant ID]", "Who may sign in", cmd_account_list, NULL},
+    {"account", "show", "EMAIL", "One account", cmd_account_show, NULL},
+    {"account", "change", "EMAIL [--email NEW] [--role viewer|admin]", "Change an account; it is signed out everywhere",
+     cmd_account_change, NULL},
+    {"account", "remove", "EMAIL", "Remove an account", cmd_account_remove, NULL},
+    {"account", "password", "EMAIL [--password-stdin]", "Set a password; it is signed out everywhere",
+     cmd_account_password, NULL},
+
+
+    {"metric", "create",
+     "TYPE --kind counter|gauge --unit UNIT --label LABEL [--limit KEY] [--window none|minute|day|period]",
+     "Make a metric that events can be of", cmd_metric_create, NULL},
+    {"metric", "list", "", "The catalogue", cmd_metric_list, NULL},
+    {"metric", "show", "TYPE", "One metric", cmd_metric_show, NULL},
+    {"metric", "change", "TYPE [--unit UNIT] [--label LABEL]", "Change a metric's unit or label", cmd_metric_change,
+     NULL},
+    {"metric", "remove", "TYPE", "Remove a metric without events", cmd_metric_remove, NULL},
+
     {NULL, "config", "", "Every key of the configuration with its bounds and default", cmd_config, NULL},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])

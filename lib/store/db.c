@@ -279,6 +279,20 @@ enum status db_query(struct db *d, const char *sql, size_t n, const char *const 
     return finish(d, PQexecParams(d->conn, sql, (int)n, NULL, params, NULL, NULL, 0), rows);
 }
 
+enum status db_query_found(struct db *d, const char *sql, size_t n, const char *const params[], struct db_rows **rows)
+{
+    struct db_rows *found = NULL;
+    enum status s = db_query(d, sql, n, params, &found);
+
+    if (!s && db_count(found) == 0)
+        s = STATUS_NOT_FOUND;
+    if (!s && rows)
+        *rows = found;
+    else if (found)
+        db_rows_free(found);
+    return s;
+}
+
 enum status db_script(struct db *d, const char *sql)
 {
     if (!d->conn)

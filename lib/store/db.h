@@ -43,6 +43,9 @@ void db_rollback(struct db *d);
  * database refused the values (db_error tells); STATUS_UNAVAILABLE: connection lost, shutdown, disk full.
  */
 MUST_CHECK enum status db_query(struct db *d, const char *sql, size_t n, const char *const params[], struct db_rows **rows);
+/* As db_query, but STATUS_NOT_FOUND (and no rows) when the statement gives none. */
+MUST_CHECK enum status db_query_found(struct db *d, const char *sql, size_t n, const char *const params[],
+                                      struct db_rows **rows);
 /* Several statements without parameters (migrations). */
 MUST_CHECK enum status db_script(struct db *d, const char *sql);
 /* SQLSTATE and message of the last failure; "" when there was none. Never holds a parameter's value that is secret. */

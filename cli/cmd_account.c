@@ -1,0 +1,154 @@
+/* cmd_account.c: tollgate account: who may sign in, and their passwords */
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/table.h"
+#include "lib/store/accounts.h"
+
+#define PASSWORD_SIZE 1026 /* the longest password, a newline, a NUL */
+
+static const struct table_column columns[] = {
+    {"email", "e-mail", TABLE_TEXT},
+    {"tenant_id", "tenant", TABLE_TEXT},
+    {"role", "role", TABLE_TEXT},
+    {"created_at", "created", TABLE_TEXT},
+    {"signed_in_at", "last sign-in", TABLE_TEXT},
+    {"sessions", "sessions", TABLE_NUMBER},
+    {0},
+};
+
+/* Asks for a password and hashes it: Argon2id. */
+static enum status ask_hash(bool from_stdin, char hash[crypto_pwhash_STRBYTES])
+{
+    char password[PASSWORD_SIZE];
+    enum status s = STATUS_INVALID;
+
+    if (!cli_password(from_stdin, password, sizeof password))
+        return s;
+    if (crypto_pwhash_str(hash, password, strlen(password), crypto_pwhash_OPSLIMIT_INTERACTIVE,
+                          crypto_pwhash_MEMLIMIT_INTERACTIVE) == 0)
+        s = STATUS_OK;
+    else
+        cli_say("there is not enough memory to hash the password (64 MiB)");
+    sodium_memzero(password, sizeof password);
+    return s;
+}
+
+/* A role and a tenant that belong together; says what is wrong. */
+static bool roles_fit(const char *role, const char *tenant)
+{
+    if (role && strcmp(role, "operator") == 0 && !tenant)
+        return true;
+    if (role && tenant && (strcmp(role, "viewer") == 0 || strcmp(role, "admin") == 0))
+        return true;
+    cli_say("say --tenant ID --role viewer, --tenant ID --role admin, or --role operator");
+    return false;
+}
+
+static bool is_email(const char *text)
+{
+    const char *at = strchr(text, '@');
+
+    if (at && at != text && at[1] && !strchr(at + 1, '@') && strlen(text) <= 254 && !strpbrk(text, " \t\r\n"))
+        return true;
+    cli_say("\"%s\" is not an e-mail address", text);
+    return false;
+}
+
+int cmd_account_create(struct cli *c, int argc, char *argv[])
+{
+    const char *email, *tenant = NULL, *role = NULL;
+    bool from_stdin = false;
+    const struct cli_option options[] = {
+        {"tenant", &tenant, NULL}, {"role", &role, NULL}, {"password-stdin", NULL, &from_stdin}, {0}};
+    char hash[crypto_pwhash_STRBYTES];
+
+    if (cli_parse(argc, argv, options, &email, 1, 1) || !is_email(email) || !roles_fit(role, tenant))
+        return CLI_USAGE;
+    if (ask_hash(from_stdin, hash))
+        return CLI_FAILED;
+    if (cli_begin(c))
+        return CLI_FAILED;
+    return cli_end(c, accounts_create(c->db, email, tenant, role, hash), "the account was not made",
+                   "The account is made.", email);
+}
+
+int cmd_account_list(struct cli *c, int argc, char *argv[])
+{
+    const char *tenant = NULL;
+    const struct cli_option options[] = {{"tenant", &tenant, NULL}, {0}};
+    struct db_rows *rows = NULL;
+    enum status s;
+
+    if (cli_parse(argc, argv, options, NULL, 0, 0))
+        return CLI_USAGE;
+    if (cli_begin(c))
+        return CLI_FAILED;
+    s = accounts_list(c->db, tenant, &rows);
+    return s ? cli_fail(c, s, "the accounts can't be listed") : cli_show(c, rows, columns, false);
+}
+
+int cmd_account_show(struct cli *c, int argc, char *argv[])
+{
+    struct db_rows *rows = NULL;
+    const char *email;
+    enum status s;
+
+    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &email, 1, 1))
+        return CLI_USAGE;
+    if (cli_begin(c))
+        return CLI_FAILED;
+    s = accounts_show(c->db, email, &rows);
+    return s ? cli_fail(c, s, email) : cli_show(c, rows, columns, true);
+}
+
+int cmd_account_change(struct cli *c, int argc, char *argv[])
+{
+    const char *email, *new_email = NULL, *role = NULL;
+    const struct cli_option options[] = {{"email", &new_email, NULL}, {"role", &role, NULL}, {0}};
+
+    if (cli_parse(argc, argv, options, &email, 1, 1) || (new_email && !is_email(new_email)))
+        return CLI_USAGE;
+    if (role && strcmp(role, "viewer") != 0 && strcmp(role, "admin") != 0) {
+        cli_say("--role is viewer or admin; an operator's account is made anew");
+        return CLI_USAGE;
+    }
+    if (cli_begin(c))
+        return CLI_FAILED;
+    return cli_end(c, accounts_change(c->db, email, new_email, role, NULL), email,
+                   "The account is changed and signed out.", new_email ? new_email : email);
+}
+
+int cmd_account_password(struct cli *c, int argc, char *argv[])
+{
+    const char *email;
+    bool from_stdin = false;
+    const struct cli_option options[] = {{"password-stdin", NULL, &from_stdin}, {0}};
+    char hash[crypto_pwhash_STRBYTES];
+
+    if (cli_parse(argc, argv, options, &email, 1, 1))
+        return CLI_USAGE;
+    if (ask_hash(from_stdin, hash))
+        return CLI_FAILED;
+    if (cli_begin(c))
+        return CLI_FAILED;
+    return cli_end(c, accounts_change(c->db, email, NULL, NULL, hash), email,
+                   "The password is set and the account signed out.", email);
+}
+
+int cmd_account_remove(struct cli *c, int argc, char *argv[])
+{
+    char what[512];
+    const char *email;
+
+    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &email, 1, 1))
+        return CLI_USAGE;
+    snprintf(what, sizeof what, "The account %.255s goes.", email);
+    if (!cli_confirm(c, what, email))
+        return CLI_REFUSED;
+    if (cli_begin(c))
+        return CLI_FAILED;
+    return cli_end(c, accounts_remove(c->db, email), email, "The account is removed.", email);
+}

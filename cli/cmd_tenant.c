@@ -1,0 +1,151 @@
+/* cmd_tenant.c: tollgate tenant: make, list, show, change, suspend, resume and remove tenants */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/table.h"
+#include "lib/store/tenant_admin.h"
+
+static const struct table_column list_columns[] = {
+    {"id", "id", TABLE_TEXT},
+    {"name", "name", TABLE_TEXT},
+    {"tier_id", "tier", TABLE_TEXT},
+    {"state", "state", TABLE_TEXT},
+    {"time_zone", "zone", TABLE_TEXT},
+    {"anchor_day", "anchor", TABLE_NUMBER},
+    {"schema", "schema", TABLE_TEXT},
+    {"storage_path", "storage", TABLE_TEXT},
+    {"enforced", "enforced", TABLE_BOOLEAN},
+    {"updated_at", "changed", TABLE_TEXT},
+    {0},
+};
+static const struct table_column show_columns[] = {
+    {"id", "id", TABLE_TEXT},
+    {"name", "name", TABLE_TEXT},
+    {"tier_id", "tier", TABLE_TEXT},
+    {"state", "state", TABLE_TEXT},
+    {"time_zone", "zone", TABLE_TEXT},
+    {"anchor_day", "anchor", TABLE_NUMBER},
+    {"schema", "schema", TABLE_TEXT},
+    {"storage_path", "storage", TABLE_TEXT},
+    {"enforced", "enforced", TABLE_BOOLEAN},
+    {"updated_at", "changed", TABLE_TEXT},
+    {"usage_limits", "limits", TABLE_JSON},
+    {"current_usage", "usage", TABLE_JSON},
+    {0},
+};
+
+static enum status read_values(int argc, char *argv[], const char **id, struct tenant_values *v)
+{
+    const struct cli_option options[] = {
+        {"name", &v->name, NULL},
+        {"tier", &v->tier, NULL},
+        {"zone", &v->zone, NULL},
+        {"anchor", &v->anchor, NULL},
+        {"schema", &v->schema, NULL},
+        {"storage", &v->storage, NULL},
+        {0},
+    };
+    enum status s = cli_parse(argc, argv, options, id, 1, 1);
+    long long day;
+
+    if (!s && v->anchor && !cli_number("--anchor", v->anchor, 1, 31, &day))
+        s = STATUS_INVALID;
+    return s;
+}
+
+int cmd_tenant_create(struct cli *c, int argc, char *argv[])
+{
+    struct tenant_values v = {0};
+    const char *id;
+
+    if (read_values(argc, argv, &id, &v))
+        return CLI_USAGE;
+    if (!*id || strlen(id) > 255) {
+        cli_say("a tenant's id has 1 to 255 bytes");
+        return CLI_USAGE;
+    }
+    if (cli_begin(c))
+        return CLI_FAILED;
+    return cli_end(c, tenant_admin_create(c->db, id, &v), "the tenant was not made", "The tenant is made.", id);
+}
+
+int cmd_tenant_list(struct cli *c, int argc, char *argv[])
+{
+    struct db_rows *rows = NULL;
+    enum status s;
+
+    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, NULL, 0, 0))
+        return CLI_USAGE;
+    if (cli_begin(c))
+        return CLI_FAILED;
+    s = tenant_admin_list(c->db, &rows);
+    return s ? cli_fail(c, s, "the tenants can't be listed") : cli_show(c, rows, list_columns, false);
+}
+
+int cmd_tenant_show(struct cli *c, int argc, char *argv[])
+{
+    struct db_rows *rows = NULL;
+    const char *id;
+    enum status s;
+
+    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &id, 1, 1))
+        return CLI_USAGE;
+    if (cli_begin(c))
+        return CLI_FAILED;
+    s = tenant_admin_show(c->db, id, &rows);
+    return s ? cli_fail(c, s, id) : cli_show(c, rows, show_columns, true);
+}
+
+int cmd_tenant_change(struct cli *c, int argc, char *argv[])
+{
+    struct tenant_values v = {0};
+    const char *id;
+
+    if (read_values(argc, argv, &id, &v))
+        return CLI_USAGE;
+    if (v.schema) {
+        cli_say("a tenant's schema stays as it was made");
+        return CLI_USAGE;
+    }
+    if (cli_begin(c))
+        return CLI_FAILED;
+    return cli_end(c, tenant_admin_change(c->db, id, &v), id, "The tenant is changed.", id);
+}
+
+static int set_state(struct cli *c, int argc, char *argv[], const char *state, const char *done)
+{
+    const char *id;
+
+    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &id, 1, 1))
+        return CLI_USAGE;
+    if (cli_begin(c))
+        return CLI_FAILED;
+    return cli_end(c, tenant_admin_set_state(c->db, id, state), id, done, id);
+}
+
+int cmd_tenant_suspend(struct cli *c, int argc, char *argv[])
+{
+    return set_state(c, argc, argv, "suspended", "The tenant is suspended: its calls are refused.");
+}
+
+int cmd_tenant_resume(struct cli *c, int argc, char *argv[])
+{
+    return set_state(c, argc, argv, "active", "The tenant is active: its calls are admitted.");
+}
+
+int cmd_tenant_remove(struct cli *c, int argc, char *argv[])
+{
+    char what[512];
+    const char *id;
+
+    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &id, 1, 1))
+        return CLI_USAGE;
+    snprintf(what, sizeof what,
+             "The tenant %.255s goes with all its usage, users, keys and accounts; its schema stays.", id);
+    if (!cli_confirm(c, what, id))
+        return CLI_REFUSED;
+    if (cli_begin(c))
+        return CLI_FAILED;
+    return cli_end(c, tenant_admin_remove(c->db, id), id, "The tenant is removed.", id);
+}

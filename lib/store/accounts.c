@@ -1,0 +1,50 @@
+/* accounts.c: who may sign in, for the command line */
+#include "lib/store/accounts.h"
+
+#define COLUMNS                                                                                                        \
+    "SELECT a.email, a.tenant_id, a.role, to_char(a.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')," \
+    " to_char(a.signed_in_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"                                   \
+    " (SELECT count(*) FROM account_sessions s WHERE s.account_id = a.id) FROM accounts a"
+
+static const char list_sql[] = COLUMNS " WHERE $1::text IS NULL OR a.tenant_id = $1 ORDER BY a.tenant_id, a.email";
+static const char show_sql[] = COLUMNS " WHERE a.email = lower($1)";
+static const char insert_sql[] =
+    "INSERT INTO accounts (email, tenant_id, role, password_hash) VALUES (lower($1), $2, $3, $4)";
+static const char change_sql[] = "UPDATE accounts SET email = coalesce(lower($2), email), role = coalesce($3, role),"
+                                 " password_hash = coalesce($4, password_hash) WHERE email = lower($1) RETURNING id";
+static const char sign_out_sql[] = "DELETE FROM account_sessions WHERE account_id = $1";
+static const char remove_sql[] = "DELETE FROM accounts WHERE email = lower($1) RETURNING id";
+
+enum status accounts_list(struct db *d, const char *tenant, struct db_rows **rows)
+{
+    return db_query(d, list_sql, 1, (const char *const[]){tenant}, rows);
+}
+
+enum status accounts_show(struct db *d, const char *email, struct db_rows **rows)
+{
+    return db_query_found(d, show_sql, 1, (const char *const[]){email}, rows);
+}
+
+enum status accounts_create(struct db *d, const char *email, const char *tenant, const char *role, const char *hash)
+{
+    enum status s = db_query(d, insert_sql, 4, (const char *const[]){email, tenant, role, hash}, NULL);
+
+    return s == STATUS_CONFLICT ? STATUS_EXISTS : s;
+}
+
+enum status accounts_change(struct db *d, const char *email, const char *new_email, const char *role, const char *hash)
+{
+    struct db_rows *rows = NULL;
+    enum status s = db_query_found(d, change_sql, 4, (const char *const[]){email, new_email, role, hash}, &rows);
+
+    if (s)
+        return s == STATUS_CONFLICT ? STATUS_EXISTS : s;
+    s = db_query(d, sign_out_sql, 1, (const char *const[]){db_text(rows, 0, 0)}, NULL);
+    db_rows_free(rows);
+    return s;
+}
+
+enum status accounts_remove(struct db *d, const char *email)
+{
+    return db_query_found(d, remove_sql, 1, (const char *const[]){email}, NULL);
+}

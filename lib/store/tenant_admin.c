@@ -1,0 +1,81 @@
+/* tenant_admin.c: tenants, settings and subscriptions for the command line */
+#include "lib/store/tenant_admin.h"
+
+#define COLUMNS                                                                          \
+    "SELECT t.id, t.name, s.tier_id, c.state, c.time_zone, c.anchor_day, c.schema_name," \
+    " coalesce(c.storage_path, t.id), c.enforced,"                                       \
+    " to_char(c.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+#define TABLES                                                          \
+    " FROM tenants t LEFT JOIN tenant_settings c ON c.tenant_id = t.id" \
+    " LEFT JOIN tenant_subscriptions s ON s.tenant_id = t.id"
+
+static const char list_sql[] = COLUMNS TABLES " ORDER BY t.id";
+static const char show_sql[] = COLUMNS ", s.usage_limits, s.current_usage" TABLES " WHERE t.id = $1";
+static const char insert_sql[] = "INSERT INTO tenants (id, name) VALUES ($1, $2)";
+static const char settings_sql[] =
+    "INSERT INTO tenant_settings (tenant_id, time_zone, anchor_day, schema_name, storage_path)"
+    " VALUES ($1::text, coalesce($2, 'UTC'), coalesce($3::smallint, 1), coalesce($4, $1::text), $5)";
+static const char subscribe_sql[] = "SELECT tollgate.set_subscription($1, $2, NULL)";
+static const char periods_sql[] = "SELECT tollgate.ensure_periods($1, now(), now() + interval '40 days')";
+static const char attach_sql[] = "SELECT tollgate.attach($1), tollgate.recount($1)";
+static const char rename_sql[] = "UPDATE tenants SET name = coalesce($2, name) WHERE id = $1 RETURNING id";
+static const char change_sql[] =
+    "UPDATE tenant_settings SET time_zone = coalesce($2, time_zone), anchor_day = coalesce($3::smallint, anchor_day),"
+    " storage_path = coalesce($4, storage_path), updated_at = now() WHERE tenant_id = $1";
+static const char state_sql[] =
+    "UPDATE tenant_settings SET state = $2, updated_at = now() WHERE tenant_id = $1 RETURNING tenant_id";
+static const char detach_sql[] = "SELECT tollgate.detach($1) WHERE EXISTS (SELECT FROM tenants WHERE id = $1)";
+static const char remove_sql[] = "DELETE FROM tenants WHERE id = $1 RETURNING id";
+
+enum status tenant_admin_list(struct db *d, struct db_rows **rows)
+{
+    return db_query(d, list_sql, 0, NULL, rows);
+}
+
+enum status tenant_admin_show(struct db *d, const char *id, struct db_rows **rows)
+{
+    return db_query_found(d, show_sql, 1, (const char *const[]){id}, rows);
+}
+
+enum status tenant_admin_create(struct db *d, const char *id, const struct tenant_values *v)
+{
+    const char *const settings[] = {id, v->zone, v->anchor, v->schema, v->storage};
+    const char *const own[] = {id};
+    enum status s;
+
+    s = db_query(d, insert_sql, 2, (const char *const[]){id, v->name ? v->name : id}, NULL);
+    if (s == STATUS_CONFLICT)
+        s = STATUS_EXISTS;
+    if (!s)
+        s = db_query(d, settings_sql, 5, settings, NULL);
+    if (!s && v->tier)
+        s = db_query(d, subscribe_sql, 2, (const char *const[]){id, v->tier}, NULL);
+    if (!s)
+        s = db_query(d, periods_sql, 1, own, NULL);
+    if (!s)
+        s = db_query(d, attach_sql, 1, own, NULL);
+    return s;
+}
+
+enum status tenant_admin_change(struct db *d, const char *id, const struct tenant_values *v)
+{
+    enum status s = db_query_found(d, rename_sql, 2, (const char *const[]){id, v->name}, NULL);
+
+    if (!s && (v->zone || v->anchor || v->storage))
+        s = db_query(d, change_sql, 4, (const char *const[]){id, v->zone, v->anchor, v->storage}, NULL);
+    if (!s && v->tier)
+        s = db_query(d, subscribe_sql, 2, (const char *const[]){id, v->tier}, NULL);
+    return s;
+}
+
+enum status tenant_admin_set_state(struct db *d, const char *id, const char *state)
+{
+    return db_query_found(d, state_sql, 2, (const char *const[]){id, state}, NULL);
+}
+
+enum status tenant_admin_remove(struct db *d, const char *id)
+{
+    enum status s = db_query(d, detach_sql, 1, (const char *const[]){id}, NULL);
+
+    return s ? s : db_query_found(d, remove_sql, 1, (const char *const[]){id}, NULL);
+}
