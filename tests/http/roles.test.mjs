@@ -1,0 +1,60 @@
+// Every JSON route × every caller: who gets what. Pages have their own table in the browser tests.
+import assert from 'node:assert/strict';
+import { before, test } from 'node:test';
+import { db, eventually } from './lib.mjs';
+import { makeKey, revokeKey } from '../lib/keys.mjs';
+
+const { URL: url, TENANT_ID: tenant } = process.env;
+const [{ id: other }] = db(`SELECT t.id FROM tenants t JOIN tenant_subscriptions s ON s.tenant_id = t.id
+  JOIN tenant_settings c ON c.tenant_id = t.id WHERE t.id <> '${tenant}' AND c.state = 'active' ORDER BY t.id LIMIT 1`);
+const all = ['call', 'track', 'read', 'admin'];
+const callers = {
+  nobody: null, unknown: 'tg_aaaaaaaa_unknown',
+  call: makeKey(tenant, ['call']), track: makeKey(tenant, ['track']), read: makeKey(tenant, ['read']), admin: makeKey(tenant, ['admin']),
+  every: makeKey(tenant, all), foreign: makeKey(other, all), operator: makeKey(null, all),
+  expired: makeKey(tenant, all, { expires: '2020-01-01' }), revoked: makeKey(tenant, all),
+};
+const T = `/api/usage/tenant/${tenant}`;
+const json = (body) => ({ body: JSON.stringify(body), type: 'application/json' });
+// Callers that get through; the others get 401 (nobody, unknown, expired, revoked) or 403.
+const routes = [
+  ['GET', `${T}/current`, ['read', 'every', 'operator']],
+  ['GET', `${T}/report`, ['read', 'every', 'operator']],
+  ['GET', `${T}/history`, ['read', 'every', 'operator']],
+  ['GET', `${T}/check?metric=api_call&amount=0`, ['read', 'track', 'every', 'operator']],
+  ['POST', `${T}/check`, ['read', 'track', 'every', 'operator'], json({ checks: [{ metric: 'api_call', amount: 0 }] })],
+  ['POST', `${T}/refresh`, ['admin', 'every', 'operator'], json({})],
+  ['GET', `/api/subscription/tenant/${tenant}`, ['read', 'every', 'operator']],
+  ['PUT', `/api/subscription/tenant/${tenant}`, ['operator'], json({ usage_limits: {} })],
+  ['POST', '/api/usage/events', ['track', 'every', 'operator'], json([])],
+  ['GET', '/metrics', ['operator']],
+];
+const unauthorized = ['nobody', 'unknown', 'expired', 'revoked'];
+const call = (method, path, caller, sent = {}) => fetch(url + path, { method, body: sent.body,
+  headers: { ...(sent.type && { 'content-type': sent.type }), ...(callers[caller] && { authorization: `Bearer ${callers[caller]}` }) } });
+
+before(async () => {
+  revokeKey(callers.revoked);
+  await eventually(async () => (await call('GET', `${T}/current`, 'every')).status === 200 &&
+    (await call('GET', `${T}/check?metric=api_call&amount=0`, 'operator')).status === 200 &&
+    (await call('GET', `${T}/current`, 'revoked')).status === 401, 'the keys in the limit table', 5);
+});
+
+for (const [method, path, may, sent] of routes) {
+  test(`${method} ${path.replace(tenant, ':id')} is for ${may.join(', ')}`, async () => {
+    for (const caller of Object.keys(callers)) {
+      const r = await call(method, path, caller, sent);
+      const text = await r.text();
+      const foreignFine = caller === 'foreign' && path === '/api/usage/events';
+      if (may.includes(caller) || foreignFine) assert.ok(r.status >= 200 && r.status < 300, `${caller}: ${r.status} ${text}`);
+      else assert.equal(r.status, unauthorized.includes(caller) ? 401 : 403, `${caller}: ${text}`);
+      if (!may.includes(caller)) assert.ok(!text.includes('patients_count'), caller);
+    }
+  });
+}
+
+test('consume takes the scope track', async () => {
+  const body = json({ consume: true, checks: [{ metric: 'file_upload', amount: 0 }] });
+  assert.equal((await call('POST', `${T}/check`, 'read', body)).status, 403);
+  assert.equal((await call('POST', `${T}/check`, 'track', body)).status, 200);
+});
