@@ -1,13 +1,13 @@
 // POST /api/usage/events: what is taken, what is refused and how it is named, and that nothing of a refused call is stored.
 import assert from 'node:assert/strict';
-import { before, test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { randomUUID } from 'node:crypto';
 import { db, eventually } from './lib.mjs';
-import { makeKey } from '../lib/keys.mjs';
+import { makeKey, makeTenant, removeTenant } from '../lib/keys.mjs';
 
-const { URL: url, TENANT_ID: tenant } = process.env;
-const [{ id: other }] = db(`SELECT t.id FROM tenants t JOIN tenant_subscriptions s ON s.tenant_id = t.id
-  JOIN tenant_settings c ON c.tenant_id = t.id WHERE t.id <> '${tenant}' AND c.state = 'active' ORDER BY t.id LIMIT 1`);
+const { URL: url, TENANT_ID: other } = process.env;
+const tenant = makeTenant();
+after(() => removeTenant(tenant));
 const key = makeKey(tenant, ['track']), operator = makeKey(null, ['track', 'read', 'call', 'admin']);
 const post = (body, { type = 'application/json', query = '', by = key, headers = {} } = {}) => fetch(`${url}/api/usage/events${query}`, {
   method: 'POST', headers: { authorization: `Bearer ${by}`, ...(type && { 'content-type': type }), ...headers },

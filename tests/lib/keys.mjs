@@ -56,3 +56,17 @@ export function makeKey(tenant, scopes, { expires = null } = {}) {
 export function revokeKey(key) {
   execFileSync('psql', ['-XqAt', '-c', `UPDATE api_keys SET revoked_at = now() WHERE id = '${key.slice(3, 11)}'`]);
 }
+
+// A tenant of its own for a test, on the demo's unlimited tier; returns its id. removeTenant takes it away with all it has.
+export function makeTenant() {
+  const id = `test_${randomBytes(6).toString('hex')}`;
+  execFileSync('psql', ['-XqAt', '-v', 'ON_ERROR_STOP=1', '-c', `
+    INSERT INTO tenants (id, name) VALUES ('${id}', 'Made by a test');
+    INSERT INTO tenant_settings (tenant_id, schema_name) VALUES ('${id}', '${id}') ON CONFLICT DO NOTHING;
+    SELECT tollgate.set_subscription('${id}', (SELECT id FROM subscription_tiers ORDER BY (limits->>'api_calls_per_day')::numeric LIMIT 1),
+      '{"api_calls_per_day":-1,"file_uploads_per_period":-1}')`]);
+  return id;
+}
+export function removeTenant(id) {
+  execFileSync('psql', ['-XqAt', '-c', `DELETE FROM tenants WHERE id = '${id}'`]);
+}
