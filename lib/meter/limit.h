@@ -39,8 +39,8 @@ struct limit {
 
 /* What is used of one limit. */
 struct limit_count {
-    int64_t used;     /* in the window; of a minute: unused, see tat_us */
-    int64_t tat_us;   /* of a minute: GCRA's theoretical arrival time; 0: idle */
+    int64_t used;     /* in the window; of a minute: unused, see tat_ns */
+    int64_t tat_ns;   /* of a minute: GCRA's theoretical arrival time, nanoseconds UTC; 0: idle */
     int64_t start_us; /* the window's first instant, and the first instant behind it; both 0 of a gauge and a minute */
     int64_t end_us;
 };
@@ -63,7 +63,7 @@ struct limit_verdict {
     int64_t remaining;  /* up to the ceiling, after this call when allowed; never negative */
     int64_t overage;    /* used beyond the plain limit, after this call when allowed; never negative */
     int64_t resets_us;  /* when the window turns, or for a minute when a call of this amount passes; 0: never by itself */
-    int64_t tat_us;     /* of a minute, when allowed: the value to store */
+    int64_t tat_ns;     /* of a minute, when allowed: the value to store */
 };
 
 /*
@@ -72,6 +72,9 @@ struct limit_verdict {
  */
 void limit_decide(const struct limit *l, const struct limit_count *c, int64_t amount, int64_t now_us,
                   struct limit_verdict *out);
+
+/* Nanoseconds that `amount` took of a minute's bucket, by the verdict that admitted it: what giving back takes off tat_ns. */
+int64_t limit_minute_cost(const struct limit_verdict *v, int64_t amount);
 
 /* Percent of the limit that is used, 0 and beyond 100; a limit of 0: 0 when nothing is used, else 100; unlimited: 0. */
 double limit_percent(int64_t used, int64_t max);

@@ -100,8 +100,13 @@ MUST_CHECK enum status limit_table_open(const char *run_dir, struct limit_table 
  */
 MUST_CHECK enum status limit_table_create(const char *run_dir, const unsigned char node[16], struct limit_table **out,
                                           bool *fresh);
-void limit_table_close(struct limit_table *t);
-/* The file in run_dir is no longer the one mapped, or it is superseded or its header damaged: close and open again. */
+void limit_table_close(struct limit_table *t); /* NULL is allowed */
+/* The collector: marks the table superseded, so that limit_table_create makes another (the catalogue's order changed). */
+void limit_table_retire(struct limit_table *t);
+/*
+ * The file in run_dir is no longer the one mapped (looked at four times a second), it is superseded, or somebody met damage
+ * in it: close and open again; the collector: create.
+ */
 bool limit_table_stale(const struct limit_table *t);
 /* Filled completely since it was made; before that an unknown key is no proof that there is none. */
 bool limit_table_is_ready(const struct limit_table *t);
@@ -166,6 +171,7 @@ MUST_CHECK enum status limit_table_degraded_add(struct limit_table *t, uint32_t 
 
 /* ---- publishing: the collector alone ---- */
 
+/* STATUS_CONFLICT: a metric or limit that is there would get another place; retire the table and create another. */
 MUST_CHECK enum status limit_table_put_catalogue(struct limit_table *t, const struct limit_catalogue *c);
 /* Adds or replaces by id; *index is its place, which it keeps for good. Counts of windows that stay are kept, new ones start at 0. */
 MUST_CHECK enum status limit_table_put_tenant(struct limit_table *t, const struct limit_tenant *tenant, uint32_t *index);
@@ -182,9 +188,12 @@ MUST_CHECK enum status limit_table_add(struct limit_table *t, uint32_t tenant, u
                                        int64_t amount);
 /* The count of one limit's window that holds at_us: what the collector compares with the database. */
 MUST_CHECK enum status limit_table_count(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t at_us, int64_t *used);
+/* STATUS_CONFLICT while a live writer has taken for the tenant and not yet appended. Dead writers' marks are cleared. */
+MUST_CHECK enum status limit_table_idle(struct limit_table *t, uint32_t tenant);
 /*
- * Sets that count to `right` if it still is `seen` and no live writer has the tenant marked (dead writers' marks are
- * cleared first). STATUS_CONFLICT: something moved, try again later.
+ * Sets that count to `right` if it still is `seen` and the tenant is idle. STATUS_CONFLICT: something moved, try again
+ * later. Right only in this order: count → idle → spool read to its end and committed → mend with that count as `seen`:
+ * then whatever was taken before the count was read is in the database, and whatever came later has moved the count.
  */
 MUST_CHECK enum status limit_table_mend(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t at_us, int64_t seen,
                                         int64_t right);

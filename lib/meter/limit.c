@@ -1,0 +1,130 @@
+/* limit.c: may it pass? */
+#include "lib/meter/limit.h"
+
+#include <string.h>
+
+#define MINUTE_NS INT64_C(60000000000)
+
+typedef __int128 wide;
+
+static int64_t plain_limit(const struct limit *l, int64_t now_us)
+{
+    return now_us < l->until_us ? l->max : l->max_after;
+}
+
+static int64_t ceiling_of(const struct limit *l, int64_t plain, int64_t now_us)
+{
+    if (plain == LIMIT_UNLIMITED || l->mode == LIMIT_SOFT)
+        return LIMIT_UNLIMITED;
+    if (l->mode != LIMIT_GRACE)
+        return plain;
+    if (now_us < l->grace_until_us)
+        return LIMIT_UNLIMITED;
+    return (int64_t)(plain + (wide)plain * l->grace_percent / 100);
+}
+
+static int64_t at_least_zero(int64_t n)
+{
+    return n < 0 ? 0 : n;
+}
+
+/* Fixed windows and gauges: what is used, plus this. */
+static void decide_fixed(const struct limit_count *c, int64_t amount, struct limit_verdict *v)
+{
+    int64_t after = c->used + amount;
+    v->used = c->used;
+    v->resets_us = c->end_us;
+    v->allowed = v->ceiling == LIMIT_UNLIMITED || (amount ? after <= v->ceiling : c->used < v->ceiling);
+}
+
+static int64_t divide_up(wide n, wide by)
+{
+    return (int64_t)((n + by - 1) / by);
+}
+
+/* What a minute's bucket holds: the ceiling, or the plain limit when nothing is refused. */
+static int64_t bucket_size(const struct limit_verdict *v)
+{
+    return v->ceiling == LIMIT_UNLIMITED ? v->limit : v->ceiling;
+}
+
+static int64_t interval_of(int64_t size)
+{
+    return divide_up((wide)MINUTE_NS * EVENT_MILLION, size);
+}
+
+/*
+ * GCRA. One unit takes `interval` of a bucket that holds `limit` units and leaks for a minute; the interval is rounded up and
+ * the bucket is made of intervals, so exactly `limit` units pass at once, never one more.
+ */
+static void decide_minute(const struct limit_count *c, int64_t amount, int64_t now_us, struct limit_verdict *v)
+{
+    int64_t size = bucket_size(v), now_ns = now_us * 1000;
+    if (size == 0) {
+        v->allowed = v->ceiling == LIMIT_UNLIMITED;
+        return;
+    }
+    int64_t interval = interval_of(size);
+    wide bucket = (wide)interval * size / EVENT_MILLION;
+    int64_t tat = c->tat_ns > now_ns ? c->tat_ns : now_ns;
+    if (tat - now_ns > bucket) /* a clock set back, or a limit raised: never more than a full bucket */
+        tat = now_ns + (int64_t)bucket;
+    wide after = (wide)tat + divide_up((wide)interval * amount, EVENT_MILLION);
+    v->used = divide_up((wide)(tat - now_ns) * EVENT_MILLION, interval);
+    bool fits = amount ? after - now_ns <= bucket : tat - now_ns < bucket;
+    v->allowed = v->ceiling == LIMIT_UNLIMITED || fits;
+    if (v->allowed) {
+        v->tat_ns = fits ? (int64_t)after : now_ns + (int64_t)bucket;
+        v->resets_us = divide_up(v->tat_ns, 1000);
+    } else if (amount <= size) {
+        v->resets_us = divide_up(after - bucket, 1000);
+    }
+}
+
+void limit_decide(const struct limit *l, const struct limit_count *c, int64_t amount, int64_t now_us, struct limit_verdict *out)
+{
+    struct limit_verdict v = {.limit = plain_limit(l, now_us)};
+    v.ceiling = ceiling_of(l, v.limit, now_us);
+    if (v.limit == LIMIT_UNLIMITED) {
+        v.allowed = v.unlimited = true;
+        v.used = l->window == LIMIT_MINUTE ? 0 : c->used;
+        v.resets_us = c->end_us;
+        *out = v;
+        return;
+    }
+    if (l->window == LIMIT_MINUTE)
+        decide_minute(c, amount, now_us, &v);
+    else
+        decide_fixed(c, amount, &v);
+    int64_t after = v.used + (v.allowed ? amount : 0);
+    v.over = v.allowed && after > v.limit;
+    v.overage = at_least_zero(after - v.limit);
+    v.remaining = at_least_zero((v.ceiling == LIMIT_UNLIMITED ? v.limit : v.ceiling) - after);
+    *out = v;
+}
+
+int64_t limit_minute_cost(const struct limit_verdict *v, int64_t amount)
+{
+    int64_t size = bucket_size(v);
+    return size > 0 ? divide_up((wide)interval_of(size) * amount, EVENT_MILLION) : 0;
+}
+
+double limit_percent(int64_t used, int64_t max)
+{
+    if (max == LIMIT_UNLIMITED)
+        return 0;
+    if (max == 0)
+        return used > 0 ? 100 : 0;
+    return 100.0 * (double)used / (double)max;
+}
+
+const char *limit_reason_code(enum limit_reason r)
+{
+    switch (r) {
+    case LIMIT_REACHED: return "usage_limit_reached";
+    case LIMIT_NO_SUBSCRIPTION: return "no_subscription";
+    case LIMIT_METRIC_UNKNOWN: return "metric_unknown";
+    case LIMIT_SUSPENDED: return "suspended";
+    default: return "";
+    }
+}

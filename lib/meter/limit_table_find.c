@@ -1,0 +1,330 @@
+/* limit_table_find.c: keys and tenants by hash; consistent copies of what is published */
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <stdio.h>
+
+#include <sodium.h>
+#include <xxhash.h>
+
+#include "lib/base/io.h"
+#include "lib/meter/limit_table_layout.h"
+
+#define READ_TRIES 64 /* a reader is overtaken only by two publications of the same entry */
+
+/* ---- the index ---- */
+
+uint64_t table_index_checksum(const struct index_header *h)
+{
+    return XXH3_64bits(h, offsetof(struct index_header, checksum));
+}
+
+struct index_header *table_index(struct limit_table *t)
+{
+    return (struct index_header *)t->index;
+}
+
+struct index_key *table_index_keys(struct limit_table *t)
+{
+    return (struct index_key *)(t->index + sizeof(struct index_header));
+}
+
+struct index_tenant *table_index_tenants(struct limit_table *t)
+{
+    return (struct index_tenant *)(t->index + sizeof(struct index_header) +
+                                   table_index(t)->key_places * sizeof(struct index_key));
+}
+
+static size_t index_size(uint64_t key_places, uint64_t tenant_places)
+{
+    return sizeof(struct index_header) + key_places * sizeof(struct index_key) + tenant_places * sizeof(struct index_tenant);
+}
+
+enum status table_index_make(const char *run_dir, uint64_t table_id, uint64_t generation, uint64_t key_places,
+                             uint64_t tenant_places)
+{
+    char path[PATH_MAX], fresh[PATH_MAX];
+    struct index_header h = {.table_id = table_id, .generation = generation, .key_places = key_places,
+                             .tenant_places = tenant_places};
+    memcpy(h.magic, INDEX_MAGIC, 8);
+    h.checksum = table_index_checksum(&h);
+    enum status s = io_path(path, sizeof path, run_dir, "limits.index");
+    if (s == STATUS_OK)
+        s = io_path(fresh, sizeof fresh, run_dir, "limits.index.new");
+    if (s != STATUS_OK)
+        return s;
+    unlink(fresh);
+    int fd = open(fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return STATUS_IO;
+    s = io_write_all(fd, &h, sizeof h);
+    if (s == STATUS_OK && ftruncate(fd, (off_t)index_size(key_places, tenant_places)) != 0)
+        s = STATUS_NO_SPACE;
+    if (s == STATUS_OK && rename(fresh, path) != 0)
+        s = STATUS_IO;
+    close(fd);
+    return s;
+}
+
+static bool sane(const struct index_header *h, size_t bytes, uint64_t table_id)
+{
+    return memcmp(h->magic, INDEX_MAGIC, 8) == 0 && h->checksum == table_index_checksum(h) && h->table_id == table_id &&
+           h->key_places && !(h->key_places & (h->key_places - 1)) && h->tenant_places &&
+           !(h->tenant_places & (h->tenant_places - 1)) && h->key_places < UINT32_MAX && h->tenant_places < UINT32_MAX &&
+           bytes >= index_size(h->key_places, h->tenant_places);
+}
+
+static enum status map_index(struct limit_table *t)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    enum status s = io_path(path, sizeof path, t->run_dir, "limits.index");
+    if (s != STATUS_OK)
+        return s;
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return STATUS_UNAVAILABLE;
+    char *at = MAP_FAILED;
+    if (fstat(fd, &st) == 0 && st.st_size > (off_t)sizeof(struct index_header))
+        at = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    if (at == MAP_FAILED)
+        return STATUS_DAMAGED;
+    if (!sane((struct index_header *)at, (size_t)st.st_size, t->header->identity.id)) {
+        munmap(at, (size_t)st.st_size);
+        return STATUS_DAMAGED;
+    }
+    if (t->index)
+        munmap(t->index, t->index_bytes);
+    t->index = at;
+    t->index_bytes = (size_t)st.st_size;
+    t->index_generation = table_index(t)->generation;
+    return STATUS_OK;
+}
+
+enum status table_index_refresh(struct limit_table *t)
+{
+    if (t->index && t->index_generation >= atomic_load(&t->header->index_generation))
+        return STATUS_OK;
+    return map_index(t);
+}
+
+/* ---- keys ---- */
+
+static enum status find_key(struct limit_table *t, const unsigned char hash[LIMIT_HASH_BYTES], struct limit_key *out)
+{
+    uint64_t first;
+    enum status s = table_index_refresh(t);
+    if (s != STATUS_OK)
+        return s;
+    memcpy(&first, hash, sizeof first);
+    uint64_t mask = table_index(t)->key_places - 1;
+    const struct index_key *keys = table_index_keys(t);
+    for (uint64_t i = 0; i <= mask; i++) {
+        const struct index_key *k = &keys[(first + i) & mask];
+        uint64_t meta = atomic_load_explicit(&k->meta, memory_order_acquire);
+        if (!meta)
+            return STATUS_NOT_FOUND;
+        if (sodium_memcmp(k->hash, hash, LIMIT_HASH_BYTES) != 0)
+            continue;
+        if (meta & INDEX_DROPPED)
+            return STATUS_NOT_FOUND;
+        memcpy(out->hash, hash, LIMIT_HASH_BYTES);
+        memcpy(out->id, k->id, sizeof k->id);
+        out->id[sizeof k->id] = '\0';
+        out->scopes = (uint8_t)(meta >> 8);
+        out->is_operator = (meta & INDEX_OPERATOR) != 0;
+        out->revoked = (meta & INDEX_REVOKED) != 0;
+        out->expires_us = atomic_load(&k->expires_us);
+        out->tenant = (uint32_t)(meta >> 32);
+        return STATUS_OK;
+    }
+    return STATUS_NOT_FOUND;
+}
+
+enum status limit_table_key(struct limit_table *t, const unsigned char hash[LIMIT_HASH_BYTES], struct limit_key *out)
+{
+    if (!GUARD_ENTER(t))
+        return guard_damaged(t);
+    enum status s = find_key(t, hash, out);
+    guard_leave(t);
+    return s;
+}
+
+/* ---- tenants ---- */
+
+struct table_tenant *table_tenant_at(struct limit_table *t, uint32_t index)
+{
+    return index < atomic_load_explicit(&t->header->n_tenants, memory_order_acquire) && index < TABLE_TENANTS_MAX
+               ? &t->tenants[index]
+               : NULL;
+}
+
+static enum status find_tenant(struct limit_table *t, const char *id, size_t length, uint32_t *index)
+{
+    enum status s = length && length < LIMIT_TENANT_SIZE ? table_index_refresh(t) : STATUS_NOT_FOUND;
+    if (s != STATUS_OK)
+        return s;
+    uint64_t hash = XXH3_64bits(id, length), mask = table_index(t)->tenant_places - 1;
+    const struct index_tenant *places = table_index_tenants(t);
+    for (uint64_t i = 0; i <= mask; i++) {
+        const struct index_tenant *p = &places[(hash + i) & mask];
+        uint64_t place = atomic_load_explicit(&p->place, memory_order_acquire);
+        if (!place)
+            return STATUS_NOT_FOUND;
+        if (atomic_load(&p->hash) != hash)
+            continue;
+        const struct table_tenant *tenant = table_tenant_at(t, (uint32_t)(place - 1));
+        if (!tenant)
+            return STATUS_DAMAGED;
+        if (memcmp(tenant->id, id, length) == 0 && tenant->id[length] == '\0') {
+            *index = (uint32_t)(place - 1);
+            return STATUS_OK;
+        }
+    }
+    return STATUS_NOT_FOUND;
+}
+
+uint64_t table_config_checksum(const struct table_config *c, uint32_t index)
+{
+    return XXH3_64bits_withSeed(c, offsetof(struct table_config, checksum), index + 1);
+}
+
+enum status table_config_read(const struct table_tenant *tenant, uint32_t index, struct table_config *out)
+{
+    for (int i = 0; i < READ_TRIES; i++) {
+        uint32_t version = atomic_load_explicit(&tenant->version, memory_order_acquire);
+        memcpy(out, &tenant->configs[version & 1], sizeof *out);
+        atomic_thread_fence(memory_order_acquire);
+        if (out->checksum == table_config_checksum(out, index))
+            return STATUS_OK;
+        if (atomic_load(&tenant->version) == version)
+            return STATUS_DAMAGED; /* nobody wrote meanwhile: the bytes are wrong */
+    }
+    return STATUS_DAMAGED;
+}
+
+static enum status index_of(struct limit_table *t, const char *id, size_t length, uint32_t *index)
+{
+    struct table_config config;
+    enum status s = find_tenant(t, id, length, index);
+    if (s == STATUS_OK)
+        s = table_config_read(&t->tenants[*index], *index, &config);
+    return s == STATUS_OK && config.state == LIMIT_TENANT_FREE ? STATUS_NOT_FOUND : s;
+}
+
+enum status limit_table_tenant_index(struct limit_table *t, const char *id, size_t length, uint32_t *index)
+{
+    uint32_t found = 0;
+    if (!GUARD_ENTER(t))
+        return guard_damaged(t);
+    enum status s = index_of(t, id, length, &found);
+    guard_leave(t);
+    if (s == STATUS_OK)
+        *index = found;
+    return s;
+}
+
+static int compare_spans(const void *a, const void *b)
+{
+    const struct limit_span *x = a, *y = b;
+    if (!x->end_us || !y->end_us)
+        return !x->end_us - !y->end_us;
+    return (x->start_us > y->start_us) - (x->start_us < y->start_us);
+}
+
+static void copy_spans(const struct table_span *from, int n, struct limit_span *to)
+{
+    for (int i = 0; i < n; i++)
+        to[i] = (struct limit_span){.start_us = atomic_load(&from[i].start_us), .end_us = atomic_load(&from[i].end_us),
+                                    .end_offset_s = (int32_t)atomic_load(&from[i].end_offset_s)};
+    qsort(to, (size_t)n, sizeof *to, compare_spans);
+}
+
+static enum status copy_tenant(struct limit_table *t, uint32_t index, struct limit_tenant *out)
+{
+    struct table_config config;
+    const struct table_tenant *tenant = table_tenant_at(t, index);
+    enum status s = tenant ? table_config_read(tenant, index, &config) : STATUS_NOT_FOUND;
+    if (s != STATUS_OK)
+        return s;
+    memcpy(out->id, tenant->id, sizeof out->id);
+    out->id[sizeof out->id - 1] = '\0';
+    memcpy(out->tier, config.tier, sizeof out->tier);
+    out->state = (uint8_t)config.state;
+    memcpy(out->limits, config.limits, sizeof out->limits);
+    copy_spans(tenant->days, LIMIT_DAYS, out->days);
+    copy_spans(tenant->periods, LIMIT_PERIODS, out->periods);
+    return STATUS_OK;
+}
+
+enum status limit_table_tenant(struct limit_table *t, uint32_t index, struct limit_tenant *out)
+{
+    if (!GUARD_ENTER(t))
+        return guard_damaged(t);
+    enum status s = copy_tenant(t, index, out);
+    guard_leave(t);
+    return s;
+}
+
+/* ---- the catalogue ---- */
+
+enum status table_catalogue_refresh(struct limit_table *t)
+{
+    for (int i = 0; i < READ_TRIES; i++) {
+        uint32_t version = atomic_load_explicit(&t->header->catalogue_version, memory_order_acquire);
+        if (version == t->catalogue_version)
+            return STATUS_OK;
+        memcpy(&t->catalogue, &t->header->catalogues[version & 1].catalogue, sizeof t->catalogue);
+        uint64_t checksum = t->header->catalogues[version & 1].checksum;
+        bool empty = version == 0;
+        if ((empty || checksum == XXH3_64bits(&t->catalogue, sizeof t->catalogue)) && t->catalogue.n_limits <= LIMIT_SLOTS &&
+            t->catalogue.n_metrics <= LIMIT_METRICS) {
+            t->catalogue_version = version;
+            return STATUS_OK;
+        }
+    }
+    t->catalogue_version = UINT32_MAX;
+    return STATUS_DAMAGED;
+}
+
+enum status limit_table_catalogue(struct limit_table *t, struct limit_catalogue *out)
+{
+    if (!GUARD_ENTER(t))
+        return guard_damaged(t);
+    enum status s = table_catalogue_refresh(t);
+    guard_leave(t);
+    if (s == STATUS_OK)
+        memcpy(out, &t->catalogue, sizeof *out);
+    return s;
+}
+
+int limit_table_metric(const struct limit_catalogue *c, const char *name, size_t length)
+{
+    for (uint32_t i = 0; i < c->n_metrics; i++)
+        if (strlen(c->metrics[i].name) == length && memcmp(c->metrics[i].name, name, length) == 0)
+            return (int)i;
+    return -1;
+}
+
+/* ---- spans ---- */
+
+int table_span_at(const struct table_span *spans, int n, int64_t at_us)
+{
+    for (int i = 0; i < n; i++) {
+        int64_t end = atomic_load_explicit(&spans[i].end_us, memory_order_acquire);
+        if (at_us < end && at_us >= atomic_load_explicit(&spans[i].start_us, memory_order_relaxed))
+            return i;
+    }
+    return -1;
+}
+
+struct table_span *table_spans(struct table_tenant *tenant, uint8_t window, int *n)
+{
+    *n = window == LIMIT_DAY ? LIMIT_DAYS : window == LIMIT_PERIOD ? LIMIT_PERIODS : 0;
+    return window == LIMIT_DAY ? tenant->days : window == LIMIT_PERIOD ? tenant->periods : NULL;
+}

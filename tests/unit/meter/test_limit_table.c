@@ -1,0 +1,415 @@
+/* test_limit_table.c: exactly what is left passes, whoever is killed, whatever happens to the file */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <CUnit/Basic.h>
+#include <sodium.h>
+
+#include "lib/meter/limit_table.h"
+
+#define NOW INT64_C(1800000000000000)
+#define DAY INT64_C(86400000000)
+
+static char dir[] = "/tmp/test-table-XXXXXX";
+static const unsigned char node[16] = "0123456789abcdef";
+static int kills = 100;
+
+static struct limit_catalogue catalogue(void)
+{
+    struct limit_catalogue c = {.n_metrics = 3, .n_limits = 4};
+    strcpy(c.metrics[0].name, "api_call");
+    strcpy(c.metrics[1].name, "file_upload");
+    strcpy(c.metrics[2].name, "patients_count");
+    c.metrics[2].kind = LIMIT_LEVEL;
+    const char *keys[] = {"api_calls_per_day", "api_calls_per_minute", "file_uploads_per_period", "max_patients"};
+    uint8_t metrics[] = {0, 0, 1, 2}, windows[] = {LIMIT_DAY, LIMIT_MINUTE, LIMIT_PERIOD, LIMIT_GAUGE};
+    for (int i = 0; i < 4; i++) {
+        strcpy(c.limits[i].key, keys[i]);
+        c.limits[i].metric = metrics[i];
+        c.limits[i].window = windows[i];
+    }
+    return c;
+}
+
+static struct limit_tenant tenant(const char *id, int64_t a_day, int64_t uploads, int64_t first_day_us)
+{
+    struct limit_tenant t = {.state = LIMIT_TENANT_ACTIVE};
+    snprintf(t.id, sizeof t.id, "%s", id);
+    strcpy(t.tier, "starter");
+    for (int i = 0; i < LIMIT_SLOTS; i++)
+        t.limits[i] = (struct limit){.max = LIMIT_UNLIMITED, .until_us = LIMIT_NEVER, .max_after = LIMIT_UNLIMITED};
+    t.limits[0].max = a_day < 0 ? LIMIT_UNLIMITED : a_day * EVENT_MILLION;
+    t.limits[2].max = uploads < 0 ? LIMIT_UNLIMITED : uploads * EVENT_MILLION;
+    for (int i = 0; i < LIMIT_DAYS; i++)
+        t.days[i] = (struct limit_span){first_day_us + i * DAY, first_day_us + (i + 1) * DAY, 3600, 0};
+    for (int i = 0; i < LIMIT_PERIODS; i++)
+        t.periods[i] = (struct limit_span){first_day_us + (i - 1) * 30 * DAY, first_day_us + i * 30 * DAY, 3600, 0};
+    return t;
+}
+
+static struct limit_table *fresh_table(void)
+{
+    struct limit_table *t = NULL;
+    bool fresh;
+    char path[300];
+    snprintf(path, sizeof path, "%s/limits", dir);
+    unlink(path);
+    CU_ASSERT_EQUAL_FATAL(limit_table_create(dir, node, &t, &fresh), STATUS_OK);
+    CU_ASSERT_TRUE(fresh);
+    struct limit_catalogue c = catalogue();
+    CU_ASSERT_EQUAL_FATAL(limit_table_put_catalogue(t, &c), STATUS_OK);
+    limit_table_ready(t);
+    return t;
+}
+
+static uint32_t put(struct limit_table *t, struct limit_tenant who)
+{
+    uint32_t index = 0;
+    CU_ASSERT_EQUAL_FATAL(limit_table_put_tenant(t, &who, &index), STATUS_OK);
+    return index;
+}
+
+static const struct limit_ask one_call[] = {{0, EVENT_MILLION}};
+
+static bool take(struct limit_table *t, uint32_t index, const struct limit_ask *asks, size_t n, int64_t now)
+{
+    struct limit_answer a;
+    if (limit_table_decide(t, index, asks, n, now, true, &a) != STATUS_OK)
+        return false;
+    limit_table_done(t);
+    return a.reason == LIMIT_ADMITTED;
+}
+
+static int64_t used(struct limit_table *t, uint32_t index, uint8_t slot, int64_t at)
+{
+    int64_t n = -1;
+    CU_ASSERT_EQUAL(limit_table_count(t, index, slot, at, &n), STATUS_OK);
+    return n / EVENT_MILLION;
+}
+
+static void with_n_left_n_pass_across_processes(void)
+{
+    struct limit_table *t = fresh_table();
+    uint32_t index = put(t, tenant("t1", 5000, -1, NOW - DAY));
+    int pipes[2];
+    CU_ASSERT_EQUAL_FATAL(pipe(pipes), 0);
+    for (int p = 0; p < 8; p++)
+        if (fork() == 0) {
+            struct limit_table *mine;
+            int passed = 0;
+            if (limit_table_open(dir, &mine) != STATUS_OK || limit_table_join(mine) != STATUS_OK)
+                _exit(1);
+            for (int i = 0; i < 2000; i++)
+                passed += take(mine, index, one_call, 1, NOW);
+            if (write(pipes[1], &passed, sizeof passed) != sizeof passed)
+                _exit(1);
+            limit_table_close(mine);
+            _exit(0);
+        }
+    int sum = 0, passed, status;
+    for (int p = 0; p < 8; p++) {
+        CU_ASSERT_EQUAL(read(pipes[0], &passed, sizeof passed), (ssize_t)sizeof passed);
+        sum += passed;
+        wait(&status);
+        CU_ASSERT_EQUAL(status, 0);
+    }
+    close(pipes[0]);
+    close(pipes[1]);
+    CU_ASSERT_EQUAL(sum, 5000);
+    CU_ASSERT_EQUAL(used(t, index, 0, NOW), 5000);
+    limit_table_close(t);
+}
+
+static void several_limits_are_taken_all_or_none(void)
+{
+    struct limit_table *t = fresh_table();
+    uint32_t index = put(t, tenant("t1", 10, 3, NOW - DAY));
+    const struct limit_ask both[] = {{0, EVENT_MILLION}, {1, EVENT_MILLION}};
+    struct limit_answer a;
+    CU_ASSERT_EQUAL(limit_table_join(t), STATUS_OK);
+    for (int i = 0; i < 3; i++)
+        CU_ASSERT_TRUE(take(t, index, both, 2, NOW));
+    CU_ASSERT_EQUAL(limit_table_decide(t, index, both, 2, NOW, true, &a), STATUS_OK);
+    CU_ASSERT_EQUAL(a.reason, LIMIT_REACHED);
+    CU_ASSERT_EQUAL(a.limits[a.decisive].metric, 1);
+    CU_ASSERT_EQUAL(used(t, index, 0, NOW), 3);
+    CU_ASSERT_EQUAL(used(t, index, 2, NOW), 3);
+    CU_ASSERT_TRUE(take(t, index, one_call, 1, NOW));
+    limit_table_close(t);
+}
+
+static void an_undone_take_costs_nothing(void)
+{
+    struct limit_table *t = fresh_table();
+    struct limit_tenant who = tenant("t1", 1, -1, NOW - DAY);
+    who.limits[1].max = 1 * EVENT_MILLION;
+    uint32_t index = put(t, who);
+    struct limit_answer a;
+    CU_ASSERT_EQUAL(limit_table_join(t), STATUS_OK);
+    for (int i = 0; i < 3; i++) {
+        CU_ASSERT_EQUAL(limit_table_decide(t, index, one_call, 1, NOW, true, &a), STATUS_OK);
+        CU_ASSERT_EQUAL(a.reason, LIMIT_ADMITTED);
+        CU_ASSERT_EQUAL(limit_table_undo(t, index, one_call, 1, &a), STATUS_OK);
+    }
+    CU_ASSERT_EQUAL(used(t, index, 0, NOW), 0);
+    CU_ASSERT_TRUE(take(t, index, one_call, 1, NOW));
+    CU_ASSERT_FALSE(take(t, index, one_call, 1, NOW));
+    limit_table_close(t);
+}
+
+static void the_turn_of_a_day_needs_nobody(void)
+{
+    struct limit_table *t = fresh_table();
+    uint32_t index = put(t, tenant("t1", 2, -1, NOW - DAY));
+    CU_ASSERT_EQUAL(limit_table_join(t), STATUS_OK);
+    for (int day = 0; day < 7; day++) {
+        CU_ASSERT_TRUE(take(t, index, one_call, 1, NOW + day * DAY));
+        CU_ASSERT_TRUE(take(t, index, one_call, 1, NOW + day * DAY + DAY - 1));
+        CU_ASSERT_FALSE(take(t, index, one_call, 1, NOW + day * DAY + DAY - 1));
+    }
+    struct limit_answer a;
+    CU_ASSERT_EQUAL(limit_table_decide(t, index, one_call, 1, NOW + 7 * DAY, true, &a), STATUS_UNAVAILABLE);
+    put(t, tenant("t1", 2, -1, NOW + 5 * DAY)); /* the ring goes on: days that stay keep their counts */
+    CU_ASSERT_EQUAL(used(t, index, 0, NOW + 6 * DAY), 2);
+    CU_ASSERT_TRUE(take(t, index, one_call, 1, NOW + 7 * DAY));
+    limit_table_close(t);
+}
+
+static void a_changed_limit_acts_at_once_and_keeps_the_count(void)
+{
+    struct limit_table *t = fresh_table();
+    uint32_t index = put(t, tenant("t1", 1, -1, NOW - DAY));
+    CU_ASSERT_EQUAL(limit_table_join(t), STATUS_OK);
+    CU_ASSERT_TRUE(take(t, index, one_call, 1, NOW));
+    CU_ASSERT_FALSE(take(t, index, one_call, 1, NOW));
+    CU_ASSERT_EQUAL(put(t, tenant("t1", 2, -1, NOW - DAY)), index);
+    CU_ASSERT_TRUE(take(t, index, one_call, 1, NOW));
+    CU_ASSERT_FALSE(take(t, index, one_call, 1, NOW));
+    struct limit_tenant off = tenant("t1", 9, -1, NOW - DAY);
+    off.state = LIMIT_TENANT_SUSPENDED;
+    put(t, off);
+    struct limit_answer a;
+    CU_ASSERT_EQUAL(limit_table_decide(t, index, one_call, 1, NOW, true, &a), STATUS_OK);
+    CU_ASSERT_EQUAL(a.reason, LIMIT_SUSPENDED);
+    limit_table_close(t);
+}
+
+static void thousands_of_keys_and_tenants_are_found_while_the_index_grows(void)
+{
+    struct limit_table *t = fresh_table(), *reader;
+    CU_ASSERT_EQUAL_FATAL(limit_table_open(dir, &reader), STATUS_OK);
+    struct limit_key k = {.expires_us = LIMIT_NEVER, .scopes = LIMIT_SCOPE_CALL, .id = "abcdefgh"}, found;
+    char id[64];
+    uint32_t index;
+    for (uint32_t i = 0; i < 20000; i++) {
+        if (i < 2000) {
+            snprintf(id, sizeof id, "tenant_%u", i);
+            CU_ASSERT_EQUAL(put(t, tenant(id, 1, 1, NOW)), i);
+        }
+        crypto_generichash(k.hash, sizeof k.hash, (unsigned char *)&i, sizeof i, NULL, 0);
+        k.tenant = i;
+        CU_ASSERT_EQUAL(limit_table_put_key(t, &k), STATUS_OK);
+    }
+    for (uint32_t i = 0; i < 20000; i++) {
+        crypto_generichash(k.hash, sizeof k.hash, (unsigned char *)&i, sizeof i, NULL, 0);
+        CU_ASSERT_EQUAL(limit_table_key(reader, k.hash, &found), STATUS_OK);
+        CU_ASSERT(found.tenant == i && found.scopes == LIMIT_SCOPE_CALL && strcmp(found.id, "abcdefgh") == 0);
+    }
+    CU_ASSERT_EQUAL(limit_table_tenant_index(reader, "tenant_1999", 11, &index), STATUS_OK);
+    CU_ASSERT_EQUAL(index, 1999);
+    CU_ASSERT_EQUAL(limit_table_tenant_index(reader, "tenant_19999", 12, &index), STATUS_NOT_FOUND);
+    k.revoked = 1;
+    CU_ASSERT_EQUAL(limit_table_put_key(t, &k), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_key(reader, k.hash, &found), STATUS_OK);
+    CU_ASSERT_TRUE(found.revoked);
+    CU_ASSERT_EQUAL(limit_table_drop_key(t, k.hash), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_key(reader, k.hash, &found), STATUS_NOT_FOUND);
+    limit_table_close(reader);
+    limit_table_close(t);
+}
+
+/* What was taken by killed processes: never more than is left, no mark or lock stays, no entry is torn. */
+static void killed_takers_and_publishers_leave_nothing_locked_or_torn(void)
+{
+    struct limit_table *t = fresh_table();
+    uint32_t index = put(t, tenant("t1", 1000000, -1, NOW - DAY));
+    uint64_t *passed = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    for (int round = 0; round < kills; round++) {
+        pid_t taker = fork();
+        if (taker == 0) {
+            struct limit_table *mine;
+            if (limit_table_open(dir, &mine) != STATUS_OK || limit_table_join(mine) != STATUS_OK)
+                _exit(1);
+            for (;;) {
+                struct limit_answer a;
+                if (limit_table_decide(mine, index, one_call, 1, NOW, true, &a) != STATUS_OK || a.reason != LIMIT_ADMITTED)
+                    _exit(1);
+                __atomic_fetch_add(passed, 1, __ATOMIC_SEQ_CST);
+                limit_table_done(mine);
+            }
+        }
+        pid_t publisher = fork();
+        if (publisher == 0)
+            for (int64_t limit = 1000000;; limit ^= 1)
+                put(t, tenant("t1", limit, -1, NOW - DAY));
+        usleep((useconds_t)(500 + round * 37 % 4000));
+        kill(taker, SIGKILL);
+        kill(publisher, SIGKILL);
+        int status;
+        waitpid(taker, &status, 0);
+        CU_ASSERT(WIFSIGNALED(status));
+        waitpid(publisher, &status, 0);
+        struct limit_tenant copy;
+        CU_ASSERT_EQUAL(limit_table_tenant(t, index, &copy), STATUS_OK);
+        CU_ASSERT_EQUAL(limit_table_idle(t, index), STATUS_OK);
+    }
+    int64_t counted = used(t, index, 0, NOW), more = counted - (int64_t)*passed;
+    CU_ASSERT(more >= 0 && more <= kills);
+    CU_ASSERT_EQUAL(limit_table_mend(t, index, 0, NOW, counted * EVENT_MILLION, (int64_t)*passed * EVENT_MILLION), STATUS_OK);
+    CU_ASSERT_EQUAL(used(t, index, 0, NOW), (int64_t)*passed);
+    CU_ASSERT_EQUAL(limit_table_join(t), STATUS_OK);
+    munmap(passed, 4096);
+    limit_table_close(t);
+}
+
+static void a_taker_that_has_not_appended_yet_holds_off_the_mending(void)
+{
+    struct limit_table *t = fresh_table(), *other;
+    uint32_t index = put(t, tenant("t1", 10, -1, NOW - DAY));
+    struct limit_answer a;
+    CU_ASSERT_EQUAL_FATAL(limit_table_open(dir, &other), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_join(other), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_decide(other, index, one_call, 1, NOW, true, &a), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_idle(t, index), STATUS_CONFLICT);
+    CU_ASSERT_EQUAL(limit_table_mend(t, index, 0, NOW, EVENT_MILLION, 0), STATUS_CONFLICT);
+    limit_table_done(other);
+    CU_ASSERT_EQUAL(limit_table_mend(t, index, 0, NOW, EVENT_MILLION, 0), STATUS_OK);
+    limit_table_close(other);
+    limit_table_close(t);
+}
+
+static void a_truncated_table_ends_in_an_error_and_is_made_anew(void)
+{
+    struct limit_table *t = fresh_table(), *reader, *again;
+    uint32_t index = put(t, tenant("t1", 10, -1, NOW - DAY));
+    char path[300];
+    bool fresh;
+    struct limit_answer a;
+    snprintf(path, sizeof path, "%s/limits", dir);
+    CU_ASSERT_EQUAL_FATAL(limit_table_open(dir, &reader), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_join(reader), STATUS_OK);
+    CU_ASSERT_EQUAL(truncate(path, 0), 0);
+    CU_ASSERT_EQUAL(limit_table_decide(reader, index, one_call, 1, NOW, true, &a), STATUS_DAMAGED);
+    CU_ASSERT_TRUE(limit_table_stale(reader));
+    limit_table_observe(reader, LIMIT_RESULT_ADMITTED, 5);
+    CU_ASSERT_EQUAL_FATAL(limit_table_create(dir, node, &again, &fresh), STATUS_OK);
+    CU_ASSERT_TRUE(fresh);
+    limit_table_close(again);
+    limit_table_close(reader);
+    limit_table_close(t);
+}
+
+static void random_bytes_never_crash_a_reader(void)
+{
+    struct limit_table *t = fresh_table();
+    char path[300];
+    struct limit_key k, found;
+    memset(&k, 7, sizeof k);
+    k.expires_us = LIMIT_NEVER;
+    uint32_t index = put(t, tenant("t1", 10, -1, NOW - DAY)), other;
+    CU_ASSERT_EQUAL(limit_table_put_key(t, &k), STATUS_OK);
+    limit_table_close(t);
+    snprintf(path, sizeof path, "%s/limits", dir);
+    srand(1);
+    for (int round = 0; round < 200; round++) {
+        struct limit_answer a;
+        struct stat st;
+        int fd = open(path, O_RDWR);
+        fstat(fd, &st);
+        for (int i = 0; i < 20; i++) {
+            int byte = rand();
+            CU_ASSERT_EQUAL(pwrite(fd, &byte, sizeof byte, rand() % (st.st_size - 4)), (ssize_t)sizeof byte);
+        }
+        close(fd);
+        if (limit_table_open(dir, &t) == STATUS_OK) {
+            enum status s = limit_table_decide(t, index, one_call, 1, NOW, true, &a);
+            CU_ASSERT(s < STATUS_COUNT);
+            s = limit_table_key(t, k.hash, &found);
+            CU_ASSERT(s < STATUS_COUNT);
+            s = limit_table_tenant_index(t, "t1", 2, &other);
+            CU_ASSERT(s < STATUS_COUNT);
+            limit_table_close(t);
+        }
+        bool fresh;
+        CU_ASSERT_EQUAL_FATAL(limit_table_create(dir, node, &t, &fresh), STATUS_OK);
+        if (fresh) {
+            struct limit_catalogue c = catalogue();
+            CU_ASSERT_EQUAL(limit_table_put_catalogue(t, &c), STATUS_OK);
+            limit_table_ready(t);
+            index = put(t, tenant("t1", 10, -1, NOW - DAY));
+        }
+        limit_table_close(t);
+    }
+}
+
+static void a_table_of_another_node_or_one_never_filled_is_not_taken_over(void)
+{
+    struct limit_table *t = fresh_table();
+    bool fresh;
+    limit_table_close(t);
+    CU_ASSERT_EQUAL(limit_table_create(dir, node, &t, &fresh), STATUS_OK);
+    CU_ASSERT_FALSE(fresh);
+    struct limit_table *second;
+    CU_ASSERT_EQUAL(limit_table_create(dir, (const unsigned char *)"another node....", &second, &fresh), STATUS_OK);
+    CU_ASSERT_TRUE(fresh);
+    CU_ASSERT_TRUE(limit_table_stale(t));
+    limit_table_close(t);
+    CU_ASSERT_EQUAL(limit_table_create(dir, (const unsigned char *)"another node....", &t, &fresh), STATUS_OK);
+    CU_ASSERT_TRUE(fresh); /* it was never said to be ready */
+    limit_table_close(second);
+    limit_table_close(t);
+}
+
+static int set_up(void)
+{
+    return sodium_init() >= 0 && mkdtemp(dir) ? 0 : 1;
+}
+
+static int tear_down(void)
+{
+    char command[300];
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    return system(command);
+}
+
+int main(int argc, char *argv[])
+{
+    if (argc > 1)
+        kills = atoi(argv[1]); /* the long form */
+    CU_initialize_registry();
+    CU_pSuite suite = CU_add_suite("limit table", set_up, tear_down);
+#define ADD(test) CU_add_test(suite, #test, test)
+    ADD(with_n_left_n_pass_across_processes);
+    ADD(several_limits_are_taken_all_or_none);
+    ADD(an_undone_take_costs_nothing);
+    ADD(the_turn_of_a_day_needs_nobody);
+    ADD(a_changed_limit_acts_at_once_and_keeps_the_count);
+    ADD(thousands_of_keys_and_tenants_are_found_while_the_index_grows);
+    ADD(killed_takers_and_publishers_leave_nothing_locked_or_torn);
+    ADD(a_taker_that_has_not_appended_yet_holds_off_the_mending);
+    ADD(a_truncated_table_ends_in_an_error_and_is_made_anew);
+    ADD(random_bytes_never_crash_a_reader);
+    ADD(a_table_of_another_node_or_one_never_filled_is_not_taken_over);
+    CU_basic_set_mode(CU_BRM_NORMAL);
+    CU_basic_run_tests();
+    unsigned failed = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failed ? 1 : 0;
+}
