@@ -1,0 +1,80 @@
+/* main.c: tollgate-gate, the FastCGI authorizer: boot, then one call after another */
+#include <fcgiapp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "cgi/authorizer/gate.h"
+#include "lib/base/config.h"
+#include "lib/base/log.h"
+#include "lib/base/prefork.h"
+
+static const char usage[] =
+    "usage: tollgate-gate [--config FILE]\n"
+    "The FastCGI authorizer: answers the web server whether a call may pass, and records it.\n"
+    "FILE is $TOLLGATE_CONF or /etc/tollgate/tollgate.conf unless given.\n";
+
+/* One process's life: calls until it is told to stop. */
+static int serve(int listener, void *arg)
+{
+    const struct config *config = arg;
+    struct gate *gate = NULL;
+    struct answer answer;
+    FCGX_Request request;
+    enum status s = gate_open(config, &gate);
+    if (s != STATUS_OK) {
+        log_error("can't write to the spool %s: %s; start the collector once to make it", config->paths.spool_dir, status_text(s));
+        sleep(1);
+        return 1;
+    }
+    FCGX_Init();
+    FCGX_InitRequest(&request, listener, FCGI_FAIL_ACCEPT_ON_INTR);
+    while (!prefork_stopping() && FCGX_Accept_r(&request) == 0) {
+        gate_answer(gate, request.envp, &answer);
+        FCGX_PutStr(answer.bytes, (int)answer.length, request.out);
+        FCGX_Finish_r(&request);
+    }
+    FCGX_Free(&request, 1);
+    gate_close(gate);
+    return 0;
+}
+
+int main(int argc, char *argv[])
+{
+    const char *path = NULL;
+    char problem[512];
+    struct config *config = NULL;
+    if (argc == 3 && strcmp(argv[1], "--config") == 0) {
+        path = argv[2];
+    } else if (argc != 1) {
+        fputs(usage, argc == 2 && strcmp(argv[1], "--help") == 0 ? stdout : stderr);
+        return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 2;
+    }
+    if (config_load(path, &config, problem) != STATUS_OK) {
+        fprintf(stderr, "tollgate-gate: %s\n", problem);
+        return 1;
+    }
+    log_init("gate", (enum log_level)config->log.level);
+    if (sodium_init() < 0) {
+        log_error("libsodium can't start");
+        return 1;
+    }
+    struct prefork gates = {
+        .listen = config->gate.listen,
+        .n_listen = sizeof config->gate.listen / sizeof config->gate.listen[0],
+        .processes = (int)config->gate.processes,
+        .user = config->process.user,
+        .argv = argv,
+        .child = serve,
+        .arg = config,
+    };
+    enum status s = prefork_run(&gates);
+    if (s != STATUS_OK)
+        log_error("stopped: %s", status_text(s));
+    config_free(config);
+    return s == STATUS_OK ? 0 : 1;
+}
