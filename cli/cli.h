@@ -125,6 +125,10 @@ int cmd_metric_remove(struct cli *c, int argc, char *argv[]);
 /* cmd_migrate.c */
 int cmd_migrate(struct cli *c, int argc, char *argv[]);
 int cmd_demo(struct cli *c, int argc, char *argv[]);
+/* cmd_reconcile.c */
+int cmd_reconcile(struct cli *c, int argc, char *argv[]);
+/* cmd_doctor.c */
+int cmd_doctor(struct cli *c, int argc, char *argv[]);
 /* cmd_config.c */
 int cmd_config(struct cli *c, int argc, char *argv[]);
 

@@ -55,6 +55,11 @@ static const struct cli_command commands[] = {
      NULL},
     {"metric", "remove", "TYPE", "Remove a metric without events", cmd_metric_remove, NULL},
 
+    {NULL, "reconcile", "[--tenant T] [--repair]", "Compare rollups, counts, summaries and gauges with the rows", cmd_reconcile,
+     "From the first day whose rows are still kept; older days are final. Prints every difference, exit status 1 when there\n"
+     "is one. --repair makes the books say what the rows and the tenants' schemas say, one transaction a tenant.\n"},
+    {NULL, "doctor", "[--seen]", "Is every part well, and if not, what to do", cmd_doctor,
+     "Exit status 1 when a line says WRONG. --seen: the damage it shows has been looked at.\n"},
     {NULL, "config", "", "Every key of the configuration with its bounds and default", cmd_config, NULL},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
