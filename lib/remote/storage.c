@@ -74,7 +74,7 @@ static bool inside(const char *path)
 
 static enum status measure_filesystem(const char *root, const char *path, bool (*stopped)(void), int64_t *bytes)
 {
-    struct walk w = { .stopped = stopped };
+    struct walk w = {.stopped = stopped};
     struct stat st;
     enum status s;
     int base, fd;
@@ -100,7 +100,7 @@ static enum status measure_filesystem(const char *root, const char *path, bool (
 }
 
 static const struct storage back_ends[] = {
-    { "filesystem", measure_filesystem },
+    {"filesystem", measure_filesystem},
 };
 
 const struct storage *storage_find(size_t kind)

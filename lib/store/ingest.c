@@ -127,8 +127,8 @@ enum status ingest_take_node(struct ingest *in, const unsigned char held[16], co
                               "ON CONFLICT (node) DO UPDATE SET token = excluded.token, host = excluded.host, "
                               "started_at = now(), seen_at = now()";
     char a[BYTEA_TOKEN_SIZE], b[BYTEA_TOKEN_SIZE], c[BYTEA_TOKEN_SIZE];
-    const char *look[] = { in->node, token_text(held, a), token_text(pending, b), take_over ? "true" : "false" };
-    const char *params[] = { in->node, token_text(next, c), host };
+    const char *look[] = {in->node, token_text(held, a), token_text(pending, b), take_over ? "true" : "false"};
+    const char *params[] = {in->node, token_text(next, c), host};
     struct db_rows *rows = NULL;
     enum status s = db_begin(in->db, NULL);
 
@@ -150,8 +150,9 @@ enum status ingest_take_node(struct ingest *in, const unsigned char held[16], co
 
 enum status ingest_progress(struct ingest *in, struct ingest_position *segments, size_t n)
 {
-    static const char sql[] = "SELECT s.place - 1, p.position FROM unnest($2::bigint[]) WITH ORDINALITY AS s (segment, place) "
-                              "JOIN collector_progress p ON p.node = $1::uuid AND p.segment = s.segment";
+    static const char sql[] =
+        "SELECT s.place - 1, p.position FROM unnest($2::bigint[]) WITH ORDINALITY AS s (segment, place) "
+        "JOIN collector_progress p ON p.node = $1::uuid AND p.segment = s.segment";
     struct db_rows *rows;
     enum status s;
 
@@ -164,7 +165,7 @@ enum status ingest_progress(struct ingest *in, struct ingest_position *segments,
         return STATUS_NO_MEMORY;
     if ((s = db_begin(in->db, NULL)) != STATUS_OK)
         return s;
-    s = db_query(in->db, sql, 2, (const char *[]){ in->node, in->a.data }, &rows);
+    s = db_query(in->db, sql, 2, (const char *[]){in->node, in->a.data}, &rows);
     if (s == STATUS_OK) {
         for (size_t i = 0; i < n; i++)
             segments[i].position = 0;
@@ -185,11 +186,20 @@ static void put_text(struct buffer *b, struct text t)
         const char *escape = NULL;
 
         switch (t.at[i]) {
-        case '\\': escape = "\\\\"; break;
-        case '\t': escape = "\\t"; break;
-        case '\n': escape = "\\n"; break;
-        case '\r': escape = "\\r"; break;
-        default: continue;
+        case '\\':
+            escape = "\\\\";
+            break;
+        case '\t':
+            escape = "\\t";
+            break;
+        case '\n':
+            escape = "\\n";
+            break;
+        case '\r':
+            escape = "\\r";
+            break;
+        default:
+            continue;
         }
         buffer_add(b, t.at + from, i - from);
         buffer_text(b, escape);
@@ -209,8 +219,8 @@ static void put_time(struct buffer *b, int64_t us)
         rest += CLOCK_US_PER_SECOND;
     seconds = (time_t)((us - rest) / CLOCK_US_PER_SECOND);
     gmtime_r(&seconds, &tm);
-    buffer_format(b, "%04d-%02d-%02d %02d:%02d:%02d.%06d+00\t", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-                  tm.tm_min, tm.tm_sec, (int)rest);
+    buffer_format(b, "%04d-%02d-%02d %02d:%02d:%02d.%06d+00\t", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+                  tm.tm_hour, tm.tm_min, tm.tm_sec, (int)rest);
 }
 
 static void put_millionths(struct buffer *b, int64_t v)
@@ -237,7 +247,7 @@ static void put_event(struct buffer *b, size_t ordinal, const struct ingest_even
     put_text(b, e->endpoint);
     put_text(b, e->key);
     buffer_text(b, e->uncounted ? "t\t" : "f\t");
-    put_text(b, v->metadata.length ? v->metadata : (struct text){ "{}", 2 });
+    put_text(b, v->metadata.length ? v->metadata : (struct text){"{}", 2});
     if (!b->failed)
         b->data[b->length - 1] = '\n';
 }
@@ -284,13 +294,14 @@ static void printable(char *out, size_t size, struct text t)
 
 static enum status store_rejected(struct ingest *in, const struct ingest_event *e, const char *reason)
 {
-    static const char sql[] = "INSERT INTO usage_rejected (tenant_id, node, segment, position, reason, metric_type, recorded_at, "
-                              "record) VALUES ($1, $2::uuid, $3::bigint, $4::bigint, $5, $6, to_timestamp($7::numeric / 1000000), "
-                              "decode($8, 'hex'))";
+    static const char sql[] =
+        "INSERT INTO usage_rejected (tenant_id, node, segment, position, reason, metric_type, recorded_at, "
+        "record) VALUES ($1, $2::uuid, $3::bigint, $4::bigint, $5, $6, to_timestamp($7::numeric / 1000000), "
+        "decode($8, 'hex'))";
     char tenant[EVENT_TENANT_MAX + 1], metric[EVENT_METRIC_MAX + 1], segment[24], position[24], recorded[24];
     bool in_range = e->event.recorded_us > -CLOCK_US_PER_SECOND * INT64_C(62000000000) &&
                     e->event.recorded_us < CLOCK_US_PER_SECOND * INT64_C(200000000000);
-    const char *params[] = { tenant, in->node, segment, position, reason, metric, in_range ? recorded : NULL, NULL };
+    const char *params[] = {tenant, in->node, segment, position, reason, metric, in_range ? recorded : NULL, NULL};
     size_t length = 0;
     enum status s;
 
@@ -328,7 +339,7 @@ static enum status store_damage(struct ingest *in, const struct ingest_batch *ba
     static const char sql[] = "INSERT INTO spool_damage (node, segment, from_position, to_position) "
                               "VALUES ($1::uuid, $2::bigint, $3::bigint, $4::bigint) ON CONFLICT DO NOTHING";
     char segment[24], from[24], to[24];
-    const char *params[] = { in->node, segment, from, to };
+    const char *params[] = {in->node, segment, from, to};
     enum status s = STATUS_OK;
 
     for (size_t i = 0; i < batch->n_damage && s == STATUS_OK; i++) {
@@ -366,12 +377,12 @@ static enum status add_total(struct ingest_result *result, const struct db_rows 
 {
     struct ingest_total *t = &result->totals[result->n_totals];
 
-    *t = (struct ingest_total){ .tenant = strdup(db_text(rows, row, 3)),
-                                .metric = strdup(db_text(rows, row, 4)),
-                                .day_us = db_int(rows, row, 5),
-                                .used = millionths(db_text(rows, row, 6)),
-                                .added = millionths(db_text(rows, row, 7)),
-                                .uncounted = millionths(db_text(rows, row, 8)) };
+    *t = (struct ingest_total){.tenant = strdup(db_text(rows, row, 3)),
+                               .metric = strdup(db_text(rows, row, 4)),
+                               .day_us = db_int(rows, row, 5),
+                               .used = millionths(db_text(rows, row, 6)),
+                               .added = millionths(db_text(rows, row, 7)),
+                               .uncounted = millionths(db_text(rows, row, 8))};
     result->n_totals++;
     return t->tenant && t->metric ? STATUS_OK : STATUS_NO_MEMORY;
 }
@@ -406,8 +417,9 @@ static enum status read_result(struct ingest *in, const struct ingest_batch *bat
 /* What stands in the staging table, and the positions of `batch` (NULL: none). */
 static enum status run_ingest(struct ingest *in, const struct ingest_batch *batch, struct ingest_result *result)
 {
-    static const char sql[] = "SELECT * FROM tollgate.ingest($1::uuid, $2::bytea, $3::bigint[], $4::bigint[], $5::bigint[], "
-                              "$6::integer)";
+    static const char sql[] =
+        "SELECT * FROM tollgate.ingest($1::uuid, $2::bytea, $3::bigint[], $4::bigint[], $5::bigint[], "
+        "$6::integer)";
     char token[BYTEA_TOKEN_SIZE], most[16];
     struct db_rows *rows;
     enum status s;
@@ -429,9 +441,10 @@ static enum status run_ingest(struct ingest *in, const struct ingest_batch *batc
     if (in->a.failed || in->b.failed || in->c.failed)
         return STATUS_NO_MEMORY;
     snprintf(most, sizeof(most), "%d", in->options.endpoints_max);
-    s = db_query(in->db, sql, 6,
-                 (const char *[]){ in->node, token_text(in->options.token, token), in->a.data, in->b.data, in->c.data, most },
-                 &rows);
+    s = db_query(
+        in->db, sql, 6,
+        (const char *[]){in->node, token_text(in->options.token, token), in->a.data, in->b.data, in->c.data, most},
+        &rows);
     if (s == STATUS_OK) {
         s = read_result(in, batch, rows, result);
         db_rows_free(rows);
@@ -495,7 +508,8 @@ enum status ingest_changes(struct ingest *in, int max, struct ingest_result *res
     if (s == STATUS_OK && found) {
         snprintf(most, sizeof(most), "%d", max);
         if ((s = open_staging(in)) == STATUS_OK)
-            s = db_query(in->db, "SELECT * FROM tollgate.ingest_changes($1::integer)", 1, (const char *[]){ most }, &rows);
+            s = db_query(in->db, "SELECT * FROM tollgate.ingest_changes($1::integer)", 1, (const char *[]){most},
+                         &rows);
         if (s == STATUS_OK) {
             s = take_measures(rows, result);
             db_rows_free(rows);
@@ -518,7 +532,8 @@ static void put_element(struct buffer *b, bool first, const char *text)
     buffer_text(b, "\"");
 }
 
-enum status ingest_degraded(struct ingest *in, const struct ingest_degraded *list, size_t n, struct ingest_result *result)
+enum status ingest_degraded(struct ingest *in, const struct ingest_degraded *list, size_t n,
+                            struct ingest_result *result)
 {
     static const char sql[] = "SELECT tollgate.ingest_degraded($1::uuid, $2::text[], $3::text[], $4::numeric[])";
     struct db_rows *rows;
@@ -544,7 +559,7 @@ enum status ingest_degraded(struct ingest *in, const struct ingest_degraded *lis
     buffer_text(&in->c, "}");
     s = in->a.failed || in->b.failed || in->c.failed ? STATUS_NO_MEMORY : open_staging(in);
     if (s == STATUS_OK)
-        s = db_query(in->db, sql, 4, (const char *[]){ in->node, in->a.data, in->b.data, in->c.data }, &rows);
+        s = db_query(in->db, sql, 4, (const char *[]){in->node, in->a.data, in->b.data, in->c.data}, &rows);
     if (s == STATUS_OK) {
         found = db_int(rows, 0, 0) > 0;
         db_rows_free(rows);
@@ -573,7 +588,7 @@ static enum status run(struct ingest *in, const char *sql, size_t n, const char 
 
 enum status ingest_degraded_forget(struct ingest *in)
 {
-    return run(in, "DELETE FROM collector_degraded WHERE node = $1::uuid", 1, (const char *[]){ in->node }, NULL);
+    return run(in, "DELETE FROM collector_degraded WHERE node = $1::uuid", 1, (const char *[]){in->node}, NULL);
 }
 
 enum status ingest_turn_days(struct ingest *in)
@@ -589,17 +604,19 @@ enum status ingest_chores(struct ingest *in, int partitions_ahead, int retention
     snprintf(ahead, sizeof(ahead), "%d", partitions_ahead);
     snprintf(months, sizeof(months), "%d", retention_months);
     snprintf(absolute, sizeof(absolute), "%" PRId64, session_absolute_s);
-    s = run(in, "SELECT tollgate.ensure_partitions(now() - interval '1 month', now() + make_interval(months => $1::integer))", 1,
-            (const char *[]){ ahead }, NULL);
+    s = run(
+        in,
+        "SELECT tollgate.ensure_partitions(now() - interval '1 month', now() + make_interval(months => $1::integer))",
+        1, (const char *[]){ahead}, NULL);
     if (s == STATUS_OK)
-        s = run(in, "SELECT tollgate.drop_partitions($1::integer)", 1, (const char *[]){ months }, NULL);
+        s = run(in, "SELECT tollgate.drop_partitions($1::integer)", 1, (const char *[]){months}, NULL);
     if (s == STATUS_OK)
         s = run(in, "DELETE FROM usage_event_ids WHERE accepted_at < now() - interval '36 days'", 0, NULL, NULL);
     if (s == STATUS_OK)
         s = run(in, "DELETE FROM config_changes WHERE made_at < now() - interval '1 day'", 0, NULL, NULL);
     if (s == STATUS_OK)
         s = run(in, "DELETE FROM account_sessions WHERE created_at < now() - make_interval(secs => $1::bigint)", 1,
-                (const char *[]){ absolute }, NULL);
+                (const char *[]){absolute}, NULL);
     if (s == STATUS_OK)
         s = run(in, "DELETE FROM signin_failures WHERE failed_at < now() - interval '2 days'", 0, NULL, NULL);
     return s;
@@ -615,7 +632,7 @@ enum status ingest_report(struct ingest *in, uint64_t lag_events, double lag_sec
     return run(in,
                "UPDATE collector_nodes SET seen_at = now(), lag_events = $2::bigint, lag_seconds = $3::float8, "
                "spool_bytes = $4::bigint WHERE node = $1::uuid",
-               4, (const char *[]){ in->node, events, seconds, bytes }, NULL);
+               4, (const char *[]){in->node, events, seconds, bytes}, NULL);
 }
 
 void ingest_places_free(struct ingest_place *list, size_t n)
@@ -652,22 +669,24 @@ static enum status read_places(struct db_rows *rows, struct ingest_place **list,
 
 enum status ingest_places(struct ingest *in, const char *after, int max, struct ingest_place **list, size_t *n)
 {
-    static const char sql[] = "SELECT tenant_id, coalesce(storage_path, tenant_id) FROM tenant_settings WHERE tenant_id > $1 "
-                              "ORDER BY tenant_id LIMIT $2::integer";
+    static const char sql[] =
+        "SELECT tenant_id, coalesce(storage_path, tenant_id) FROM tenant_settings WHERE tenant_id > $1 "
+        "ORDER BY tenant_id LIMIT $2::integer";
     char most[16];
     struct db_rows *rows;
     enum status s;
 
     snprintf(most, sizeof(most), "%d", max);
-    s = run(in, sql, 2, (const char *[]){ after, most }, &rows);
+    s = run(in, sql, 2, (const char *[]){after, most}, &rows);
     return s == STATUS_OK ? read_places(rows, list, n) : s;
 }
 
 enum status ingest_place_of(struct ingest *in, const char *tenant, struct ingest_place **list, size_t *n)
 {
-    static const char sql[] = "SELECT tenant_id, coalesce(storage_path, tenant_id) FROM tenant_settings WHERE tenant_id = $1";
+    static const char sql[] =
+        "SELECT tenant_id, coalesce(storage_path, tenant_id) FROM tenant_settings WHERE tenant_id = $1";
     struct db_rows *rows;
-    enum status s = run(in, sql, 1, (const char *[]){ tenant }, &rows);
+    enum status s = run(in, sql, 1, (const char *[]){tenant}, &rows);
 
     if (s == STATUS_OK)
         s = read_places(rows, list, n);
@@ -683,5 +702,5 @@ enum status ingest_put_storage(struct ingest *in, const char *tenant, int64_t by
     char text[24];
 
     snprintf(text, sizeof(text), "%" PRId64, bytes);
-    return run(in, "SELECT tollgate.put_storage($1, $2::bigint)", 2, (const char *[]){ tenant, text }, NULL);
+    return run(in, "SELECT tollgate.put_storage($1, $2::bigint)", 2, (const char *[]){tenant, text}, NULL);
 }

@@ -38,7 +38,8 @@ const char *ingest_sqlstate(const struct ingest *in);
  * `where` then says on which host and when.
  */
 MUST_CHECK enum status ingest_take_node(struct ingest *in, const unsigned char held[16], const unsigned char *pending,
-                                        const unsigned char next[16], const char *host, bool take_over, char where[256]);
+                                        const unsigned char next[16], const char *host, bool take_over,
+                                        char where[256]);
 
 struct ingest_position {
     uint64_t segment, position;
@@ -48,10 +49,10 @@ MUST_CHECK enum status ingest_progress(struct ingest *in, struct ingest_position
 
 struct ingest_event {
     struct event event;
-    uint64_t segment, position; /* where its record begins */
-    const char *reject;         /* static; found wrong before the database sees it. NULL: fine so far */
+    uint64_t segment, position;        /* where its record begins */
+    const char *reject;                /* static; found wrong before the database sees it. NULL: fine so far */
     struct text method, endpoint, key; /* from the metadata of an api_call; may be empty */
-    bool uncounted;             /* the limit table does not hold it yet */
+    bool uncounted;                    /* the limit table does not hold it yet */
 };
 struct ingest_span {
     uint64_t segment, from, to;
@@ -71,8 +72,8 @@ struct ingest_batch {
 /* A counter's day after a batch. */
 struct ingest_total {
     char *tenant, *metric;
-    int64_t day_us;          /* the day's first instant */
-    int64_t used;            /* millionths, all nodes */
+    int64_t day_us;           /* the day's first instant */
+    int64_t used;             /* millionths, all nodes */
     int64_t added, uncounted; /* by this batch; uncounted: of these, what the limit table does not hold */
 };
 struct ingest_result {
@@ -81,7 +82,7 @@ struct ingest_result {
     uint64_t stored, duplicates, rejected;
     char **measure; /* tenants whose storage is to be measured now (ingest_changes) */
     size_t n_measure;
-    bool unsure;    /* the connection broke during COMMIT */
+    bool unsure; /* the connection broke during COMMIT */
 };
 void ingest_result_free(struct ingest_result *r);
 
@@ -108,14 +109,16 @@ MUST_CHECK enum status ingest_degraded_forget(struct ingest *in);
 
 MUST_CHECK enum status ingest_turn_days(struct ingest *in);
 /* Partitions ahead and behind the retention, ids after 36 days, configuration changes after a day, ended sessions. */
-MUST_CHECK enum status ingest_chores(struct ingest *in, int partitions_ahead, int retention_months, int64_t session_absolute_s);
+MUST_CHECK enum status ingest_chores(struct ingest *in, int partitions_ahead, int retention_months,
+                                     int64_t session_absolute_s);
 MUST_CHECK enum status ingest_report(struct ingest *in, uint64_t lag_events, double lag_seconds, uint64_t spool_bytes);
 
 struct ingest_place {
     char *tenant, *path; /* path: below storage.dir */
 };
 /* The tenants after `after` by id, at most `max`, for measuring; *list is freed with ingest_places_free. */
-MUST_CHECK enum status ingest_places(struct ingest *in, const char *after, int max, struct ingest_place **list, size_t *n);
+MUST_CHECK enum status ingest_places(struct ingest *in, const char *after, int max, struct ingest_place **list,
+                                     size_t *n);
 /* One tenant's place; STATUS_NOT_FOUND. */
 MUST_CHECK enum status ingest_place_of(struct ingest *in, const char *tenant, struct ingest_place **list, size_t *n);
 void ingest_places_free(struct ingest_place *list, size_t n);

@@ -84,10 +84,14 @@ static int find_limit(const struct limit_catalogue *c, const char *key)
 static uint8_t window_of(const char *name)
 {
     switch (name[0]) {
-    case 'm': return LIMIT_MINUTE;
-    case 'd': return LIMIT_DAY;
-    case 'p': return LIMIT_PERIOD;
-    default: return LIMIT_GAUGE;
+    case 'm':
+        return LIMIT_MINUTE;
+    case 'd':
+        return LIMIT_DAY;
+    case 'p':
+        return LIMIT_PERIOD;
+    default:
+        return LIMIT_GAUGE;
     }
 }
 
@@ -137,10 +141,13 @@ static bool all_there(const struct limit_catalogue *old, const struct db_rows *m
     return found == (size_t)old->n_metrics + old->n_limits;
 }
 
-enum status publish_catalogue(struct publish *p, const struct limit_catalogue *old, struct limit_catalogue *out, bool *moved)
+enum status publish_catalogue(struct publish *p, const struct limit_catalogue *old, struct limit_catalogue *out,
+                              bool *moved)
 {
-    static const char metrics_sql[] = "SELECT metric_type, kind, derived FROM usage_metrics ORDER BY created_at, metric_type";
-    static const char limits_sql[] = "SELECT limit_key, metric_type, limit_window FROM usage_limit_keys ORDER BY limit_key";
+    static const char metrics_sql[] =
+        "SELECT metric_type, kind, derived FROM usage_metrics ORDER BY created_at, metric_type";
+    static const char limits_sql[] =
+        "SELECT limit_key, metric_type, limit_window FROM usage_limit_keys ORDER BY limit_key";
     struct db_rows *metrics = NULL, *limits = NULL;
     enum status s = db_query(p->db, metrics_sql, 0, NULL, &metrics);
 
@@ -186,20 +193,24 @@ static void read_limit(const char *line, const struct limit_catalogue *c, struct
         return;
     if ((i = find_limit(c, key)) < 0)
         return;
-    t->limits[i] = (struct limit){ .max = amount(max),
-                                   .until_us = until[0] == '-' ? LIMIT_NEVER : strtoll(until, NULL, 10),
-                                   .max_after = amount(after),
-                                   .grace_until_us = grace_until[0] == '-' ? 0 : strtoll(grace_until, NULL, 10),
-                                   .grace_percent = percent,
-                                   .mode = mode[0] == 's' ? LIMIT_SOFT : mode[0] == 'g' ? LIMIT_GRACE : LIMIT_HARD,
-                                   .window = c->limits[i].window };
+    t->limits[i] = (struct limit){.max = amount(max),
+                                  .until_us = until[0] == '-' ? LIMIT_NEVER : strtoll(until, NULL, 10),
+                                  .max_after = amount(after),
+                                  .grace_until_us = grace_until[0] == '-' ? 0 : strtoll(grace_until, NULL, 10),
+                                  .grace_percent = percent,
+                                  .mode = mode[0] == 's'   ? LIMIT_SOFT
+                                          : mode[0] == 'g' ? LIMIT_GRACE
+                                                           : LIMIT_HARD,
+                                  .window = c->limits[i].window};
 }
 
 static void read_limits(const char *lines, const struct limit_catalogue *c, struct limit_tenant *t)
 {
     for (uint32_t i = 0; i < LIMIT_SLOTS; i++)
-        t->limits[i] = (struct limit){ .max = LIMIT_UNLIMITED, .until_us = LIMIT_NEVER, .max_after = LIMIT_UNLIMITED,
-                                       .window = i < c->n_limits ? c->limits[i].window : LIMIT_GAUGE };
+        t->limits[i] = (struct limit){.max = LIMIT_UNLIMITED,
+                                      .until_us = LIMIT_NEVER,
+                                      .max_after = LIMIT_UNLIMITED,
+                                      .window = i < c->n_limits ? c->limits[i].window : LIMIT_GAUGE};
     while (*lines) {
         read_limit(lines, c, t);
         lines += strcspn(lines, "\n");
@@ -217,7 +228,7 @@ static void read_spans(const char *bounds, const char *offsets, struct limit_spa
         int32_t offset = (int32_t)strtol(offsets, NULL, 10);
 
         if (i > 0)
-            spans[i - 1] = (struct limit_span){ .start_us = before, .end_us = at, .end_offset_s = offset };
+            spans[i - 1] = (struct limit_span){.start_us = before, .end_us = at, .end_offset_s = offset};
         before = at;
         bounds += strcspn(bounds, ",");
         bounds += *bounds == ',';
@@ -226,10 +237,10 @@ static void read_spans(const char *bounds, const char *offsets, struct limit_spa
     }
 }
 
-static enum status one_tenant(const struct limit_catalogue *c, const struct db_rows *rows, size_t row, publish_tenant_fn *fn,
-                              void *arg)
+static enum status one_tenant(const struct limit_catalogue *c, const struct db_rows *rows, size_t row,
+                              publish_tenant_fn *fn, void *arg)
 {
-    static const char *const names[] = { "patients_count", "users_count", "appointments_count", "storage_used_gb" };
+    static const char *const names[] = {"patients_count", "users_count", "appointments_count", "storage_used_gb"};
     struct publish_gauge gauges[4];
     struct limit_tenant t;
     size_t n = 0;
@@ -247,35 +258,47 @@ static enum status one_tenant(const struct limit_catalogue *c, const struct db_r
         int metric = find_metric(c, names[i]);
 
         if (metric >= 0)
-            gauges[n++] = (struct publish_gauge){ metric, amount(db_text(rows, row, 8 + i)) };
+            gauges[n++] = (struct publish_gauge){metric, amount(db_text(rows, row, 8 + i))};
     }
     return fn(arg, &t, gauges, n);
 }
 
 #define EPOCH_US(x) "(extract(epoch FROM " x ") * 1000000)::bigint"
 
-enum status publish_tenants(struct publish *p, const struct limit_catalogue *c, const char *only, publish_tenant_fn *fn, void *arg)
+enum status publish_tenants(struct publish *p, const struct limit_catalogue *c, const char *only, publish_tenant_fn *fn,
+                            void *arg)
 {
     static const char sql[] =
         "SELECT t.tenant_id, coalesce(t.tier_id, ''), t.state, "
         "(SELECT string_agg(concat_ws(' ', k.limit_key, "
         "   CASE WHEN o.expires_at <= now() THEN f.tier ELSE f.plain END, "
-        "   CASE WHEN o.max IS NOT NULL AND o.expires_at > now() THEN " EPOCH_US("o.expires_at") "::text ELSE '-' END, "
-        "   f.tier, coalesce(o.mode, 'hard'), coalesce(o.grace_percent, 0), coalesce(" EPOCH_US("o.grace_until") "::text, '-')), "
-        "   E'\\n') FROM usage_limit_keys k "
-        "   LEFT JOIN usage_limit_overrides o ON o.tenant_id = t.tenant_id AND o.limit_key = k.limit_key "
-        "   LEFT JOIN subscription_tiers s ON s.id = t.tier_id "
-        "   CROSS JOIN LATERAL (SELECT "
-        "     CASE jsonb_typeof(t.usage_limits -> k.limit_key) WHEN 'number' THEN t.usage_limits ->> k.limit_key ELSE '-1' END AS plain, "
-        "     CASE jsonb_typeof(s.limits -> k.limit_key) WHEN 'number' THEN s.limits ->> k.limit_key ELSE '-1' END AS tier) f), "
-        "(SELECT string_agg(" EPOCH_US("u.at") "::text, ',' ORDER BY u.place) FROM unnest(t.days) WITH ORDINALITY AS u (at, place)), "
-        "array_to_string(t.day_offsets, ','), "
-        "(SELECT string_agg(" EPOCH_US("u.at") "::text, ',' ORDER BY u.place) FROM unnest(t.periods) WITH ORDINALITY AS u (at, place)), "
-        "array_to_string(t.period_offsets, ','), "
-        "t.patients, t.users, t.appointments, t.storage / 1e9 "
-        "FROM tollgate.table_tenants($1) t";
+        "   CASE WHEN o.max IS NOT NULL AND o.expires_at > now() THEN " EPOCH_US(
+            "o.expires_at") "::text ELSE '-' END, "
+                            "   f.tier, coalesce(o.mode, 'hard'), coalesce(o.grace_percent, 0), coalesce(" EPOCH_US(
+                                "o.grace_until") "::text, '-')), "
+                                                 "   E'\\n') FROM usage_limit_keys k "
+                                                 "   LEFT JOIN usage_limit_overrides o ON o.tenant_id = t.tenant_id "
+                                                 "AND o.limit_key = k.limit_key "
+                                                 "   LEFT JOIN subscription_tiers s ON s.id = t.tier_id "
+                                                 "   CROSS JOIN LATERAL (SELECT "
+                                                 "     CASE jsonb_typeof(t.usage_limits -> k.limit_key) WHEN 'number' "
+                                                 "THEN t.usage_limits ->> k.limit_key ELSE '-1' END AS plain, "
+                                                 "     CASE jsonb_typeof(s.limits -> k.limit_key) WHEN 'number' THEN "
+                                                 "s.limits ->> k.limit_key ELSE '-1' END AS tier) f), "
+                                                 "(SELECT string_agg(" EPOCH_US(
+                                                     "u.at") "::text, ',' ORDER BY u.place) FROM unnest(t.days) WITH "
+                                                             "ORDINALITY AS u (at, place)), "
+                                                             "array_to_string(t.day_offsets, ','), "
+                                                             "(SELECT string_agg(" EPOCH_US(
+                                                                 "u.at") "::text, ',' ORDER BY u.place) FROM "
+                                                                         "unnest(t.periods) WITH ORDINALITY AS u (at, "
+                                                                         "place)), "
+                                                                         "array_to_string(t.period_offsets, ','), "
+                                                                         "t.patients, t.users, t.appointments, "
+                                                                         "t.storage / 1e9 "
+                                                                         "FROM tollgate.table_tenants($1) t";
     struct db_rows *rows;
-    enum status s = db_query(p->db, sql, 1, (const char *[]){ only }, &rows);
+    enum status s = db_query(p->db, sql, 1, (const char *[]){only}, &rows);
 
     if (s != STATUS_OK)
         return s;
@@ -309,8 +332,10 @@ static uint8_t read_scopes(const char *text)
     static const struct {
         const char *name;
         uint8_t scope;
-    } scopes[] = { { "call", LIMIT_SCOPE_CALL }, { "track", LIMIT_SCOPE_TRACK }, { "read", LIMIT_SCOPE_READ },
-                   { "admin", LIMIT_SCOPE_ADMIN } };
+    } scopes[] = {{"call", LIMIT_SCOPE_CALL},
+                  {"track", LIMIT_SCOPE_TRACK},
+                  {"read", LIMIT_SCOPE_READ},
+                  {"admin", LIMIT_SCOPE_ADMIN}};
     uint8_t found = 0;
 
     for (size_t i = 0; i < sizeof(scopes) / sizeof(scopes[0]); i++)
@@ -321,10 +346,11 @@ static uint8_t read_scopes(const char *text)
 
 enum status publish_keys(struct publish *p, const char *only, publish_key_fn *fn, void *arg)
 {
-    static const char sql[] = "SELECT id, coalesce(tenant_id, ''), tenant_id IS NULL, hash, array_to_string(scopes, ','), "
-                              "revoked_at IS NOT NULL, " EPOCH_US("expires_at") " FROM api_keys WHERE $1::text IS NULL OR id = $1";
+    static const char sql[] =
+        "SELECT id, coalesce(tenant_id, ''), tenant_id IS NULL, hash, array_to_string(scopes, ','), "
+        "revoked_at IS NOT NULL, " EPOCH_US("expires_at") " FROM api_keys WHERE $1::text IS NULL OR id = $1";
     struct db_rows *rows;
-    enum status s = db_query(p->db, sql, 1, (const char *[]){ only }, &rows);
+    enum status s = db_query(p->db, sql, 1, (const char *[]){only}, &rows);
 
     if (s != STATUS_OK)
         return s;
@@ -350,14 +376,17 @@ enum status publish_keys(struct publish *p, const char *only, publish_key_fn *fn
 static enum status each_count(struct publish *p, const char *sql, const char *param, publish_count_fn *fn, void *arg)
 {
     struct db_rows *rows;
-    enum status s = db_query(p->db, sql, 1, (const char *[]){ param }, &rows);
+    enum status s = db_query(p->db, sql, 1, (const char *[]){param}, &rows);
 
     if (s != STATUS_OK)
         return s;
     for (size_t i = 0; i < db_count(rows) && s == STATUS_OK; i++) {
-        struct publish_count c = { .tenant = db_text(rows, i, 0), .metric = db_text(rows, i, 1),
-                                   .day = db_text(rows, i, 2)[0] == 'd', .start_us = db_int(rows, i, 3),
-                                   .end_us = db_int(rows, i, 4), .used = db_int(rows, i, 5) };
+        struct publish_count c = {.tenant = db_text(rows, i, 0),
+                                  .metric = db_text(rows, i, 1),
+                                  .day = db_text(rows, i, 2)[0] == 'd',
+                                  .start_us = db_int(rows, i, 3),
+                                  .end_us = db_int(rows, i, 4),
+                                  .used = db_int(rows, i, 5)};
 
         s = fn(arg, &c);
     }
@@ -366,20 +395,25 @@ static enum status each_count(struct publish *p, const char *sql, const char *pa
 }
 
 /* A day's zone is that of the period it lies in. */
-#define COUNT_COLUMNS                                                                                                    \
-    "SELECT c.tenant_id, c.metric_type, c.limit_window, CASE c.limit_window WHEN 'day' "                                 \
-    "THEN " EPOCH_US("tollgate.day_start(c.window_start, p.time_zone)") " ELSE " EPOCH_US("p.starts_at") " END, "        \
-    "CASE c.limit_window WHEN 'day' THEN 0 ELSE " EPOCH_US("p.ends_at") " END, "                                         \
-    "least(c.used * 1000000, 9e18)::bigint FROM usage_counts c JOIN tenant_periods p ON p.tenant_id = c.tenant_id AND " \
-    "CASE c.limit_window WHEN 'day' THEN c.window_start BETWEEN p.period_start AND p.period_end "                        \
-    "ELSE c.window_start = p.period_start END "
+#define COUNT_COLUMNS                                                                                                \
+    "SELECT c.tenant_id, c.metric_type, c.limit_window, CASE c.limit_window WHEN 'day' "                             \
+    "THEN " EPOCH_US("tollgate.day_start(c.window_start, p.time_zone)") " ELSE " EPOCH_US(                           \
+        "p.starts_at") " END, "                                                                                      \
+                       "CASE c.limit_window WHEN 'day' THEN 0 ELSE " EPOCH_US(                                       \
+                           "p.ends_at") " END, "                                                                     \
+                                        "least(c.used * 1000000, 9e18)::bigint FROM usage_counts c JOIN "            \
+                                        "tenant_periods p ON p.tenant_id = c.tenant_id AND "                         \
+                                        "CASE c.limit_window WHEN 'day' THEN c.window_start BETWEEN p.period_start " \
+                                        "AND p.period_end "                                                          \
+                                        "ELSE c.window_start = p.period_start END "
 
 enum status publish_counts(struct publish *p, const char *only, publish_count_fn *fn, void *arg)
 {
     return each_count(p,
-                      COUNT_COLUMNS "WHERE ($1::text IS NULL OR c.tenant_id = $1) AND p.ends_at > now() - interval '2 days' "
-                                    "AND (c.limit_window = 'period' OR c.window_start >= current_date - 2) "
-                                    "ORDER BY c.tenant_id, c.metric_type, c.limit_window",
+                      COUNT_COLUMNS
+                      "WHERE ($1::text IS NULL OR c.tenant_id = $1) AND p.ends_at > now() - interval '2 days' "
+                      "AND (c.limit_window = 'period' OR c.window_start >= current_date - 2) "
+                      "ORDER BY c.tenant_id, c.metric_type, c.limit_window",
                       only, fn, arg);
 }
 
@@ -393,14 +427,15 @@ enum status publish_changes(struct publish *p, const char *cursor, publish_chang
     static const char sql[] = "SELECT kind, subject, min(hash::text) FROM config_changes WHERE xid >= $1::xid8 "
                               "GROUP BY kind, subject, hash ORDER BY kind, subject";
     struct db_rows *rows;
-    enum status s = db_query(p->db, sql, 1, (const char *[]){ cursor }, &rows);
+    enum status s = db_query(p->db, sql, 1, (const char *[]){cursor}, &rows);
 
     if (s != STATUS_OK)
         return s;
     for (size_t i = 0; i < db_count(rows) && s == STATUS_OK; i++) {
         unsigned char hash[LIMIT_HASH_BYTES];
         bool known = !db_null(rows, i, 2) && read_hex(db_text(rows, i, 2), hash, sizeof(hash));
-        struct publish_change c = { .kind = db_text(rows, i, 0), .subject = db_text(rows, i, 1), .hash = known ? hash : NULL };
+        struct publish_change c = {
+            .kind = db_text(rows, i, 0), .subject = db_text(rows, i, 1), .hash = known ? hash : NULL};
 
         s = fn(arg, &c);
     }

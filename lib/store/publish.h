@@ -14,7 +14,8 @@ struct publish;
 
 #define PUBLISH_CURSOR_SIZE 24 /* a transaction id as text */
 
-MUST_CHECK enum status publish_open(const char *conninfo, int connect_timeout_s, int statement_timeout_s, struct publish **out);
+MUST_CHECK enum status publish_open(const char *conninfo, int connect_timeout_s, int statement_timeout_s,
+                                    struct publish **out);
 void publish_close(struct publish *p);
 const char *publish_error(const struct publish *p);
 
@@ -23,14 +24,15 @@ MUST_CHECK enum status publish_begin(struct publish *p, char cursor[PUBLISH_CURS
 MUST_CHECK enum status publish_end(struct publish *p);
 
 /* The catalogue, new names behind those of `old`, so that places stay. *moved: one of old's is gone, its places are not kept. */
-MUST_CHECK enum status publish_catalogue(struct publish *p, const struct limit_catalogue *old, struct limit_catalogue *out,
-                                         bool *moved);
+MUST_CHECK enum status publish_catalogue(struct publish *p, const struct limit_catalogue *old,
+                                         struct limit_catalogue *out, bool *moved);
 
 struct publish_gauge {
     int metric; /* in the catalogue */
     int64_t level;
 };
-typedef enum status publish_tenant_fn(void *arg, const struct limit_tenant *t, const struct publish_gauge *gauges, size_t n);
+typedef enum status publish_tenant_fn(void *arg, const struct limit_tenant *t, const struct publish_gauge *gauges,
+                                      size_t n);
 /* Every tenant, or `only` one; the function's failure ends it. STATUS_NOT_FOUND: there is no such tenant. */
 MUST_CHECK enum status publish_tenants(struct publish *p, const struct limit_catalogue *c, const char *only,
                                        publish_tenant_fn *fn, void *arg);
@@ -41,9 +43,9 @@ MUST_CHECK enum status publish_keys(struct publish *p, const char *only, publish
 
 struct publish_count {
     const char *tenant, *metric;
-    bool day;         /* else a period */
+    bool day;                 /* else a period */
     int64_t start_us, end_us; /* the window; end: the first instant behind it. Of a day end_us is 0 */
-    int64_t used;     /* millionths */
+    int64_t used;             /* millionths */
 };
 typedef enum status publish_count_fn(void *arg, const struct publish_count *c);
 /* Days from the day before yesterday on, periods that end after that; a metric's days before its periods. `only` NULL: all. */
