@@ -66,7 +66,47 @@ $(UNIT_PROGRAMS): $(BUILD)/test/unit/%: tests/unit/%.c FORCE
 	$(CC) $(COMMON) $(WARN) $(CFLAGS_test) -o $@ $< -Wl,--start-group $(foreach l,$(LIBS),$(if $(OBJ_$(l)),$(BUILD)/test/lib$(l).a)) -Wl,--end-group -lcunit $(BASE_LIBS) -ltalloc -ljson-c -lpq -lfcgi -lctemplate -lstdc++ -lpthread -lm
 .PHONY: FORCE
 unit: $(UNIT_PROGRAMS)
-	@for t in $^; do echo "== $$t"; $$t || exit 1; done
+	@tests/unit/run.sh $^
+
+# Every suite that is there, in order; the last line is "N passed, N failed".
+.PHONY: test lint format config install
+test: all
+	@tests/run.sh
+
+# gcc's and clang's builds with warnings as errors, then the checkers.
+LINT_C := $(sort $(wildcard lib/*/*.[ch] cgi/*/*.[ch] daemon/*.[ch] cli/*.[ch] tests/unit/*/*.[ch]))
+lint:
+	@$(MAKE) --no-print-directory CC=gcc BUILD=$(BUILD)/lint-gcc all
+	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/lint-clang all
+	clang-format --dry-run -Werror $(LINT_C)
+	clang-tidy --quiet $(filter lib/%.c cgi/%.c daemon/%.c cli/%.c,$(LINT_C)) -- $(COMMON) 2>$(BUILD)/lint-tidy.log
+	cppcheck --quiet --error-exitcode=1 --enable=warning,portability --inline-suppr --suppress=missingIncludeSystem \
+		--std=c11 -D_GNU_SOURCE -I. $(filter lib/%.c cgi/%.c daemon/%.c cli/%.c,$(LINT_C))
+	@for c in tests/checks/*.sh; do BUILD=$(BUILD)/lint-gcc sh $$c || exit 1; done
+	@echo "lint: clean"
+
+format:
+	clang-format -i $(LINT_C)
+
+# Writes what is generated from config.c's table; tests/checks/config_documented.sh fails when it was forgotten.
+config: $(O)/tollgate
+	sh tests/checks/config_documented.sh --write
+
+PREFIX ?= /usr
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SHARE := $(DESTDIR)$(PREFIX)/share/tollgate
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR) $(SHARE) $(DESTDIR)$(SYSCONFDIR)/tollgate
+	install -m 755 $(O)/tollgate $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(O)/tollgate-gate $(O)/tollgate-web $(O)/tollgate-collector $(DESTDIR)$(PREFIX)/sbin/
+	install -m 644 systemd/* $(DESTDIR)$(UNITDIR)/
+	sed 's|@SBIN@|$(PREFIX)/sbin|; s|@CONF@|$(SYSCONFDIR)/tollgate/tollgate.conf|' -i $(DESTDIR)$(UNITDIR)/tollgate-*.service
+	test -e $(DESTDIR)$(SYSCONFDIR)/tollgate/tollgate.conf || \
+		install -m 640 conf/tollgate.conf $(DESTDIR)$(SYSCONFDIR)/tollgate/tollgate.conf
+	for d in templates sql htdocs apache-conf lighttpd-conf nginx-conf; do \
+		if [ -d $$d ]; then rm -rf $(SHARE)/$$d && cp -R $$d $(SHARE)/$$d || exit 1; fi; done
+	chmod -R u=rwX,go=rX $(SHARE)
 
 clean:
 	rm -rf $(BUILD)

@@ -5,9 +5,15 @@
 
 int cmd_config(struct cli *c, int argc, char *argv[])
 {
+    bool sample = false;
+    const struct cli_option options[] = {{"sample", NULL, &sample}, {0}};
+
     (void)c;
-    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, NULL, 0, 0))
+    if (cli_parse(argc, argv, options, NULL, 0, 0))
         return CLI_USAGE;
-    config_print_reference(stdout);
+    if (sample)
+        config_print_sample(stdout);
+    else
+        config_print_reference(stdout);
     return CLI_OK;
 }

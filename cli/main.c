@@ -13,7 +13,8 @@ static const char limits_help[] = "LIMIT=NUMBER sets a limit, such as max_patien
 
 static const struct cli_command commands[] = {
     {NULL, "migrate", "[--new]", "Bring the database to this program's schema", cmd_migrate,
-     "--new also makes the host's tables (tenants, users, subscription_tiers, tenant_subscriptions) where there are none.\n"
+     "--new also makes the host's tables (tenants, users, subscription_tiers, tenant_subscriptions) where there are "
+     "none.\n"
      "Again is a no-op. A database of your own with tenants in it is taken over with `tollgate adopt`.\n"},
     {NULL, "demo", "", "Fill an empty database with the demo's tenants", cmd_demo, NULL},
     {"tenant", "create", "ID --name NAME [--tier TIER] [--zone ZONE] [--anchor DAY] [--schema NAME] [--storage PATH]",
@@ -45,6 +46,15 @@ static const struct cli_command commands[] = {
     {"account", "password", "EMAIL [--password-stdin]", "Set a password; it is signed out everywhere",
      cmd_account_password, NULL},
 
+    {"key", "create", "NAME (--tenant ID [--scopes call,track,read,admin] | --operator) [--expires TIME] [--key-stdin]",
+     "Make a key; it is shown once", cmd_key_create,
+     "--expires is RFC 3339 (2027-01-31T00:00:00Z) or a number of days such as 90d. --scopes is call,track,read unless "
+     "told.\n"
+     "--key-stdin takes a secret of your own from standard input in place of a new one.\n"},
+    {"key", "list", "[--tenant ID]", "Keys, without their secrets", cmd_key_list, NULL},
+    {"key", "show", "ID", "One key, without its secret", cmd_key_show, NULL},
+    {"key", "change", "ID [--name NAME] [--scopes LIST] [--expires TIME|never]", "Change a key", cmd_key_change, NULL},
+    {"key", "remove", "ID", "Revoke a key for good", cmd_key_remove, NULL},
 
     {"metric", "create",
      "TYPE --kind counter|gauge --unit UNIT --label LABEL [--limit KEY] [--window none|minute|day|period]",
@@ -55,12 +65,15 @@ static const struct cli_command commands[] = {
      NULL},
     {"metric", "remove", "TYPE", "Remove a metric without events", cmd_metric_remove, NULL},
 
-    {NULL, "reconcile", "[--tenant T] [--repair]", "Compare rollups, counts, summaries and gauges with the rows", cmd_reconcile,
-     "From the first day whose rows are still kept; older days are final. Prints every difference, exit status 1 when there\n"
+    {NULL, "reconcile", "[--tenant T] [--repair]", "Compare rollups, counts, summaries and gauges with the rows",
+     cmd_reconcile,
+     "From the first day whose rows are still kept; older days are final. Prints every difference, exit status 1 when "
+     "there\n"
      "is one. --repair makes the books say what the rows and the tenants' schemas say, one transaction a tenant.\n"},
     {NULL, "doctor", "[--seen]", "Is every part well, and if not, what to do", cmd_doctor,
      "Exit status 1 when a line says WRONG. --seen: the damage it shows has been looked at.\n"},
-    {NULL, "config", "", "Every key of the configuration with its bounds and default", cmd_config, NULL},
+    {NULL, "config", "[--sample]", "Every key of the configuration; --sample: as a file to start from", cmd_config,
+     NULL},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

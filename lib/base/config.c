@@ -17,61 +17,106 @@ struct config_key {
     const char *section, *key;
     enum config_type type;
     size_t offset;
-    const char *fallback;      /* the default, as it would be written */
-    int64_t least, most;       /* of an integer; most entries of a list */
-    const char *choices;       /* of a choice: "always|interval|never", values 0, 1, 2 */
+    const char *fallback; /* the default, as it would be written */
+    int64_t least, most;  /* of an integer; most entries of a list */
+    const char *choices;  /* of a choice: "always|interval|never", values 0, 1, 2 */
     const char *sentence;
 };
 
 #define AT(field) offsetof(struct config, field)
-#define TEXT(s, k, field, d, words) {s, k, TYPE_TEXT, AT(field), d, 0, 0, NULL, words}
-#define LIST(s, k, field, d, n, words) {s, k, TYPE_LIST, AT(field), d, 0, n, NULL, words}
-#define INTEGER(s, k, field, d, lo, hi, words) {s, k, TYPE_INTEGER, AT(field), d, lo, hi, NULL, words}
-#define BOOLEAN(s, k, field, d, words) {s, k, TYPE_BOOLEAN, AT(field), d, 0, 0, NULL, words}
-#define CHOICE(s, k, field, d, list, words) {s, k, TYPE_CHOICE, AT(field), d, 0, 0, list, words}
+#define TEXT(s, k, field, d, words)                      \
+    {                                                    \
+        s, k, TYPE_TEXT, AT(field), d, 0, 0, NULL, words \
+    }
+#define LIST(s, k, field, d, n, words)                   \
+    {                                                    \
+        s, k, TYPE_LIST, AT(field), d, 0, n, NULL, words \
+    }
+#define INTEGER(s, k, field, d, lo, hi, words)                \
+    {                                                         \
+        s, k, TYPE_INTEGER, AT(field), d, lo, hi, NULL, words \
+    }
+#define BOOLEAN(s, k, field, d, words)                      \
+    {                                                       \
+        s, k, TYPE_BOOLEAN, AT(field), d, 0, 0, NULL, words \
+    }
+#define CHOICE(s, k, field, d, list, words)                \
+    {                                                      \
+        s, k, TYPE_CHOICE, AT(field), d, 0, 0, list, words \
+    }
 
 static const struct config_key keys[] = {
-    TEXT("paths", "spool_dir", paths.spool_dir, "/var/lib/tollgate/spool", "The node's journal of events; a local disk, never shared."),
-    TEXT("paths", "run_dir", paths.run_dir, "/run/tollgate", "The limit table and the collector's state; best in memory (tmpfs)."),
+    TEXT("paths", "spool_dir", paths.spool_dir, "/var/lib/tollgate/spool",
+         "The node's journal of events; a local disk, never shared."),
+    TEXT("paths", "run_dir", paths.run_dir, "/run/tollgate",
+         "The limit table and the collector's state; best in memory (tmpfs)."),
     TEXT("paths", "template_dir", paths.template_dir, "/usr/share/tollgate/templates", "The pages' templates."),
     TEXT("paths", "sql_dir", paths.sql_dir, "/usr/share/tollgate/sql", "The migrations."),
-    TEXT("database", "web", database.web, "dbname=tollgate user=tollgate_web", "How tollgate-web connects (a libpq connection string)."),
-    TEXT("database", "collector", database.collector, "dbname=tollgate user=tollgate_collector", "How the collector connects."),
+    TEXT("database", "web", database.web, "dbname=tollgate user=tollgate_web",
+         "How tollgate-web connects (a libpq connection string)."),
+    TEXT("database", "collector", database.collector, "dbname=tollgate user=tollgate_collector",
+         "How the collector connects."),
     TEXT("database", "owner", database.owner, "dbname=tollgate user=tollgate_owner", "How the command line connects."),
-    INTEGER("database", "connect_timeout_s", database.connect_timeout_s, "5", 1, 60, "Seconds until an attempt to connect is given up."),
-    INTEGER("database", "statement_timeout_s", database.statement_timeout_s, "30", 1, 3600, "Seconds until a statement is cancelled."),
-    LIST("gate", "listen", gate.listen, "unix:/run/tollgate/gate.sock", 4, "Where the gate listens: unix:/path or 127.0.0.1:port (Apache needs TCP), comma-separated."),
+    INTEGER("database", "connect_timeout_s", database.connect_timeout_s, "5", 1, 60,
+            "Seconds until an attempt to connect is given up."),
+    INTEGER("database", "statement_timeout_s", database.statement_timeout_s, "30", 1, 3600,
+            "Seconds until a statement is cancelled."),
+    LIST("gate", "listen", gate.listen, "unix:/run/tollgate/gate.sock", 4,
+         "Where the gate listens: unix:/path or 127.0.0.1:port (Apache needs TCP), comma-separated."),
     INTEGER("gate", "processes", gate.processes, "4", 1, 32, "Gate processes for each address."),
     TEXT("gate", "prefix", gate.prefix, "/api", "What is metered: this path and all below it."),
-    LIST("gate", "unmetered", gate.unmetered, "/api/usage,/api/subscription", CONFIG_PREFIXES, "Paths below the prefix that tollgate-web answers and that are not counted."),
-    CHOICE("gate", "on_failure", gate.admit_on_failure, "admit", "deny|admit", "What happens to calls while the spool can't be written or the limit table is being built: admit those who are known, or deny."),
-    BOOLEAN("gate", "nginx", gate.nginx, "false", "Answer refusals as 403 with the real status and body in headers, for nginx's auth_request."),
+    LIST("gate", "unmetered", gate.unmetered, "/api/usage,/api/subscription", CONFIG_PREFIXES,
+         "Paths below the prefix that tollgate-web answers and that are not counted."),
+    CHOICE("gate", "on_failure", gate.admit_on_failure, "admit", "deny|admit",
+           "What happens to calls while the spool can't be written or the limit table is being built: admit those who "
+           "are known, or deny."),
+    BOOLEAN("gate", "nginx", gate.nginx, "false",
+            "Answer refusals as 403 with the real status and body in headers, for nginx's auth_request."),
     LIST("web", "listen", web.listen, "unix:/run/tollgate/web.sock", 4, "Where tollgate-web listens."),
     INTEGER("web", "processes", web.processes, "4", 1, 32, "Web processes for each address."),
-    TEXT("web", "public_url", web.public_url, "", "The address that users see, such as https://usage.example.org; with https cookies are Secure."),
-    TEXT("web", "trusted_proxies", web.trusted_proxies, "", "Addresses, comma-separated, whose X-Forwarded-For and X-Forwarded-Proto are believed."),
+    TEXT("web", "public_url", web.public_url, "",
+         "The address that users see, such as https://usage.example.org; with https cookies are Secure."),
+    TEXT("web", "trusted_proxies", web.trusted_proxies, "",
+         "Addresses, comma-separated, whose X-Forwarded-For and X-Forwarded-Proto are believed."),
     INTEGER("web", "body_bytes", web.body_bytes, "8388608", 1024, 67108864, "Largest request body in bytes."),
     INTEGER("web", "events_max", web.events_max, "10000", 1, 100000, "Most events in one POST."),
-    INTEGER("web", "session_idle_s", web.session_idle_s, "7200", 60, 2592000, "Seconds without a request after which a sign-in ends."),
-    INTEGER("web", "session_absolute_s", web.session_absolute_s, "86400", 60, 31536000, "Seconds after which a sign-in ends in any case."),
-    CHOICE("spool", "sync", spool.sync, "interval", "always|interval|never", "When an append is on disk: before the answer, by the collector at the interval, or when the kernel likes. A killed process loses nothing with any of them; a power cut does."),
-    INTEGER("spool", "sync_ms", spool.sync_ms, "1000", 10, 60000, "Milliseconds between syncs with sync = interval: what a power cut can lose."),
-    INTEGER("spool", "segment_bytes", spool.segment_bytes, "16777216", 65536, 1073741824, "Size at which a segment is closed and the next begun."),
-    INTEGER("spool", "segment_age_s", spool.segment_age_s, "300", 1, 86400, "Age at which a segment is closed at the next append."),
-    INTEGER("spool", "max_bytes", spool.max_bytes, "0", 0, INT64_MAX, "Size of the whole spool at which it counts as full; 0: the disk's size."),
-    INTEGER("spool", "reserve_bytes", spool.reserve_bytes, "1048576", 0, 1073741824, "Space kept for the collector to go on with when the disk is full."),
-    INTEGER("collector", "batch_rows", collector.batch_rows, "2000", 1, 100000, "Most events in a transaction; behind, it takes up to ten times as many."),
-    INTEGER("collector", "batch_ms", collector.batch_ms, "100", 1, 10000, "Longest wait of an event for company in its batch."),
-    INTEGER("collector", "poll_ms", collector.poll_ms, "200", 10, 10000, "Milliseconds between looks at what the database changed (limits, keys, gauges)."),
-    INTEGER("collector", "retention_months", collector.retention_months, "13", 1, 1200, "Months that rows of usage_tracking are kept; rollups stay."),
+    INTEGER("web", "session_idle_s", web.session_idle_s, "7200", 60, 2592000,
+            "Seconds without a request after which a sign-in ends."),
+    INTEGER("web", "session_absolute_s", web.session_absolute_s, "86400", 60, 31536000,
+            "Seconds after which a sign-in ends in any case."),
+    CHOICE("spool", "sync", spool.sync, "interval", "always|interval|never",
+           "When an append is on disk: before the answer, by the collector at the interval, or when the kernel likes. "
+           "A killed process loses nothing with any of them; a power cut does."),
+    INTEGER("spool", "sync_ms", spool.sync_ms, "1000", 10, 60000,
+            "Milliseconds between syncs with sync = interval: what a power cut can lose."),
+    INTEGER("spool", "segment_bytes", spool.segment_bytes, "16777216", 65536, 1073741824,
+            "Size at which a segment is closed and the next begun."),
+    INTEGER("spool", "segment_age_s", spool.segment_age_s, "300", 1, 86400,
+            "Age at which a segment is closed at the next append."),
+    INTEGER("spool", "max_bytes", spool.max_bytes, "0", 0, INT64_MAX,
+            "Size of the whole spool at which it counts as full; 0: the disk's size."),
+    INTEGER("spool", "reserve_bytes", spool.reserve_bytes, "1048576", 0, 1073741824,
+            "Space kept for the collector to go on with when the disk is full."),
+    INTEGER("collector", "batch_rows", collector.batch_rows, "2000", 1, 100000,
+            "Most events in a transaction; behind, it takes up to ten times as many."),
+    INTEGER("collector", "batch_ms", collector.batch_ms, "100", 1, 10000,
+            "Longest wait of an event for company in its batch."),
+    INTEGER("collector", "poll_ms", collector.poll_ms, "200", 10, 10000,
+            "Milliseconds between looks at what the database changed (limits, keys, gauges)."),
+    INTEGER("collector", "retention_months", collector.retention_months, "13", 1, 1200,
+            "Months that rows of usage_tracking are kept; rollups stay."),
     INTEGER("collector", "partitions_ahead", collector.partitions_ahead, "2", 1, 24, "Monthly partitions made ahead."),
-    INTEGER("collector", "endpoints_max", collector.endpoints_max, "500", 1, 10000, "Distinct endpoints a tenant and day in the rollups; what is beyond counts as (other)."),
+    INTEGER("collector", "endpoints_max", collector.endpoints_max, "500", 1, 10000,
+            "Distinct endpoints a tenant and day in the rollups; what is beyond counts as (other)."),
     CHOICE("storage", "backend", storage.backend_kind, "filesystem", "filesystem", "Where tenants' files lie."),
     TEXT("storage", "dir", storage.dir, "/var/lib/tollgate/storage", "The folder with a folder for each tenant."),
-    INTEGER("storage", "interval_s", storage.interval_s, "300", 1, 86400, "Seconds between measurements of a tenant's storage."),
-    INTEGER("limits", "lease_percent", limits.lease_percent, "0", 0, 100, "Share of what is left that a node may take near a limit; 0: nodes share by flush only."),
+    INTEGER("storage", "interval_s", storage.interval_s, "300", 1, 86400,
+            "Seconds between measurements of a tenant's storage."),
+    INTEGER("limits", "lease_percent", limits.lease_percent, "0", 0, 100,
+            "Share of what is left that a node may take near a limit; 0: nodes share by flush only."),
     TEXT("process", "user", process.user, "", "The user that a program started as root becomes; empty: it stays root."),
-    CHOICE("log", "level", log.level, "info", "error|warning|info|debug", "The least important lines that are written."),
+    CHOICE("log", "level", log.level, "info", "error|warning|info|debug",
+           "The least important lines that are written."),
 };
 #define KEYS (sizeof keys / sizeof keys[0])
 
@@ -100,10 +145,17 @@ static const char *type_text(const struct config_key *k, char out[256])
         else
             snprintf(out, 256, "a whole number from %" PRId64 " to %" PRId64, k->least, k->most);
         break;
-    case TYPE_BOOLEAN: snprintf(out, 256, "true or false"); break;
-    case TYPE_CHOICE: snprintf(out, 256, "one of %s", k->choices); break;
-    case TYPE_LIST: snprintf(out, 256, "up to %" PRId64 " values, comma-separated", k->most); break;
-    default: snprintf(out, 256, "text");
+    case TYPE_BOOLEAN:
+        snprintf(out, 256, "true or false");
+        break;
+    case TYPE_CHOICE:
+        snprintf(out, 256, "one of %s", k->choices);
+        break;
+    case TYPE_LIST:
+        snprintf(out, 256, "up to %" PRId64 " values, comma-separated", k->most);
+        break;
+    default:
+        snprintf(out, 256, "text");
     }
     return out;
 }
@@ -111,7 +163,8 @@ static const char *type_text(const struct config_key *k, char out[256])
 static enum status wrong(struct loaded *l, const char *where, const struct config_key *k, const char *value)
 {
     char type[256];
-    snprintf(l->problem, 512, "%s: %s.%s: \"%.100s\" is wrong; it must be %s", where, k->section, k->key, value, type_text(k, type));
+    snprintf(l->problem, 512, "%s: %s.%s: \"%.100s\" is wrong; it must be %s", where, k->section, k->key, value,
+             type_text(k, type));
     return STATUS_INVALID;
 }
 
@@ -177,12 +230,16 @@ static enum status set_key(struct loaded *l, size_t i, const char *value, const 
     free(l->texts[i]);
     l->texts[i] = text;
     switch (k->type) {
-    case TYPE_TEXT: *(const char **)at = text; break;
+    case TYPE_TEXT:
+        *(const char **)at = text;
+        break;
     case TYPE_LIST:
         memset(at, 0, sizeof(char *) * (size_t)k->most);
         ok = parse_list(k, text, at);
         break;
-    case TYPE_INTEGER: ok = parse_integer(k, value, at); break;
+    case TYPE_INTEGER:
+        ok = parse_integer(k, value, at);
+        break;
     case TYPE_BOOLEAN:
         *(bool *)at = strcmp(value, "true") == 0;
         ok = *(bool *)at || strcmp(value, "false") == 0;
@@ -233,10 +290,11 @@ static enum status unknown_key(struct loaded *l, const char *where, const char *
         }
     }
     if (best)
-        snprintf(l->problem, 512, "%s: %.60s.%.60s is not a key; did you mean %s in [%s]?", where, section, key, best->key,
-                 best->section);
+        snprintf(l->problem, 512, "%s: %.60s.%.60s is not a key; did you mean %s in [%s]?", where, section, key,
+                 best->key, best->section);
     else
-        snprintf(l->problem, 512, "%s: %.60s.%.60s is not a key; docs/configuration.md lists them", where, section, key);
+        snprintf(l->problem, 512, "%s: %.60s.%.60s is not a key; docs/configuration.md lists them", where, section,
+                 key);
     return STATUS_INVALID;
 }
 
@@ -249,8 +307,9 @@ static enum status add_rule(struct loaded *l, const char *where, const char *nam
     const char *path = name + method + strspn(name + method, " ");
     if (c->n_rules == CONFIG_RULES || method == 0 || method >= sizeof r->method || path[0] != '/' ||
         strlen(path) >= sizeof r->path || !*metric || strlen(metric) >= sizeof r->metric) {
-        snprintf(l->problem, 512, "%s: rules: \"%.60s = %.60s\" is wrong; write METHOD /path = metric, at most %d of them", where,
-                 name, metric, CONFIG_RULES);
+        snprintf(l->problem, 512,
+                 "%s: rules: \"%.60s = %.60s\" is wrong; write METHOD /path = metric, at most %d of them", where, name,
+                 metric, CONFIG_RULES);
         return STATUS_INVALID;
     }
     memcpy(r->method, name, method);
@@ -307,7 +366,8 @@ static enum status read_file(struct loaded *l)
     if (l->status != STATUS_OK)
         return l->status;
     if (line != 0) {
-        snprintf(l->problem, 512, "%s:%d: not a line of an INI file; write key = value below a [section]", l->path, line);
+        snprintf(l->problem, 512, "%s:%d: not a line of an INI file; write key = value below a [section]", l->path,
+                 line);
         return STATUS_INVALID;
     }
     return STATUS_OK;
@@ -381,7 +441,24 @@ void config_print_reference(FILE *to)
         for (char *p = type; *p; p++)
             if (*p == '|')
                 *p = ','; /* a bar would end the table's cell */
-        fprintf(to, "| `%s` | %s | %s%s%s | %s |\n", k->key, type, *k->fallback ? "`" : "", *k->fallback ? k->fallback : "empty",
-                *k->fallback ? "`" : "", k->sentence);
+        fprintf(to, "| `%s` | %s | %s%s%s | %s |\n", k->key, type, *k->fallback ? "`" : "",
+                *k->fallback ? k->fallback : "empty", *k->fallback ? "`" : "", k->sentence);
     }
+}
+
+void config_print_sample(FILE *to)
+{
+    const char *section = "";
+    fprintf(to, "# tollgate.conf: every key at its default. docs/configuration.md describes them.\n");
+    for (size_t i = 0; i < KEYS; i++) {
+        char type[256];
+        const struct config_key *k = &keys[i];
+        if (strcmp(section, k->section) != 0) {
+            section = k->section;
+            fprintf(to, "\n[%s]\n", section);
+        }
+        fprintf(to, "# %s (%s)\n#%s = %s\n", k->sentence, type_text(k, type), k->key, k->fallback);
+    }
+    fprintf(to, "\n[rules]\n# METHOD /path = metric: such a call also counts as an event of that metric.\n"
+                "#POST /api/files = file_upload\n");
 }

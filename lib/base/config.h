@@ -83,5 +83,7 @@ MUST_CHECK enum status config_load(const char *path, struct config **out, char p
 void config_free(struct config *c);
 /* Prints every key with its type, bounds, default and sentence, as docs/configuration.md has them. */
 void config_print_reference(FILE *to);
+/* Prints a configuration with every key commented out at its default, its sentence above. */
+void config_print_sample(FILE *to);
 
 #endif

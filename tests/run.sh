@@ -1,0 +1,49 @@
+#!/bin/sh
+# run.sh [SUITE...]: runs the suites in order, each in a process of its own with its log in build/log/. A suite prints
+# as its last line "N passed, N failed"; one that ends badly without saying so counts as a failure. The last line of all
+# is the sum. Suites: name and command, one a line.
+cd "$(dirname "$0")/.." || exit 1
+log=build/log
+mkdir -p "$log"
+
+suites() {
+    cat <<'SUITES'
+unit make --no-print-directory unit
+checks sh tests/checks/run.sh
+cli node --test --test-concurrency=1 tests/cli/
+http node --test --test-concurrency=1 tests/http/
+fault node --test --test-concurrency=1 tests/fault/
+browser node --test --test-concurrency=1 tests/browser/
+SUITES
+}
+
+# The sums of a suite's log: our own last line, or what node's test runner says ("# pass 12", "# fail 0").
+sums() {
+    awk '/^[0-9]+ passed, [0-9]+ failed$/ { p = $1; f = $3 }
+         $1 == "#" && $2 == "pass" { p = $3 } $1 == "#" && $2 == "fail" { f = $3 }
+         $2 == "pass" && NF == 3 { p = $3 } $2 == "fail" && NF == 3 { f = $3 }
+         END { print p + 0, f + 0 }' "$1"
+}
+
+passed=0 failed=0
+suites >"$log/suites"
+while read -r name command <&3; do
+    if [ $# -gt 0 ]; then case " $* " in *" $name "*) ;; *) continue ;; esac; fi
+    folder=${command##* }
+    case $folder in */) [ -n "$(find "$folder" -name '*.test.mjs' 2>/dev/null)" ] || continue
+        command="${command% *} $(find "$folder" -name '*.test.mjs' | sort | tr '\n' ' ')" ;; esac
+    started=$(date +%s)
+    printf '%s: running, log in %s/%s.log\n' "$name" "$log" "$name"
+    $command >"$log/$name.log" 2>&1 </dev/null
+    status=$?
+    # shellcheck disable=SC2046 # two numbers
+    set -- $(sums "$log/$name.log") -- "$@"
+    ok=$1 bad=$2
+    shift 3
+    if [ $status -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+    passed=$((passed + ok)) failed=$((failed + bad))
+    echo "$name: $ok passed, $bad failed ($(($(date +%s) - started)) s)"
+    if [ "$bad" -ne 0 ]; then tail -40 "$log/$name.log"; fi
+done 3<"$log/suites"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
