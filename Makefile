@@ -20,7 +20,7 @@ $(foreach l,$(LIBS),$(eval OBJ_$(l) := $(call objects,$(l))))
 
 PROGRAMS := tollgate-gate tollgate-web tollgate-collector tollgate
 SRC_tollgate-gate := $(wildcard cgi/authorizer/*.c)
-SRC_tollgate-web := $(if $(and $(wildcard lib/meter/limit_table.c),$(wildcard lib/meter/spool.c),$(wildcard lib/meter/apikey.c)),$(wildcard cgi/responder/*.c))
+SRC_tollgate-web := $(if $(wildcard lib/meter/limit_table.c),$(wildcard cgi/responder/*.c))
 SRC_tollgate-collector := $(wildcard daemon/*.c)
 SRC_tollgate := $(wildcard cli/*.c)
 BASE_LIBS := -lsodium -lxxhash -linih
