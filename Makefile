@@ -20,12 +20,12 @@ $(foreach l,$(LIBS),$(eval OBJ_$(l) := $(call objects,$(l))))
 
 PROGRAMS := tollgate-gate tollgate-web tollgate-collector tollgate
 SRC_tollgate-gate := $(wildcard cgi/authorizer/*.c)
-SRC_tollgate-web := $(if $(wildcard lib/meter/limit_table.c),$(wildcard cgi/responder/*.c))
+SRC_tollgate-web := $(wildcard cgi/responder/*.c)
 SRC_tollgate-collector := $(wildcard daemon/*.c)
 SRC_tollgate := $(wildcard cli/*.c)
 BASE_LIBS := -lsodium -lxxhash -linih
 LIBS_tollgate-gate := $(BASE_LIBS) -lfcgi
-LIBS_tollgate-web := $(BASE_LIBS) -lfcgi -ltalloc -ljson-c -lpq -lctemplate -lstdc++ -lpthread
+LIBS_tollgate-web := $(BASE_LIBS) -lfcgi -ltalloc -ljson-c -lpq -lctemplate -lstdc++ -lpthread -lm
 LIBS_tollgate-collector := $(BASE_LIBS) -ljson-c -lpq
 LIBS_tollgate := $(BASE_LIBS) -ljson-c -lpq
 USES_tollgate-gate := meter base
