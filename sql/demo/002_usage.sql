@@ -14,8 +14,8 @@ INSERT INTO demo_endpoints VALUES
   (0.84, 0.90, 'PUT', '/api/patients/%s', '/api/patients/:id'), (0.90, 0.95, 'POST', '/api/files', '/api/files'),
   (0.95, 0.98, 'GET', '/api/reports/%s', '/api/reports/:id'), (0.98, 1.01, 'DELETE', '/api/appointments/%s', '/api/appointments/:id');
 
--- A day's calls: weekdays full, Saturday a third, Sunday a tenth; slow growth; some noise. Rows are a tenth of the older
--- rollups so that the demo loads quickly: the last 60 days are a quieter season.
+-- A day's calls: weekdays full, Saturday a third, Sunday a tenth; slow growth; some noise. What is stored is a tenth of
+-- that on all days but today, so that the demo loads in seconds.
 CREATE TEMP TABLE demo_days AS
 SELECT p.id AS tenant_id, p.zone, d.day::date AS day, d.day::date > tollgate.day_of(now(), p.zone) - 60 AS fresh,
   greatest(1, (p.calls * CASE extract(isodow FROM d.day) WHEN 6 THEN 0.33 WHEN 7 THEN 0.1 ELSE 1 END
