@@ -1,0 +1,518 @@
+/* batch.c: events of all segments of the node, read in turn for one transaction */
+#include "daemon/batch.h"
+
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+
+#define TURN_EVENTS 256 /* of a segment before the next has its turn */
+#define BEHIND_TIMES 10
+#define ARENA_BYTES ((size_t)24 << 20)
+#define USUAL_EVENT_BYTES 280
+#define JSON_DEPTH 32
+
+struct segment {
+    uint64_t number, bytes;
+    uint64_t position; /* committed */
+    uint64_t next;     /* behind what the batch holds */
+    struct spool_reader *reader;
+    bool known; /* position is the database's */
+    bool final; /* read to its end, and there will be no more */
+    bool listed, foreign, broken;
+};
+
+struct batch {
+    const struct config *config;
+    const struct spool_node *node;
+    struct segment *segments;
+    size_t n_segments, turn;
+    struct ingest_event *events;
+    size_t n_events, most, cautious; /* cautious: at most so many, after PostgreSQL refused a value; 0: no */
+    char alone[40];                  /* why the next single event is rejected; "": it is not */
+    char *arena;
+    size_t arena_used;
+    struct ingest_span *spans;
+    struct ingest_damage *damage;
+    size_t n_damage;
+    struct json_tokener *json;
+    struct ingest_batch contents;
+    bool behind;
+    uint64_t read_events, read_bytes;
+};
+
+enum status batch_create(const struct config *config, const struct spool_node *node, struct batch **out)
+{
+    struct batch *b = calloc(1, sizeof(*b));
+
+    if (!b)
+        return STATUS_NO_MEMORY;
+    b->config = config;
+    b->node = node;
+    b->most = (size_t)config->collector.batch_rows * BEHIND_TIMES;
+    b->events = calloc(b->most, sizeof(*b->events));
+    b->damage = calloc(b->most, sizeof(*b->damage));
+    b->arena = malloc(ARENA_BYTES);
+    b->json = json_tokener_new_ex(JSON_DEPTH);
+    if (!b->events || !b->damage || !b->arena || !b->json) {
+        batch_destroy(b);
+        return STATUS_NO_MEMORY;
+    }
+    json_tokener_set_flags(b->json, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    *out = b;
+    return STATUS_OK;
+}
+
+void batch_destroy(struct batch *b)
+{
+    if (!b)
+        return;
+    for (size_t i = 0; i < b->n_segments; i++)
+        spool_reader_close(b->segments[i].reader);
+    if (b->json)
+        json_tokener_free(b->json);
+    free(b->segments);
+    free(b->spans);
+    free(b->events);
+    free(b->damage);
+    free(b->arena);
+    free(b);
+}
+
+/* ---- the segments ---- */
+
+static void close_reader(struct segment *s)
+{
+    spool_reader_close(s->reader);
+    s->reader = NULL;
+}
+
+static struct segment *find(struct batch *b, uint64_t number)
+{
+    for (size_t i = 0; i < b->n_segments; i++)
+        if (b->segments[i].number == number)
+            return &b->segments[i];
+    return NULL;
+}
+
+static enum status add_segment(struct batch *b, const struct spool_segment *from)
+{
+    struct segment *grown = realloc(b->segments, (b->n_segments + 1) * sizeof(*grown));
+    struct ingest_span *spans;
+
+    if (!grown)
+        return STATUS_NO_MEMORY;
+    b->segments = grown;
+    if (!(spans = realloc(b->spans, (b->n_segments + 1) * sizeof(*spans))))
+        return STATUS_NO_MEMORY;
+    b->spans = spans;
+    b->segments[b->n_segments++] = (struct segment){
+        .number = from->number,
+        .foreign = from->header_intact && memcmp(from->node, b->node->uuid, sizeof(from->node)) != 0,
+    };
+    if (b->segments[b->n_segments - 1].foreign)
+        log_warning("segment %016" PRIx64
+                    " is another node's and is left alone: bring it in with `tollgate spool ingest`",
+                    from->number);
+    return STATUS_OK;
+}
+
+/* Forgets segments whose file is gone, and removes those that are stored to their end. */
+static void drop_ended(struct batch *b)
+{
+    for (size_t i = 0; i < b->n_segments;) {
+        struct segment *s = &b->segments[i];
+        bool ended = s->final && s->known && s->position == s->next;
+
+        if (ended && s->listed) {
+            close_reader(s);
+            if (spool_remove(b->config->paths.spool_dir, s->number) != STATUS_OK)
+                ended = false; /* its writer lives again, or the folder can't be written: next time */
+        }
+        if (!ended && s->listed) {
+            i++;
+            continue;
+        }
+        close_reader(s);
+        b->segments[i] = b->segments[--b->n_segments];
+    }
+}
+
+static enum status learn_positions(struct batch *b, struct ingest *in)
+{
+    struct ingest_position *list = calloc(b->n_segments + 1, sizeof(*list));
+    enum status s;
+    size_t n = 0;
+
+    if (!list)
+        return STATUS_NO_MEMORY;
+    for (size_t i = 0; i < b->n_segments; i++)
+        if (!b->segments[i].known)
+            list[n++].segment = b->segments[i].number;
+    s = n ? ingest_progress(in, list, n) : STATUS_OK;
+    for (size_t i = 0; s == STATUS_OK && i < n; i++) {
+        struct segment *g = find(b, list[i].segment);
+
+        g->position = g->next = list[i].position;
+        g->known = true;
+    }
+    free(list);
+    return s;
+}
+
+enum status batch_look(struct batch *b, struct ingest *in)
+{
+    struct spool_segment *list;
+    size_t n;
+    enum status s = spool_list(b->config->paths.spool_dir, &list, &n);
+
+    if (s != STATUS_OK)
+        return s;
+    for (size_t i = 0; i < b->n_segments; i++)
+        b->segments[i].listed = false;
+    for (size_t i = 0; i < n && s == STATUS_OK; i++) {
+        struct segment *g = find(b, list[i].number);
+
+        if (!g && (s = add_segment(b, &list[i])) == STATUS_OK)
+            g = &b->segments[b->n_segments - 1];
+        if (g) {
+            g->listed = true;
+            g->bytes = list[i].bytes;
+        }
+    }
+    free(list);
+    if (s == STATUS_OK && !batch_pending(b)) {
+        drop_ended(b);
+        s = learn_positions(b, in);
+    }
+    return s;
+}
+
+/* ---- an event, copied and looked at ---- */
+
+static struct text keep(struct batch *b, struct text t)
+{
+    struct text kept = {b->arena + b->arena_used, t.length};
+
+    memcpy(b->arena + b->arena_used, t.at, t.length);
+    b->arena_used += t.length;
+    return kept;
+}
+
+static bool plain(struct text t)
+{
+    for (size_t i = 0; i < t.length; i++) {
+        unsigned char c = (unsigned char)t.at[i];
+
+        if (c == 0)
+            return false;
+        if (c < 0x80)
+            continue;
+        size_t more = c >= 0xf0 && c <= 0xf4 ? 3 : c >= 0xe0 ? 2 : 1;
+
+        if (c < 0xc2 || c > 0xf4 || i + more >= t.length)
+            return false;
+        unsigned char d = (unsigned char)t.at[i + 1];
+
+        if ((c == 0xe0 && d < 0xa0) || (c == 0xed && d > 0x9f) || (c == 0xf0 && d < 0x90) || (c == 0xf4 && d > 0x8f))
+            return false;
+        while (more-- > 0)
+            if (((unsigned char)t.at[++i] & 0xc0) != 0x80)
+                return false;
+    }
+    return true;
+}
+
+static struct text member(struct batch *b, struct json_object *o, const char *name)
+{
+    struct json_object *v;
+
+    if (!json_object_object_get_ex(o, name, &v) || !json_object_is_type(v, json_type_string))
+        return (struct text){"", 0};
+    struct text t = {json_object_get_string(v), (size_t)json_object_get_string_len(v)};
+
+    return t.length <= EVENT_SOURCE_MAX && plain(t) ? keep(b, t) : (struct text){"", 0};
+}
+
+/* jsonb takes no NUL: \u0000 behind an even number of backslashes. */
+static bool has_escaped_nul(struct text t)
+{
+    for (size_t i = 0; i + 5 < t.length; i++)
+        if (t.at[i] == '\\') {
+            if (memcmp(t.at + i, "\\u0000", 6) == 0)
+                return true;
+            i++;
+        }
+    return false;
+}
+
+static const char *look_at_metadata(struct batch *b, struct ingest_event *e)
+{
+    struct text t = e->event.metadata;
+    struct json_object *o;
+    const char *wrong = NULL;
+
+    if (t.length == 0)
+        return NULL;
+    json_tokener_reset(b->json);
+    o = json_tokener_parse_ex(b->json, t.at, (int)t.length);
+    if (o && json_tokener_get_parse_end(b->json) != t.length) {
+        json_object_put(o);
+        return "metadata";
+    }
+    if (!o || !json_object_is_type(o, json_type_object) || has_escaped_nul(t)) {
+        wrong = "metadata";
+    } else if (e->event.metric.length == 8 && memcmp(e->event.metric.at, "api_call", 8) == 0) {
+        e->method = member(b, o, "method");
+        e->endpoint = member(b, o, "normalized");
+        e->key = member(b, o, "key");
+    }
+    json_object_put(o);
+    return wrong;
+}
+
+static const char *look_at(struct batch *b, struct ingest_event *e)
+{
+    const struct event *v = &e->event;
+
+    if (!plain(v->tenant) || !plain(v->metric) || !plain(v->source) || !plain(v->id))
+        return "encoding";
+    if (v->recorded_us < INT64_C(946684800000000) || v->recorded_us > INT64_C(4102444800000000) ||
+        v->appended_us < INT64_C(946684800000000) || v->appended_us > INT64_C(4102444800000000))
+        return "time_range";
+    if (v->value > EVENT_VALUE_MAX || v->value < -EVENT_VALUE_MAX)
+        return "value_range";
+    return look_at_metadata(b, e);
+}
+
+static void take(struct batch *b, struct segment *s, const struct event *e, uint64_t position,
+                 const struct table *table)
+{
+    struct ingest_event *i = &b->events[b->n_events++];
+    struct text none = {"", 0};
+
+    *i = (struct ingest_event){
+        .event = *e, .segment = s->number, .position = position, .method = none, .endpoint = none, .key = none};
+    i->event.tenant = keep(b, e->tenant);
+    i->event.metric = keep(b, e->metric);
+    i->event.source = keep(b, e->source);
+    i->event.id = keep(b, e->id);
+    i->event.metadata = keep(b, e->metadata);
+    i->uncounted = table ? !table_holds(table, s->number, position, e) : !(e->flags & EVENT_COUNTED);
+    i->reject = look_at(b, i);
+    if (!i->reject && b->alone[0] && b->n_events == 1)
+        i->reject = b->alone;
+}
+
+/* ---- reading ---- */
+
+static enum status open_segment(struct batch *b, struct segment *s)
+{
+    enum status st;
+
+    if (s->reader)
+        return STATUS_OK;
+    st = spool_reader_open(b->config->paths.spool_dir, s->number, s->next, b->node->uuid, &s->reader);
+    if (st != STATUS_OK && st != STATUS_NOT_FOUND && !s->broken) {
+        s->broken = true;
+        log_warning("segment %016" PRIx64 " can't be read: %s", s->number, status_text(st));
+    }
+    return st;
+}
+
+static void note_damage(struct batch *b, const struct segment *s, const struct spool_damage *d)
+{
+    if (d->torn_tail) {
+        log_info("segment %016" PRIx64 " ends in %" PRIu64 " bytes of a record that its writer did not finish",
+                 s->number, d->to - d->from);
+        return;
+    }
+    log_warning("segment %016" PRIx64 ": bytes %" PRIu64 " to %" PRIu64 " are no records; see `tollgate doctor`",
+                s->number, d->from, d->to);
+    b->damage[b->n_damage++] = (struct ingest_damage){s->number, d->from, d->to};
+}
+
+static size_t room(const struct batch *b)
+{
+    size_t most = b->cautious ? b->cautious : b->behind ? b->most : (size_t)b->config->collector.batch_rows;
+
+    if (b->n_events >= most || b->n_damage >= b->most || b->arena_used + 2 * EVENT_MAX_BYTES > ARENA_BYTES)
+        return 0;
+    return most - b->n_events;
+}
+
+/* Up to a turn's events of one segment; false when it has no more for now. */
+static bool read_turn(struct batch *b, struct segment *s, const struct table *table)
+{
+    for (size_t i = 0; i < TURN_EVENTS && room(b) > 0; i++) {
+        struct spool_damage damage;
+        struct event e;
+        uint64_t next = s->next, at = s->next;
+        bool final = false;
+        enum status st = spool_read(s->reader, &e, &next, &damage, &final);
+
+        if (st == STATUS_OK) {
+            take(b, s, &e, at, table);
+            b->read_events++;
+            b->read_bytes += next - at;
+        } else if (st == STATUS_DAMAGED) {
+            note_damage(b, s, &damage);
+        } else {
+            s->final = st == STATUS_END && final;
+            return false;
+        }
+        s->next = next;
+    }
+    return true;
+}
+
+enum status batch_read(struct batch *b, const struct table *table)
+{
+    b->behind = b->behind && !b->cautious;
+    for (size_t empty = 0; b->n_segments > 0 && empty < b->n_segments && room(b) > 0;) {
+        struct segment *s = &b->segments[b->turn++ % b->n_segments];
+
+        if (s->known && s->listed && !s->foreign && open_segment(b, s) == STATUS_OK && read_turn(b, s, table))
+            empty = 0;
+        else
+            empty++;
+    }
+    b->behind = room(b) == 0;
+    b->contents = (struct ingest_batch){
+        .events = b->events, .n_events = b->n_events, .spans = b->spans, .damage = b->damage, .n_damage = b->n_damage};
+    for (size_t i = 0; i < b->n_segments; i++)
+        if (b->segments[i].known && b->segments[i].next != b->segments[i].position)
+            b->spans[b->contents.n_spans++] = (struct ingest_span){b->segments[i].number, b->segments[i].position,
+                                                                   b->segments[i].next};
+    return batch_pending(b) ? STATUS_OK : STATUS_END;
+}
+
+bool batch_pending(const struct batch *b)
+{
+    return b->contents.n_spans > 0;
+}
+
+bool batch_behind(const struct batch *b)
+{
+    return b->behind;
+}
+
+const struct ingest_batch *batch_contents(const struct batch *b)
+{
+    return &b->contents;
+}
+
+static void empty(struct batch *b)
+{
+    b->n_events = b->n_damage = b->arena_used = 0;
+    memset(&b->contents, 0, sizeof(b->contents));
+    b->alone[0] = '\0';
+}
+
+void batch_stored(struct batch *b)
+{
+    for (size_t i = 0; i < b->contents.n_spans; i++) {
+        struct segment *s = find(b, b->spans[i].segment);
+
+        if (s)
+            s->position = b->spans[i].to;
+    }
+    if (b->cautious && (b->cautious *= 2) > (size_t)b->config->collector.batch_rows)
+        b->cautious = 0;
+    empty(b);
+}
+
+void batch_rewind(struct batch *b)
+{
+    for (size_t i = 0; i < b->n_segments; i++) {
+        close_reader(&b->segments[i]);
+        b->segments[i].known = b->segments[i].final = false;
+        b->segments[i].next = b->segments[i].position;
+    }
+    empty(b);
+}
+
+void batch_split(struct batch *b, const char *reason)
+{
+    size_t n = b->n_events;
+
+    batch_rewind(b);
+    b->cautious = n > 1 ? n / 2 : 1;
+    if (n == 1)
+        snprintf(b->alone, sizeof(b->alone), "%s", reason);
+}
+
+void batch_lag(const struct batch *b, struct batch_lag *out)
+{
+    uint64_t average = b->read_events ? b->read_bytes / b->read_events : USUAL_EVENT_BYTES;
+
+    memset(out, 0, sizeof(*out));
+    for (size_t i = 0; i < b->n_segments; i++) {
+        const struct segment *s = &b->segments[i];
+        uint64_t done = s->position ? s->position : SPOOL_HEADER_BYTES;
+
+        out->spool_bytes += s->bytes;
+        out->segments++;
+        if (!s->foreign && s->bytes > done)
+            out->bytes += s->bytes - done;
+    }
+    out->events = (out->bytes + average / 2) / average;
+    for (size_t i = 0; i < b->n_events; i++)
+        if (out->oldest_us == 0 || b->events[i].event.appended_us < out->oldest_us)
+            out->oldest_us = b->events[i].event.appended_us;
+}
+
+static enum status each_of(struct batch *b, const struct segment *s, batch_event_fn *fn, void *arg, uint64_t *end)
+{
+    struct spool_reader *r;
+    enum status st = spool_reader_open(b->config->paths.spool_dir, s->number, s->position, b->node->uuid, &r);
+    struct spool_damage damage;
+    struct event e;
+    bool final;
+
+    *end = s->position;
+    if (st != STATUS_OK)
+        return st == STATUS_NOT_FOUND ? STATUS_OK : st;
+    do {
+        st = spool_read(r, &e, end, &damage, &final);
+        if (st == STATUS_OK)
+            fn(arg, &e, s->number);
+    } while (st == STATUS_OK || st == STATUS_DAMAGED);
+    spool_reader_close(r);
+    return st == STATUS_END ? STATUS_OK : st;
+}
+
+enum status batch_each_unread(struct batch *b, batch_event_fn *fn, void *arg,
+                              void (*read_to)(void *arg, uint64_t segment, uint64_t position))
+{
+    for (size_t i = 0; i < b->n_segments; i++) {
+        uint64_t end;
+
+        if (b->segments[i].foreign || !b->segments[i].known || each_of(b, &b->segments[i], fn, arg, &end) != STATUS_OK)
+            continue; /* what can't be read is reported by batch_read */
+        read_to(arg, b->segments[i].number, end);
+    }
+    return STATUS_OK;
+}
+
+bool batch_drained(struct batch *b)
+{
+    struct spool_segment *list;
+    bool drained = !batch_pending(b);
+    size_t n;
+
+    if (!drained || spool_list(b->config->paths.spool_dir, &list, &n) != STATUS_OK)
+        return false;
+    for (size_t i = 0; i < n && drained; i++) {
+        const struct segment *s = find(b, list[i].number);
+        uint64_t done = s && s->known ? (s->position ? s->position : SPOOL_HEADER_BYTES) : 0;
+
+        drained = s && (s->foreign || list[i].bytes <= done);
+    }
+    free(list);
+    return drained;
+}

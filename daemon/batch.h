@@ -1,0 +1,51 @@
+/*
+ * batch: what is read from the spool's segments for one transaction.
+ *
+ * Reads all segments of the node in turn, so that none waits for a busy one; copies events into its own memory, which is
+ * bounded, and keeps them until the caller says that they are stored. The collector's loop calls it.
+ */
+#ifndef DAEMON_BATCH_H
+#define DAEMON_BATCH_H
+
+#include "daemon/table.h"
+#include "lib/base/config.h"
+#include "lib/meter/spool.h"
+#include "lib/store/ingest.h"
+
+struct batch;
+
+MUST_CHECK enum status batch_create(const struct config *config, const struct spool_node *node, struct batch **out);
+void batch_destroy(struct batch *b);
+
+/* Looks which segments there are; positions of new ones come from the database. Removes those that are stored and ended. */
+MUST_CHECK enum status batch_look(struct batch *b, struct ingest *in);
+/* Fills an empty batch. `table` says which events the limit table holds; may be NULL. STATUS_END: there is nothing. */
+MUST_CHECK enum status batch_read(struct batch *b, const struct table *table);
+/* Something was read that is not stored yet. */
+bool batch_pending(const struct batch *b);
+/* The last batch was a full one: there is more. */
+bool batch_behind(const struct batch *b);
+const struct ingest_batch *batch_contents(const struct batch *b);
+/* It is committed: goes on behind it. */
+void batch_stored(struct batch *b);
+/* Nothing of it is known to be stored: reads it again, from the positions that the database holds (batch_look). */
+void batch_rewind(struct batch *b);
+/* PostgreSQL refuses a value in it: fewer at a time, then alone and rejected for `reason`. */
+void batch_split(struct batch *b, const char *reason);
+
+struct batch_lag {
+    uint64_t bytes, events; /* not stored yet; events by the average size */
+    int64_t oldest_us;      /* when the oldest that was read but is not stored was appended; 0: none */
+    uint64_t spool_bytes;
+    size_t segments;
+};
+void batch_lag(const struct batch *b, struct batch_lag *out);
+
+/* Calls fn for every event that is not committed, in each segment's order: the limit table is filled with them. */
+typedef void batch_event_fn(void *arg, const struct event *e, uint64_t segment);
+MUST_CHECK enum status batch_each_unread(struct batch *b, batch_event_fn *fn, void *arg,
+                                         void (*read_to)(void *arg, uint64_t segment, uint64_t position));
+/* Everything in the spool is stored, as of now. */
+bool batch_drained(struct batch *b);
+
+#endif

@@ -1,0 +1,65 @@
+/*
+ * collector: what the parts of the daemon share, and one iteration of its loop.
+ *
+ * main.c owns the struct and frees what is in it; nothing in here names PostgreSQL: lib/store is replaced in simulations.
+ */
+#ifndef DAEMON_COLLECTOR_H
+#define DAEMON_COLLECTOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/batch.h"
+#include "daemon/table.h"
+#include "lib/base/config.h"
+#include "lib/meter/spool.h"
+#include "lib/remote/storage.h"
+#include "lib/store/ingest.h"
+
+struct collector {
+    const struct config *config;
+    struct spool_node node;
+    struct ingest *ingest;
+    struct batch *batch;
+    struct table *table;
+    const struct storage *storage;
+    bool (*stopped)(void);
+
+    bool unsure;                 /* the batch's COMMIT got no answer */
+    struct ingest_result result; /* of that batch */
+    int failures;                /* in a row; how long to back off */
+
+    struct { /* monotonic times at which each is due */
+        int64_t sync, changes, follow, renew, mend, degraded, turn, chores, report, status, measure, measure_step,
+            reserve, database;
+    } due;
+    char measured[256]; /* the last tenant that was measured */
+    struct {            /* since the start, for collector.json */
+        uint64_t batches, rows, duplicates, rejected, degraded, damaged;
+        int64_t started_us, stored_us; /* wall clock */
+        char error[600];
+        bool database_away;
+    } seen;
+};
+
+/*
+ * One iteration: brings in what there is, then whatever is due. *wait_us: how long to sleep before the next. STATUS_DENIED:
+ * another collector has taken this node, the program ends. Other failures are kept and retried, never returned.
+ */
+MUST_CHECK enum status loop_once(struct collector *c, int64_t *wait_us);
+/* At the end: what is readable goes in, within a few seconds. */
+void loop_finish(struct collector *c);
+
+/* ---- chores.c ---- */
+void chores_run(struct collector *c, int64_t now);
+/* Space kept for the collector: made when there is room, given back when the disk is full. */
+void chores_reserve(struct collector *c, bool give_back);
+/* ---- measure.c ---- */
+void measure_run(struct collector *c, int64_t now);
+void measure_now(struct collector *c, const char *tenant);
+/* ---- status.c ---- */
+void status_write(struct collector *c);
+/* Keeps the text for collector.json and logs it when it is news. */
+void status_failed(struct collector *c, const char *what, enum status s, const char *why);
+
+#endif
