@@ -16,6 +16,10 @@ static const struct cli_command commands[] = {
      "--new also makes the host's tables (tenants, users, subscription_tiers, tenant_subscriptions) where there are "
      "none.\n"
      "Again is a no-op. A database of your own with tenants in it is taken over with `tollgate adopt`.\n"},
+    {NULL, "adopt", "[--dry-run] [--enforce]", "Take over a database that has tenants of its own", cmd_adopt,
+     "Lists what it will add, asks, and adds nothing else. --dry-run only lists; --enforce also refuses rows beyond plans.\n"},
+    {NULL, "enforce", "TENANT|--all [on|off], or list", "Let the database refuse patients and users beyond the plan",
+     cmd_enforce, "A refused statement fails with SQLSTATE TG429 and the numbers; on is the default.\n"},
     {NULL, "demo", "", "Fill an empty database with the demo's tenants", cmd_demo, NULL},
     {"tenant", "create", "ID --name NAME [--tier TIER] [--zone ZONE] [--anchor DAY] [--schema NAME] [--storage PATH]",
      "Make a tenant, with its settings and subscription", cmd_tenant_create,

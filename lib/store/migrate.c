@@ -214,6 +214,8 @@ static enum status prepare_host(struct db *d, const struct migrate_options *o, c
         snprintf(problem, PROBLEM_SIZE, "this database has tables of its own: `tollgate adopt` lists what it would add");
         return STATUS_EXISTS;
     }
+    if (o->host == MIGRATE_HOST_ADOPT && o->host_grants && (s = run_text(d, "SELECT 1", o->host_grants)) != STATUS_OK)
+        return explain(d, s, "tollgate_owner's rights on the host's tables", problem);
     return STATUS_OK;
 }
 
