@@ -1,0 +1,61 @@
+-- Web sees the tenant that is set in every table with a tenant, and nothing without one.
+SET ROLE tollgate_owner;
+INSERT INTO tenants (id, name) VALUES ('i1', 'One'), ('i2', 'Two');
+INSERT INTO tenant_settings (tenant_id, schema_name) VALUES ('i1', 'i1'), ('i2', 'i2');
+SELECT tollgate.ensure_periods(t, now(), now() + interval '40 days'), tollgate.ensure_partitions(now(), now())
+FROM unnest(ARRAY['i1', 'i2']) t;
+INSERT INTO usage_tracking (tenant_id, metric_type, metric_value, billing_period) VALUES ('i1', 'api_call', 1, '2026-01'), ('i2', 'api_call', 1, '2026-01');
+INSERT INTO usage_hourly (tenant_id, metric_type, hour) VALUES ('i1', 'api_call', now()), ('i2', 'api_call', now());
+INSERT INTO usage_daily (tenant_id, metric_type, day) VALUES ('i1', 'api_call', now()), ('i2', 'api_call', now());
+INSERT INTO usage_counts (tenant_id, metric_type, limit_window, window_start) VALUES ('i1', 'api_call', 'day', now()), ('i2', 'api_call', 'day', now());
+INSERT INTO usage_limit_overrides (tenant_id, limit_key) VALUES ('i1', 'max_users'), ('i2', 'max_users');
+INSERT INTO api_keys (id, tenant_id, name, hash, scopes) VALUES ('isolati1', 'i1', 'k', sha256('1'), '{call}'), ('isolati2', 'i2', 'k', sha256('2'), '{call}');
+RESET ROLE;
+DO $$
+DECLARE
+  t record;
+  n bigint;
+BEGIN
+  FOR t IN SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND pg_get_userbyid(c.relowner) = 'tollgate_owner'
+      AND c.relname NOT IN ('users', 'tenant_subscriptions') LOOP
+    ASSERT (SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = format('public.%I', t.relname)::regclass),
+      t.relname || ' forces row-level security';
+  END LOOP;
+END $$;
+SET SESSION AUTHORIZATION tollgate_web;
+DO $$
+DECLARE
+  t text;
+  n bigint;
+BEGIN
+  FOREACH t IN ARRAY ARRAY['tenant_settings', 'tenant_periods', 'usage_tracking', 'usage_summary', 'usage_hourly', 'usage_daily',
+    'usage_counts', 'usage_limit_overrides', 'api_keys'] LOOP
+    PERFORM set_config('tollgate.tenant_id', '', true);
+    EXECUTE format('SELECT count(*) FROM %I', t) INTO n;
+    ASSERT n = 0, t || ' shows nothing without a tenant';
+    PERFORM set_config('tollgate.tenant_id', 'i1', true);
+    EXECUTE format('SELECT count(*) FROM %I WHERE tenant_id = ''i1''', t) INTO n;
+    ASSERT n > 0, t || ' shows the own tenant';
+    EXECUTE format('SELECT count(*) FROM %I WHERE tenant_id <> ''i1''', t) INTO n;
+    ASSERT n = 0, t || ' shows no neighbour';
+  END LOOP;
+  FOREACH t IN ARRAY ARRAY['tenants', 'users', 'account_sessions', 'signin_failures', 'accounts'] LOOP
+    BEGIN
+      EXECUTE format('SELECT * FROM %I', t);
+      ASSERT false, t || ' is out of reach';
+    EXCEPTION WHEN insufficient_privilege THEN NULL;
+    END;
+  END LOOP;
+  BEGIN
+    INSERT INTO api_keys (id, tenant_id, name, hash, scopes) VALUES ('isolati3', 'i2', 'k', sha256('3'), '{call}');
+    ASSERT false, 'a key for a neighbour is refused';
+  EXCEPTION WHEN insufficient_privilege THEN NULL;
+  END;
+  BEGIN
+    PERFORM tollgate.recount('i2');
+    ASSERT false, 'a neighbour''s recount is refused';
+  EXCEPTION WHEN insufficient_privilege THEN NULL;
+  END;
+  ASSERT (SELECT count(*) FROM tollgate.host_tenant) = 1, 'one host tenant';
+END $$;
