@@ -29,7 +29,7 @@ struct json_object *api_check_shape(const struct limit_catalogue *c, uint8_t met
     json_object_object_add(o, "limit", limited ? json_from_millionths(v->limit) : NULL);
     json_object_object_add(o, "remaining", limited ? json_from_millionths(v->remaining) : NULL);
     json_object_object_add(o, "overage", json_from_millionths(v == NULL ? 0 : v->overage));
-    json_object_object_add(o, "percent", limited ? json_object_new_double(limit_percent(v->used, v->limit)) : NULL);
+    json_object_object_add(o, "percent", limited ? json_from_percent(limit_percent(v->used, v->limit)) : NULL);
     json_object_object_add(o, "unlimited", json_object_new_boolean(!limited));
     json_object_object_add(o, "resets_at", resets[0] == '\0' ? NULL : json_object_new_string(resets));
     json_object_object_add(

@@ -34,12 +34,6 @@ static double percent_of(const struct usage_limit *l)
     return l == NULL ? 0 : limit_percent(l->used, l->max);
 }
 
-/* Six places, so that no binary fraction shows. */
-static struct json_object *percent_shape(double percent)
-{
-    return percent > 1e9 ? json_object_new_double(percent) : json_from_millionths(llround(percent * 1e6));
-}
-
 /* usage_limits as they are; the specification's four are always there. */
 static struct json_object *limits_shape(const struct usage_report *r)
 {
@@ -68,7 +62,7 @@ static struct json_object *alert_shape(const struct usage_limit *l, double perce
     json_object_object_add(o, "metric", json_object_new_string(l->metric));
     json_object_object_add(o, "limit_key", json_object_new_string(l->key));
     json_object_object_add(o, "level", json_object_new_string(level));
-    json_object_object_add(o, "percent", percent_shape(percent));
+    json_object_object_add(o, "percent", json_from_percent(percent));
     json_object_object_add(o, "used", json_from_millionths(l->used));
     json_object_object_add(o, "limit", json_from_millionths(l->max));
     json_object_object_add(o, "message", json_object_new_string(message));
@@ -83,7 +77,7 @@ static struct json_object *report_shape(const struct usage_report *r)
     for (size_t i = 0; i < N_MAIN; i++) {
         double percent = percent_of(limit_by_key(r, main_limits[i].limit_key));
 
-        json_object_object_add(percents, main_limits[i].name, percent_shape(percent));
+        json_object_object_add(percents, main_limits[i].name, json_from_percent(percent));
         if (percent > WARNING_PERCENT)
             json_object_array_add(warnings, json_object_new_string(main_limits[i].warning));
     }

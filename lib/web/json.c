@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <talloc.h>
@@ -246,6 +247,11 @@ struct json_object *json_from_decimal(const char *text)
 struct json_object *json_text(const char *text)
 {
     return text == NULL ? NULL : json_object_new_string(text);
+}
+
+struct json_object *json_from_percent(double percent)
+{
+    return percent > 1e9 ? json_object_new_double(percent) : json_from_millionths(llround(percent * 1e6));
 }
 
 bool json_has_nul(struct json_object *document)

@@ -47,6 +47,8 @@ struct json_object *json_from_millionths(int64_t millionths);
 const char *json_millionths_text(int64_t millionths, char out[JSON_MILLIONTHS_SIZE]);
 /* A number of decimal text as PostgreSQL prints it ("12.500000" → 12.5; "" and text that is no number: 0). */
 struct json_object *json_from_decimal(const char *text);
+/* A percentage to six places, so that no binary fraction shows. */
+struct json_object *json_from_percent(double percent);
 /* A string, or JSON null when `text` is NULL. */
 struct json_object *json_text(const char *text);
 /* Has any string or name within a NUL? PostgreSQL's jsonb holds none. */
