@@ -13,6 +13,11 @@ function record(type, content) {
   return Buffer.concat([head, content]);
 }
 
+// A record holds at most 65,535 bytes.
+function slices(bytes) {
+  return Array.from({ length: Math.ceil(bytes.length / 65528) }, (_, i) => bytes.subarray(i * 65528, (i + 1) * 65528));
+}
+
 function pair(name, value) {
   const size = (n) => (n < 128 ? Buffer.from([n]) : Buffer.from([(n >>> 24) | 0x80, n >>> 16, n >>> 8, n].map((b) => b & 255)));
   const [n, v] = [Buffer.from(name), Buffer.from(value)];
@@ -34,7 +39,7 @@ export function fcgi(address, params, { role = 'authorizer', body = '' } = {}) {
       const begin = Buffer.alloc(8);
       begin.writeUInt16BE(role === 'authorizer' ? AUTHORIZER : RESPONDER, 0);
       const all = Buffer.concat(Object.entries(params).map(([k, v]) => pair(k, String(v))));
-      const stdin = role === 'responder' ? [...(body ? [record(STDIN, Buffer.from(body))] : []), record(STDIN, Buffer.alloc(0))] : [];
+      const stdin = role === 'responder' ? [...slices(Buffer.from(body)).map((b) => record(STDIN, b)), record(STDIN, Buffer.alloc(0))] : [];
       socket.write(Buffer.concat([record(BEGIN, begin), record(PARAMS, all), record(PARAMS, Buffer.alloc(0)), ...stdin]));
     });
     socket.on('data', (bytes) => {

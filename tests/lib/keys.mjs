@@ -64,7 +64,7 @@ export function makeTenant() {
     INSERT INTO tenants (id, name) VALUES ('${id}', 'Made by a test');
     INSERT INTO tenant_settings (tenant_id, schema_name) VALUES ('${id}', '${id}') ON CONFLICT DO NOTHING;
     SELECT tollgate.set_subscription('${id}', (SELECT id FROM subscription_tiers ORDER BY (limits->>'api_calls_per_day')::numeric LIMIT 1),
-      '{"api_calls_per_day":-1,"file_uploads_per_period":-1}')`]);
+      '{"api_calls_per_day":-1,"file_uploads_per_period":-1}'), tollgate.ensure_periods('${id}', now(), now() + interval '70 days')`]);
   return id;
 }
 export function removeTenant(id) {
