@@ -199,7 +199,7 @@ test('errors are JSON with error, code and what to do', async () => {
 });
 
 test('a foreign tenant and one that does not exist get the same answer', async () => {
-  const answers = await Promise.all([other, 'no-such-tenant', 'ä %', "'; DROP TABLE tenants; --"].map(async (id) => {
+  const answers = await Promise.all([other, 'no-such-tenant', 'ä b', "'; DROP TABLE tenants; --"].map(async (id) => {
     const r = await at(usage('report', id));
     return [r.status, await r.text()];
   }));
