@@ -44,7 +44,8 @@ static int64_t window_seconds(const struct limit_answer *taken, uint32_t i)
 }
 
 /* RateLimit-Policy and RateLimit (IETF draft ratelimit-headers, 2025-09) of every limit with a window that is limited. */
-static void add_rate_limits(struct answer *a, const struct limit_catalogue *c, const struct limit_answer *taken, int64_t now_us)
+static void add_rate_limits(struct answer *a, const struct limit_catalogue *c, const struct limit_answer *taken,
+                            int64_t now_us)
 {
     for (int field = 0; field < 2; field++) {
         bool first = true;
@@ -56,7 +57,8 @@ static void add_rate_limits(struct answer *a, const struct limit_catalogue *c, c
             add(a, "%s", first ? (field ? "RateLimit: " : "RateLimit-Policy: ") : ", ");
             first = false;
             if (field)
-                add(a, "\"%s\";r=%" PRId64 ";t=%" PRId64, key, whole(v->remaining), seconds_until(v->resets_us, now_us));
+                add(a, "\"%s\";r=%" PRId64 ";t=%" PRId64, key, whole(v->remaining),
+                    seconds_until(v->resets_us, now_us));
             else
                 add(a, "\"%s\";q=%" PRId64 ";w=%" PRId64, key, whole(v->limit), window_seconds(taken, i));
         }
@@ -74,7 +76,8 @@ static void add_value(struct answer *a, const char *name, const char *value)
     add(a, "\r\n");
 }
 
-void answer_admit(struct answer *a, const struct limit_catalogue *catalogue, const struct limit_answer *taken, int64_t now_us)
+void answer_admit(struct answer *a, const struct limit_catalogue *catalogue, const struct limit_answer *taken,
+                  int64_t now_us)
 {
     a->length = 0;
     add(a, "Status: 200 OK\r\n");
@@ -94,25 +97,34 @@ void answer_admit(struct answer *a, const struct limit_catalogue *catalogue, con
 static const char *reason_phrase(int status)
 {
     switch (status) {
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 402: return "Payment Required";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 414: return "URI Too Long";
-    case 429: return "Too Many Requests";
-    default: return "Service Unavailable";
+    case 400:
+        return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 402:
+        return "Payment Required";
+    case 403:
+        return "Forbidden";
+    case 404:
+        return "Not Found";
+    case 414:
+        return "URI Too Long";
+    case 429:
+        return "Too Many Requests";
+    default:
+        return "Service Unavailable";
     }
 }
 
 /* Headers and body of a refusal; `fields` are complete header lines. */
-static void add_refusal(struct answer *a, const struct answer_form *form, int status, const char *fields, const char *body)
+static void add_refusal(struct answer *a, const struct answer_form *form, int status, const char *fields,
+                        const char *body)
 {
     const char *type = form->html ? "text/html; charset=utf-8" : "application/problem+json";
     a->length = 0;
     if (form->nginx) {
-        add(a, "Status: 403 Forbidden\r\n%sX-Tollgate-Status: %d\r\nX-Tollgate-Type: %s\r\nX-Tollgate-Body: %s\r\n\r\n", fields,
-            status, type, body);
+        add(a, "Status: 403 Forbidden\r\n%sX-Tollgate-Status: %d\r\nX-Tollgate-Type: %s\r\nX-Tollgate-Body: %s\r\n\r\n",
+            fields, status, type, body);
         return;
     }
     add(a, "Status: %d %s\r\n%sContent-Type: %s\r\nCache-Control: private, no-store\r\n", status, reason_phrase(status),
@@ -124,11 +136,12 @@ static void add_refusal(struct answer *a, const struct answer_form *form, int st
 
 static void html_page(char body[BODY_SIZE], int status, const char *title, const char *detail)
 {
-    snprintf(body, BODY_SIZE,
-             "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-             "content=\"width=device-width, initial-scale=1\"><title>%d %s</title><link rel=\"stylesheet\" "
-             "href=\"/static/tollgate.css\"></head><body class=\"bare\"><main><h1>%s</h1><p>%s</p></main></body></html>",
-             status, title, title, detail);
+    snprintf(
+        body, BODY_SIZE,
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+        "content=\"width=device-width, initial-scale=1\"><title>%d %s</title><link rel=\"stylesheet\" "
+        "href=\"/static/tollgate.css\"></head><body class=\"bare\"><main><h1>%s</h1><p>%s</p></main></body></html>",
+        status, title, title, detail);
 }
 
 void answer_refuse(struct answer *a, const struct answer_form *form, const struct answer_problem *p)
@@ -138,7 +151,8 @@ void answer_refuse(struct answer *a, const struct answer_form *form, const struc
         html_page(body, p->status, p->title, p->detail);
     else
         snprintf(body, sizeof body,
-                 "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"error\":\"%s\",\"code\":\"%s\",\"detail\":\"%s\","
+                 "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"error\":\"%s\",\"code\":\"%s\",\"detail\":"
+                 "\"%s\","
                  "\"instance\":\"urn:request:%016" PRIx64 "\"}",
                  p->title, p->status, p->title, p->code, p->detail, form->number);
     add_refusal(a, form, p->status, p->header ? p->header : "", body);
@@ -161,10 +175,14 @@ static const char *grouped(char out[32], int64_t n)
 static const char *window_words(uint8_t window)
 {
     switch (window) {
-    case LIMIT_MINUTE: return "in a minute";
-    case LIMIT_DAY: return "today";
-    case LIMIT_PERIOD: return "in this period";
-    default: return "in all";
+    case LIMIT_MINUTE:
+        return "in a minute";
+    case LIMIT_DAY:
+        return "today";
+    case LIMIT_PERIOD:
+        return "in this period";
+    default:
+        return "in all";
     }
 }
 
@@ -190,8 +208,10 @@ void answer_limited(struct answer *a, const struct answer_form *form, const stru
         html_page(body, 429, "Limit reached", words);
     else
         snprintf(body, sizeof body,
-                 "{\"type\":\"" QUOTA_TYPE "\",\"title\":\"Request cannot be satisfied as assigned quota has been exceeded\","
-                 "\"status\":429,\"error\":\"%s\",\"code\":\"%s\",\"detail\":\"Wait until the limit resets, or ask for a larger "
+                 "{\"type\":\"" QUOTA_TYPE
+                 "\",\"title\":\"Request cannot be satisfied as assigned quota has been exceeded\","
+                 "\"status\":429,\"error\":\"%s\",\"code\":\"%s\",\"detail\":\"Wait until the limit resets, or ask for "
+                 "a larger "
                  "plan.\",\"instance\":\"urn:request:%016" PRIx64 "\",\"violated-policies\":[\"%s\"]}",
                  words, limit_reason_code(LIMIT_REACHED), form->number, key);
 

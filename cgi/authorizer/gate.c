@@ -15,8 +15,8 @@
 #include "lib/meter/spool.h"
 
 #define CALL_METRIC "api_call"
-#define ASKS_MAX 8        /* api_call and the metrics of matching rules */
-#define ENDPOINT_MAX 512  /* bytes of the path in an event's metadata */
+#define ASKS_MAX 8       /* api_call and the metrics of matching rules */
+#define ENDPOINT_MAX 512 /* bytes of the path in an event's metadata */
 #define METADATA_SIZE 2048
 #define KNOWN_CALLERS 512 /* a power of two */
 #define KNOWN_US (15 * 60 * CLOCK_US_PER_SECOND)
@@ -44,7 +44,7 @@ struct gate {
 /* One call on its way; lives on the stack of gate_answer. */
 struct call {
     const char *uri, *method, *authorization, *tenant_header, *accept;
-    int tenant_headers;
+    int tenant_headers, authorizations;
     char path[ENDPOINT_PATH_SIZE];
     size_t path_length;
     unsigned char hash[LIMIT_HASH_BYTES];
@@ -62,12 +62,14 @@ struct call {
 #define SOON_HEADER "Retry-After: 1\r\n"
 
 static const struct answer_problem
-    path_ambiguous = {400, "path_ambiguous", "The path can be read in more than one way",
-                      "Send it without encoded slashes, control characters or broken percent signs, and within 2,000 bytes.", NULL},
+    path_ambiguous =
+        {400, "path_ambiguous", "The path can be read in more than one way",
+         "Send it without encoded slashes, control characters or broken percent signs, and within 2,000 bytes.", NULL},
     tenant_repeated = {400, "tenant_header", "X-Tenant-ID is not a single tenant",
                        "Send the header once, with one tenant's id.", NULL},
     key_missing = {401, "key_missing", "No API key", "Send Authorization: Bearer with your key.", BEARER_HEADER},
-    key_unknown = {401, "key_unknown", "The API key is not known", "Check the key, or ask an administrator for a new one.",
+    key_unknown = {401, "key_unknown", "The API key is not known",
+                   "Check the key, or ask an administrator for a new one.",
                    "WWW-Authenticate: Bearer realm=\"tollgate\", error=\"invalid_token\"\r\n"},
     key_expired = {401, "key_expired", "The API key has expired or was revoked", "Ask an administrator for a new key.",
                    "WWW-Authenticate: Bearer realm=\"tollgate\", error=\"invalid_token\"\r\n"},
@@ -178,15 +180,16 @@ static void read_call(struct call *c, char *const *environment, const struct gat
     memset(&c->form, 0, sizeof c->form);
     c->n_asks = 0;
     for (; *environment; environment++) {
-        if (is_variable(*environment, "REQUEST_URI", &value))
+        if (is_variable(*environment, "REQUEST_URI", &value)) {
             c->uri = value;
-        else if (is_variable(*environment, "REQUEST_METHOD", &value))
+        } else if (is_variable(*environment, "REQUEST_METHOD", &value)) {
             c->method = value;
-        else if (is_variable(*environment, "HTTP_AUTHORIZATION", &value))
+        } else if (is_variable(*environment, "HTTP_AUTHORIZATION", &value)) {
             c->authorization = value;
-        else if (is_variable(*environment, "HTTP_ACCEPT", &value))
+            c->authorizations++;
+        } else if (is_variable(*environment, "HTTP_ACCEPT", &value)) {
             c->accept = value;
-        else if (is_variable(*environment, "HTTP_X_TENANT_ID", &value)) {
+        } else if (is_variable(*environment, "HTTP_X_TENANT_ID", &value)) {
             c->tenant_header = value;
             c->tenant_headers++;
         }
@@ -289,6 +292,16 @@ static bool add_ask(struct gate *g, struct call *c, const char *metric, const st
     return true;
 }
 
+/* The rules that this call meets, without a catalogue to look their metrics up in: what to record when there is no table. */
+static void ask_blindly(struct gate *g, struct call *c)
+{
+    c->n_asks = 1;
+    c->rules[0] = NULL;
+    for (size_t i = 0; i < g->config->n_rules && c->n_asks < ASKS_MAX; i++)
+        if (rule_matches(&g->config->rules[i], c->method, c->path))
+            c->rules[c->n_asks++] = &g->config->rules[i];
+}
+
 /* api_call and what the configured rules add; false when a metric is not in the catalogue. */
 static bool ask(struct gate *g, struct call *c)
 {
@@ -321,7 +334,8 @@ static size_t escape(char *out, size_t room, const char *text, size_t most)
     return n;
 }
 
-static size_t describe(char out[METADATA_SIZE], const struct call *c, const char *key_id, const struct config_rule *rule)
+static size_t describe(char out[METADATA_SIZE], const struct call *c, const char *key_id,
+                       const struct config_rule *rule)
 {
     char path[3 * ENDPOINT_MAX / 2], method[32], name[ENDPOINT_NAME_SIZE], shown[ENDPOINT_NAME_SIZE * 2];
     char at[CLOCK_RFC3339_SIZE];
@@ -335,9 +349,10 @@ static size_t describe(char out[METADATA_SIZE], const struct call *c, const char
         endpoint_normalise(c->path, c->path_length, name);
         escape(shown, sizeof shown, name, sizeof name);
         clock_rfc3339(at, c->now_us, 0, 1);
-        n = snprintf(out, METADATA_SIZE,
-                     "{\"endpoint\":\"%s\",\"method\":\"%s\",\"timestamp\":\"%s\",\"normalized\":\"%s\",\"key\":\"%s\"}", path,
-                     method, at, shown, key_id);
+        n = snprintf(
+            out, METADATA_SIZE,
+            "{\"endpoint\":\"%s\",\"method\":\"%s\",\"timestamp\":\"%s\",\"normalized\":\"%s\",\"key\":\"%s\"}", path,
+            method, at, shown, key_id);
     }
     return n > 0 && n < METADATA_SIZE ? (size_t)n : 0;
 }
@@ -385,6 +400,7 @@ static enum limit_result without_table(struct gate *g, struct call *c, struct an
 {
     struct caller *k = known_slot(g, c->hash);
     bool same = sodium_memcmp(k->hash, c->hash, sizeof k->hash) == 0;
+    ask_blindly(g, c);
     if (!g->config->gate.admit_on_failure || !same || c->now_us - k->seen_us > KNOWN_US || k->expires_us <= c->now_us ||
         (c->tenant_header && strcmp(c->tenant_header, k->tenant) != 0) ||
         append(g, c, k->tenant, k->key_id, 0) != STATUS_OK) {
@@ -436,11 +452,16 @@ static enum limit_result take_and_append(struct gate *g, struct call *c, struct 
 static enum limit_result result_of(const struct answer_problem *p)
 {
     switch (p->status) {
-    case 400: return LIMIT_RESULT_BAD_REQUEST;
-    case 401: return LIMIT_RESULT_UNAUTHORIZED;
-    case 404: return LIMIT_RESULT_NOT_FOUND;
-    case 503: return LIMIT_RESULT_UNAVAILABLE;
-    default: return LIMIT_RESULT_FORBIDDEN;
+    case 400:
+        return LIMIT_RESULT_BAD_REQUEST;
+    case 401:
+        return LIMIT_RESULT_UNAUTHORIZED;
+    case 404:
+        return LIMIT_RESULT_NOT_FOUND;
+    case 503:
+        return LIMIT_RESULT_UNAVAILABLE;
+    default:
+        return LIMIT_RESULT_FORBIDDEN;
     }
 }
 
@@ -455,7 +476,7 @@ static enum limit_result metered(struct gate *g, struct call *c, struct answer *
     const char *token;
     size_t length;
     bool uncounted;
-    if (!c->authorization || !apikey_bearer(c->authorization, &token, &length))
+    if (c->authorizations != 1 || !apikey_bearer(c->authorization, &token, &length))
         return refuse(c, a, &key_missing);
     if (apikey_hash(token, length, c->hash) != STATUS_OK)
         return refuse(c, a, &key_unknown);
@@ -487,7 +508,8 @@ void gate_answer(struct gate *g, char *const *environment, struct answer *answer
     enum limit_result result;
     read_call(&c, environment, g);
     c.form.number = g->number += UINT64_C(0x9e3779b97f4a7c15); /* Weyl sequence: distinct, and no system call */
-    if (endpoint_resolve(c.uri, c.path, &c.path_length) != STATUS_OK || !endpoint_below(c.path, g->config->gate.prefix)) {
+    if (endpoint_resolve(c.uri, c.path, &c.path_length) != STATUS_OK ||
+        !endpoint_below(c.path, g->config->gate.prefix)) {
         result = refuse(&c, answer, &path_ambiguous);
     } else if (is_unmetered(g->config, c.path)) {
         answer_admit(answer, &g->catalogue, NULL, c.now_us);

@@ -13,10 +13,9 @@
 #include "lib/base/log.h"
 #include "lib/base/prefork.h"
 
-static const char usage[] =
-    "usage: tollgate-gate [--config FILE]\n"
-    "The FastCGI authorizer: answers the web server whether a call may pass, and records it.\n"
-    "FILE is $TOLLGATE_CONF or /etc/tollgate/tollgate.conf unless given.\n";
+static const char usage[] = "usage: tollgate-gate [--config FILE]\n"
+                            "The FastCGI authorizer: answers the web server whether a call may pass, and records it.\n"
+                            "FILE is $TOLLGATE_CONF or /etc/tollgate/tollgate.conf unless given.\n";
 
 /* One process's life: calls until it is told to stop. */
 static int serve(int listener, void *arg)
@@ -27,7 +26,8 @@ static int serve(int listener, void *arg)
     FCGX_Request request;
     enum status s = gate_open(config, &gate);
     if (s != STATUS_OK) {
-        log_error("can't write to the spool %s: %s; start the collector once to make it", config->paths.spool_dir, status_text(s));
+        log_error("can't write to the spool %s: %s; start the collector once to make it", config->paths.spool_dir,
+                  status_text(s));
         sleep(1);
         return 1;
     }

@@ -1,0 +1,301 @@
+/* test_limit.c: the decision against tables of cases and against a slow, obvious model */
+#include <stdlib.h>
+#include <string.h>
+
+#include <CUnit/Basic.h>
+
+#include "lib/meter/limit.h"
+
+#define NOW INT64_C(1800000000000000)
+#define SECOND INT64_C(1000000)
+#define STEPS 12
+
+static long histories = 1000000;
+
+/* ---- cases ---- */
+
+static struct limit plain(int64_t units, uint8_t window)
+{
+    return (struct limit){.max = units < 0 ? LIMIT_UNLIMITED : units * EVENT_MILLION,
+                          .until_us = LIMIT_NEVER,
+                          .max_after = LIMIT_UNLIMITED,
+                          .window = window};
+}
+
+static void a_fixed_window_admits_up_to_its_limit(void)
+{
+    static const struct {
+        int64_t max, used, amount;
+        bool allowed;
+        int64_t remaining, overage;
+    } cases[] = {
+        {10, 0, 1, true, 9, 0},   {10, 9, 1, true, 0, 0},  {10, 10, 1, false, 0, 0},
+        {10, 12, 1, false, 0, 2}, {10, 8, 3, false, 2, 0}, {10, 10, 0, false, 0, 0},
+        {10, 9, 0, true, 1, 0},   {0, 0, 1, false, 0, 0},  {0, 0, 0, false, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct limit l = plain(cases[i].max, LIMIT_DAY);
+        struct limit_count c = {
+            .used = cases[i].used * EVENT_MILLION, .start_us = NOW - SECOND, .end_us = NOW + SECOND};
+        struct limit_verdict v;
+        limit_decide(&l, &c, cases[i].amount * EVENT_MILLION, NOW, &v);
+        CU_ASSERT_EQUAL(v.allowed, cases[i].allowed);
+        CU_ASSERT_EQUAL(v.remaining, cases[i].remaining * EVENT_MILLION);
+        CU_ASSERT_EQUAL(v.overage, cases[i].overage * EVENT_MILLION);
+        CU_ASSERT_EQUAL(v.resets_us, NOW + SECOND);
+    }
+}
+
+static void minus_one_is_unlimited_and_counts_on(void)
+{
+    struct limit l = plain(-1, LIMIT_PERIOD);
+    struct limit_count c = {.used = 5 * EVENT_MILLION, .end_us = NOW + SECOND};
+    struct limit_verdict v;
+    limit_decide(&l, &c, EVENT_MILLION, NOW, &v);
+    CU_ASSERT_TRUE(v.allowed && v.unlimited);
+    CU_ASSERT_EQUAL(v.limit, LIMIT_UNLIMITED);
+    CU_ASSERT_EQUAL(v.used, 5 * EVENT_MILLION);
+}
+
+static void soft_admits_beyond_and_says_how_far(void)
+{
+    struct limit l = plain(10, LIMIT_DAY);
+    struct limit_count c = {.used = 12 * EVENT_MILLION, .end_us = NOW + SECOND};
+    struct limit_verdict v;
+    l.mode = LIMIT_SOFT;
+    limit_decide(&l, &c, EVENT_MILLION, NOW, &v);
+    CU_ASSERT_TRUE(v.allowed && v.over);
+    CU_ASSERT_EQUAL(v.overage, 3 * EVENT_MILLION);
+    CU_ASSERT_EQUAL(v.remaining, 0);
+}
+
+static void grace_by_percent_moves_the_ceiling(void)
+{
+    struct limit l = plain(10, LIMIT_DAY);
+    struct limit_count c = {.used = 11 * EVENT_MILLION, .end_us = NOW + SECOND};
+    struct limit_verdict v;
+    l.mode = LIMIT_GRACE;
+    l.grace_percent = 20;
+    limit_decide(&l, &c, EVENT_MILLION, NOW, &v);
+    CU_ASSERT_TRUE(v.allowed && v.over);
+    c.used = 12 * EVENT_MILLION;
+    limit_decide(&l, &c, EVENT_MILLION, NOW, &v);
+    CU_ASSERT_FALSE(v.allowed);
+    CU_ASSERT_EQUAL(v.ceiling, 12 * EVENT_MILLION);
+}
+
+static void grace_by_date_ends_at_that_instant(void)
+{
+    struct limit l = plain(1, LIMIT_DAY);
+    struct limit_count c = {.used = 50 * EVENT_MILLION, .end_us = NOW + SECOND};
+    struct limit_verdict v;
+    l.mode = LIMIT_GRACE;
+    l.grace_until_us = NOW;
+    limit_decide(&l, &c, EVENT_MILLION, NOW - 1, &v);
+    CU_ASSERT_TRUE(v.allowed);
+    limit_decide(&l, &c, EVENT_MILLION, NOW, &v);
+    CU_ASSERT_FALSE(v.allowed);
+}
+
+static void an_override_ends_at_its_expiry(void)
+{
+    struct limit l = plain(100, LIMIT_DAY);
+    struct limit_count c = {.used = 50 * EVENT_MILLION, .end_us = NOW + SECOND};
+    struct limit_verdict v;
+    l.until_us = NOW;
+    l.max_after = 10 * EVENT_MILLION;
+    limit_decide(&l, &c, EVENT_MILLION, NOW - 1, &v);
+    CU_ASSERT_TRUE(v.allowed);
+    limit_decide(&l, &c, EVENT_MILLION, NOW, &v);
+    CU_ASSERT_FALSE(v.allowed);
+    CU_ASSERT_EQUAL(v.limit, 10 * EVENT_MILLION);
+}
+
+/* Sizes that do not divide a minute included: 7, 11, 999,983. */
+static void a_minute_of_any_size_admits_exactly_that_many_at_once(void)
+{
+    static const int64_t sizes[] = {1, 2, 7, 11, 59, 60, 61, 600, 1009, 65537};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct limit l = plain(sizes[i], LIMIT_MINUTE);
+        struct limit_count c = {0};
+        struct limit_verdict v;
+        int64_t passed = 0;
+        for (;;) {
+            limit_decide(&l, &c, EVENT_MILLION, NOW, &v);
+            if (!v.allowed)
+                break;
+            c.tat_ns = v.tat_ns;
+            passed++;
+        }
+        CU_ASSERT_EQUAL(passed, sizes[i]);
+        limit_decide(&l, &c, EVENT_MILLION, v.resets_us, &v); /* when it says the next passes, it passes */
+        CU_ASSERT_TRUE(v.allowed);
+    }
+}
+
+static void a_minute_has_no_double_burst_at_a_boundary(void)
+{
+    struct limit l = plain(60, LIMIT_MINUTE);
+    struct limit_count c = {0};
+    struct limit_verdict v;
+    int passed = 0;
+    for (int64_t at = NOW; at < NOW + 61 * SECOND; at += SECOND / 10) {
+        limit_decide(&l, &c, EVENT_MILLION, at, &v);
+        if (v.allowed) {
+            c.tat_ns = v.tat_ns;
+            passed++;
+        }
+    }
+    CU_ASSERT_EQUAL(passed, 60 + 60); /* the bucket, and one a second that leaked */
+}
+
+static void a_clock_set_back_never_locks_out_for_longer_than_a_minute(void)
+{
+    struct limit l = plain(10, LIMIT_MINUTE);
+    struct limit_count c = {.tat_ns = (NOW + 3600 * SECOND) * 1000};
+    struct limit_verdict v;
+    limit_decide(&l, &c, EVENT_MILLION, NOW, &v);
+    CU_ASSERT_FALSE(v.allowed);
+    CU_ASSERT_TRUE(v.resets_us <= NOW + 60 * SECOND);
+}
+
+static void percent_of_nothing_is_defined(void)
+{
+    CU_ASSERT_EQUAL(limit_percent(0, 0), 0);
+    CU_ASSERT_EQUAL(limit_percent(1, 0), 100);
+    CU_ASSERT_EQUAL(limit_percent(5, LIMIT_UNLIMITED), 0);
+    CU_ASSERT_EQUAL(limit_percent(15, 10), 150);
+}
+
+/* ---- the model: a list of what passed, added up anew at every step ---- */
+
+static uint64_t state = 88172645463325252u;
+
+static uint64_t any(uint64_t below)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state % below;
+}
+
+struct passed {
+    int64_t at_us, amount;
+};
+
+/* Nanoseconds until the bucket is empty: each unit takes a minute / size, leaked in real time; never above a full one. */
+static int64_t model_backlog(const struct passed *p, int n, int64_t size, int64_t now_us)
+{
+    int64_t empty_ns = 0;
+    for (int i = 0; i < n; i++) {
+        int64_t at = p[i].at_us * 1000;
+        empty_ns = empty_ns > at ? empty_ns : at;
+        empty_ns += 60 * SECOND * 1000 / size * p[i].amount;
+        if (empty_ns > at + 60 * SECOND * 1000)
+            empty_ns = at + 60 * SECOND * 1000;
+    }
+    return empty_ns > now_us * 1000 ? empty_ns - now_us * 1000 : 0;
+}
+
+static bool model_allows(const struct limit *l, const struct passed *p, int n, int64_t amount, int64_t now_us,
+                         int64_t start_us)
+{
+    int64_t max = (now_us < l->until_us ? l->max : l->max_after), sum = 0;
+    if (max == LIMIT_UNLIMITED || l->mode == LIMIT_SOFT)
+        return true;
+    if (l->mode == LIMIT_GRACE && now_us < l->grace_until_us)
+        return true;
+    int64_t size = max / EVENT_MILLION;
+    if (l->mode == LIMIT_GRACE)
+        size += size * l->grace_percent / 100;
+    if (l->window == LIMIT_MINUTE)
+        return size > 0 && model_backlog(p, n, size, now_us) + 60 * SECOND * 1000 / size * amount <= 60 * SECOND * 1000;
+    for (int i = 0; i < n; i++)
+        if (p[i].at_us >= start_us)
+            sum += p[i].amount;
+    return sum + amount <= size;
+}
+
+static struct limit any_limit(void)
+{
+    static const int64_t sizes[] = {0, 1, 2, 3,  4,
+                                    5, 6, 8, 10, 12}; /* whose minute divides evenly, so the model is exact */
+    struct limit l = plain(sizes[any(10)], any(2) ? LIMIT_MINUTE : LIMIT_DAY);
+    if (any(10) == 0)
+        l.max = LIMIT_UNLIMITED;
+    if (l.window == LIMIT_DAY) { /* of a minute a changed size rescales the bucket; that has a case of its own */
+        l.mode = (uint8_t)any(3);
+        if (any(3) == 0) {
+            l.until_us = NOW + (int64_t)any(120) * SECOND;
+            l.max_after = (int64_t)any(12) * EVENT_MILLION;
+        }
+        if (l.mode == LIMIT_GRACE && any(2))
+            l.grace_until_us = NOW + (int64_t)any(120) * SECOND;
+        l.grace_percent = l.mode == LIMIT_GRACE ? (int32_t)any(4) * 100 : 0;
+    } else if (any(4) == 0) {
+        l.mode = LIMIT_SOFT;
+    }
+    return l;
+}
+
+/* One history: calls of random amounts at random times, the window turning on the way. True when both always agree. */
+static bool agree(void)
+{
+    struct limit l = any_limit();
+    struct limit_count c = {.start_us = NOW, .end_us = NOW + 60 * SECOND};
+    struct passed list[STEPS];
+    int n = 0;
+    int64_t now = NOW;
+    for (int step = 0; step < STEPS; step++) {
+        int64_t amount = 1 + (int64_t)any(3);
+        struct limit_verdict v;
+        now += (int64_t)any(3) * (int64_t)any(12 * SECOND);
+        if (l.window == LIMIT_DAY && now >= c.end_us) {
+            int64_t windows = (now - c.start_us) / (60 * SECOND);
+            c = (struct limit_count){.start_us = c.start_us + windows * 60 * SECOND};
+            c.end_us = c.start_us + 60 * SECOND;
+        }
+        limit_decide(&l, &c, amount * EVENT_MILLION, now, &v);
+        if (v.allowed != model_allows(&l, list, n, amount, now, c.start_us) || v.remaining < 0 || v.overage < 0)
+            return false;
+        if (!v.allowed)
+            continue;
+        list[n++] = (struct passed){now, amount};
+        c.used += amount * EVENT_MILLION;
+        c.tat_ns = v.tat_ns;
+    }
+    return true;
+}
+
+static void random_histories_agree_with_the_model(void)
+{
+    long wrong = 0;
+    for (long i = 0; i < histories; i++)
+        wrong += !agree();
+    CU_ASSERT_EQUAL(wrong, 0);
+}
+
+int main(int argc, char *argv[])
+{
+    if (argc > 1)
+        histories = atol(argv[1]);
+    CU_initialize_registry();
+    CU_pSuite suite = CU_add_suite("limit", NULL, NULL);
+#define ADD(test) CU_add_test(suite, #test, test)
+    ADD(a_fixed_window_admits_up_to_its_limit);
+    ADD(minus_one_is_unlimited_and_counts_on);
+    ADD(soft_admits_beyond_and_says_how_far);
+    ADD(grace_by_percent_moves_the_ceiling);
+    ADD(grace_by_date_ends_at_that_instant);
+    ADD(an_override_ends_at_its_expiry);
+    ADD(a_minute_of_any_size_admits_exactly_that_many_at_once);
+    ADD(a_minute_has_no_double_burst_at_a_boundary);
+    ADD(a_clock_set_back_never_locks_out_for_longer_than_a_minute);
+    ADD(percent_of_nothing_is_defined);
+    ADD(random_histories_agree_with_the_model);
+    CU_basic_set_mode(CU_BRM_NORMAL);
+    CU_basic_run_tests();
+    unsigned failed = CU_get_number_of_failures();
+    CU_cleanup_registry();
+    return failed ? 1 : 0;
+}
