@@ -206,7 +206,7 @@ enum status loop_once(struct collector *c, int64_t *wait_us)
         if (s == STATUS_OK)
             worked(c);
         else
-            failed(c, "PostgreSQL", s);
+            failed(c, s == STATUS_UNAVAILABLE ? "PostgreSQL" : "storing events", s);
     }
     if (due(&c->due.reserve, now, 5000 * MS))
         chores_reserve(c, false);

@@ -1,0 +1,394 @@
+/* test_ingest.c: batches against a real PostgreSQL with the whole schema: a cluster of its own (tests/pg.sh) */
+#include "lib/store/ingest.h"
+
+#include <CUnit/Basic.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/base/clock.h"
+#include "lib/store/db.h"
+#include "lib/store/migrate.h"
+
+#define M EVENT_MILLION
+
+static char conninfo[256], dir[64];
+static struct db *owner;
+static struct ingest *in;
+static const unsigned char node[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+static const unsigned char token[16] = {7};
+static uint64_t segment = 1000;
+
+static const char fixture[] =
+    "INSERT INTO subscription_tiers VALUES ('test', 'Test', '{\"api_calls_per_day\": 1000}');"
+    "INSERT INTO tenants (id, name) VALUES ('a', 'A'), ('b', 'B'), ('gone', 'G');"
+    "CREATE SCHEMA a; CREATE TABLE a.patients (id serial PRIMARY KEY, status text NOT NULL DEFAULT 'active');"
+    "CREATE TABLE a.appointments (id serial PRIMARY KEY);"
+    "INSERT INTO tenant_settings (tenant_id, time_zone, anchor_day, schema_name) VALUES "
+    "('a', 'America/Sao_Paulo', 31, 'a'), ('b', 'Asia/Kolkata', 1, 'b') ON CONFLICT (tenant_id) DO UPDATE SET "
+    "time_zone = excluded.time_zone, anchor_day = excluded.anchor_day;"
+    "INSERT INTO tenant_subscriptions (tenant_id, tier_id) VALUES ('a', 'test'), ('b', 'test');"
+    "SELECT tollgate.attach('a');";
+
+static struct ingest *open_ingest(void)
+{
+    struct ingest_options o = {
+        .conninfo = conninfo, .connect_timeout_s = 5, .statement_timeout_s = 30, .endpoints_max = 3};
+    struct ingest *made = NULL;
+
+    memcpy(o.node, node, sizeof(node));
+    o.token = token;
+    return ingest_open(&o, &made) == STATUS_OK ? made : NULL;
+}
+
+static int start_server(void)
+{
+    struct migrate_options m = {.sql_dir = "sql", .host = MIGRATE_HOST_NEW};
+    char command[512], problem[512] = "", where[256];
+
+    snprintf(dir, sizeof(dir), "/tmp/tollgate-test-ingest-%d", (int)getpid());
+    snprintf(command, sizeof(command),
+             "tests/pg.sh start %s >/dev/null && psql -qX -h %s -U postgres -f sql/roles.sql postgres && "
+             "createdb -h %s -U postgres -O tollgate_owner tg",
+             dir, dir, dir);
+    snprintf(conninfo, sizeof(conninfo), "host=%s user=tollgate_owner dbname=tg", dir);
+    if (system(command) != 0 || db_open(conninfo, "test", &owner) != STATUS_OK)
+        return 1;
+    if (migrate_run(owner, &m, problem) != STATUS_OK || db_begin(owner, NULL) != STATUS_OK ||
+        db_script(owner, fixture) != STATUS_OK || db_commit(owner) != STATUS_OK) {
+        fprintf(stderr, "test_ingest: %s %s\n", problem, db_error(owner));
+        return 1;
+    }
+    snprintf(conninfo, sizeof(conninfo), "host=%s user=tollgate_collector dbname=tg", dir);
+    in = open_ingest();
+    return !in || ingest_take_node(in, token, NULL, token, "test", false, where) != STATUS_OK;
+}
+
+static int stop_server(void)
+{
+    char command[128];
+
+    ingest_close(in);
+    db_close(owner);
+    snprintf(command, sizeof(command), "tests/pg.sh remove %s", dir);
+    return system(command);
+}
+
+/* The first column of the first row as a number, as the owner. */
+static int64_t number(const char *sql)
+{
+    struct db_rows *r;
+    int64_t v;
+
+    CU_ASSERT_EQUAL_FATAL(db_begin(owner, NULL), STATUS_OK);
+    CU_ASSERT_EQUAL_FATAL(db_query(owner, sql, 0, NULL, &r), STATUS_OK);
+    v = db_count(r) ? db_int(r, 0, 0) : -1;
+    db_rows_free(r);
+    CU_ASSERT_EQUAL(db_commit(owner), STATUS_OK);
+    return v;
+}
+
+static void run(const char *sql)
+{
+    CU_ASSERT_EQUAL_FATAL(db_begin(owner, NULL), STATUS_OK);
+    CU_ASSERT_EQUAL_FATAL(db_script(owner, sql), STATUS_OK);
+    CU_ASSERT_EQUAL(db_commit(owner), STATUS_OK);
+}
+
+static struct text t(const char *s)
+{
+    return (struct text){s, strlen(s)};
+}
+
+static struct ingest_event event(const char *tenant, const char *metric, const char *id, int64_t recorded_us)
+{
+    struct ingest_event e = {.segment = segment, .position = 64, .method = t(""), .endpoint = t(""), .key = t("")};
+
+    e.event = (struct event){.tenant = t(tenant),
+                             .metric = t(metric),
+                             .source = t("s"),
+                             .id = t(id),
+                             .metadata = t("{}"),
+                             .value = M,
+                             .appended_us = clock_wall_us(),
+                             .recorded_us = recorded_us ? recorded_us : clock_wall_us()};
+    e.uncounted = true;
+    return e;
+}
+
+/* Stores events as one batch of a new segment. */
+static enum status store(const struct ingest_event *events, size_t n, struct ingest_result *r)
+{
+    struct ingest_span span = {++segment, 0, 64 + 100 * n};
+    struct ingest_batch b = {.events = events, .n_events = n, .spans = &span, .n_spans = 1};
+
+    return ingest_store(in, &b, r);
+}
+
+static bool books_agree(void)
+{
+    return number("SELECT count(*) FROM tenants x, tollgate.reconcile(x.id)") == 0 &&
+           number("SELECT count(*) FROM tenants x, tollgate.reconcile_gauges(x.id)") == 0;
+}
+
+static void a_batch_is_rows_rollups_counts_summary_and_position_together(void)
+{
+    struct ingest_event e[] = {event("a", "api_call", "", 0), event("a", "api_call", "", 0),
+                               event("a", "file_upload", "", 0)};
+    struct ingest_result r;
+
+    e[0].method = e[1].method = t("GET");
+    e[0].endpoint = e[1].endpoint = t("/x");
+    e[0].event.metadata = e[1].event.metadata = t("{\"method\":\"GET\",\"normalized\":\"/x\"}");
+    CU_ASSERT_EQUAL_FATAL(store(e, 3, &r), STATUS_OK);
+    CU_ASSERT_EQUAL(r.stored, 3);
+    CU_ASSERT_EQUAL_FATAL(r.n_totals, 2);
+    CU_ASSERT_EQUAL(r.totals[0].used, strcmp(r.totals[0].metric, "api_call") == 0 ? 2 * M : M);
+    CU_ASSERT_EQUAL(r.totals[0].added, r.totals[0].uncounted);
+    ingest_result_free(&r);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM usage_tracking WHERE tenant_id = 'a'"), 3);
+    CU_ASSERT_EQUAL(number("SELECT api_calls_count * 10 + file_uploads_count FROM usage_summary WHERE tenant_id = 'a' "
+                           "ORDER BY period_start DESC"),
+                    21);
+    CU_ASSERT_EQUAL(
+        number("SELECT current_usage ->> 'api_calls_today' FROM tenant_subscriptions WHERE tenant_id = 'a'"), 2);
+    CU_ASSERT_EQUAL(number("SELECT events FROM usage_daily WHERE tenant_id = 'a' AND endpoint = '/x'"), 2);
+    CU_ASSERT_EQUAL(number("SELECT max(position) FROM collector_progress"), 364);
+    CU_ASSERT_TRUE(books_agree());
+}
+
+static void a_batch_is_stored_once_however_often_it_is_sent(void)
+{
+    struct ingest_event e = event("b", "api_call", "", 0);
+    struct ingest_span span = {++segment, 0, 164};
+    struct ingest_batch b = {.events = &e, .n_events = 1, .spans = &span, .n_spans = 1};
+    struct ingest_position p = {segment, 0};
+    struct ingest_result r;
+    int64_t before = number("SELECT count(*) FROM usage_tracking");
+
+    CU_ASSERT_EQUAL(ingest_store(in, &b, &r), STATUS_OK);
+    ingest_result_free(&r);
+    CU_ASSERT_EQUAL(ingest_store(in, &b, &r), STATUS_CONFLICT);
+    ingest_result_free(&r);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM usage_tracking"), before + 1);
+    CU_ASSERT_EQUAL(ingest_progress(in, &p, 1), STATUS_OK);
+    CU_ASSERT_EQUAL(p.position, 164);
+}
+
+static void an_id_counts_once_in_a_batch_and_across_batches(void)
+{
+    struct ingest_event e[] = {event("a", "file_upload", "x", 0), event("a", "file_upload", "x", 0),
+                               event("a", "file_upload", "y", 0), event("b", "file_upload", "x", 0)};
+    struct ingest_result r;
+
+    CU_ASSERT_EQUAL_FATAL(store(e, 4, &r), STATUS_OK);
+    CU_ASSERT_EQUAL(r.stored, 3);
+    CU_ASSERT_EQUAL(r.duplicates, 1);
+    ingest_result_free(&r);
+    CU_ASSERT_EQUAL_FATAL(store(e, 4, &r), STATUS_OK);
+    CU_ASSERT_EQUAL(r.stored, 0);
+    CU_ASSERT_EQUAL(r.duplicates, 4);
+    ingest_result_free(&r);
+    CU_ASSERT_TRUE(books_agree());
+}
+
+static void what_cannot_be_stored_is_set_aside_with_its_bytes_and_the_rest_goes_on(void)
+{
+    struct ingest_event e[] = {event("nobody", "api_call", "", 0), event("a", "nothing", "", 0),
+                               event("a", "api_call", "", 0), event("a", "api_call", "old", 0),
+                               event("a", "api_call", "", 0)};
+    struct ingest_result r;
+    int64_t before = number("SELECT count(*) FROM usage_tracking");
+
+    e[3].event.appended_us -= INT64_C(36) * 86400 * CLOCK_US_PER_SECOND;
+    e[4].reject = "metadata";
+    CU_ASSERT_EQUAL_FATAL(store(e, 5, &r), STATUS_OK);
+    CU_ASSERT_EQUAL(r.stored, 1);
+    CU_ASSERT_EQUAL(r.rejected, 4);
+    ingest_result_free(&r);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM usage_tracking"), before + 1);
+    for (size_t i = 0; i < 4; i++) {
+        static const char *const reasons[] = {"tenant_unknown", "metric_unknown", "id_expired", "metadata"};
+        char sql[160];
+
+        snprintf(sql, sizeof(sql), "SELECT count(*) FROM usage_rejected WHERE reason = '%s' AND length(record) >= 64",
+                 reasons[i]);
+        CU_ASSERT_EQUAL(number(sql), 1);
+    }
+}
+
+static void a_late_event_goes_to_the_period_of_its_time_and_gets_a_partition(void)
+{
+    int64_t at = clock_wall_us() - INT64_C(200) * 86400 * CLOCK_US_PER_SECOND;
+    struct ingest_event e = event("b", "api_call", "", at);
+    struct ingest_result r;
+
+    CU_ASSERT_EQUAL_FATAL(store(&e, 1, &r), STATUS_OK);
+    CU_ASSERT_EQUAL(r.stored, 1);
+    ingest_result_free(&r);
+    CU_ASSERT_EQUAL(
+        number("SELECT count(*) FROM usage_tracking u JOIN tenant_periods p ON p.tenant_id = u.tenant_id "
+               "AND p.billing_period = u.billing_period JOIN usage_summary s ON s.tenant_id = p.tenant_id AND "
+               "s.period_start = p.period_start WHERE u.tenant_id = 'b' AND u.recorded_at >= p.starts_at AND "
+               "u.recorded_at < p.ends_at AND u.recorded_at < now() - interval '199 days' AND s.api_calls_count = 1"),
+        1);
+    CU_ASSERT_TRUE(books_agree());
+}
+
+static void endpoints_beyond_the_cap_are_counted_as_one(void)
+{
+    struct ingest_event e[8];
+    char names[8][16], metadata[8][64];
+    struct ingest_result r;
+
+    for (size_t i = 0; i < 8; i++) {
+        snprintf(names[i], sizeof(names[i]), "/many/%zu", i);
+        snprintf(metadata[i], sizeof(metadata[i]), "{\"method\":\"GET\",\"normalized\":\"%s\"}", names[i]);
+        e[i] = event("b", "api_call", "", 0);
+        e[i].method = t("GET");
+        e[i].endpoint = t(names[i]);
+        e[i].event.metadata = t(metadata[i]);
+    }
+    CU_ASSERT_EQUAL_FATAL(store(e, 8, &r), STATUS_OK);
+    ingest_result_free(&r);
+    CU_ASSERT_TRUE(number("SELECT count(*) FROM usage_daily WHERE tenant_id = 'b' AND endpoint LIKE '/many/%'") <= 3);
+    CU_ASSERT_TRUE(number("SELECT total FROM usage_daily WHERE tenant_id = 'b' AND endpoint = '(other)'") >= 5);
+    CU_ASSERT_TRUE(books_agree());
+}
+
+static void changes_of_the_hosts_tables_are_gauges_and_events(void)
+{
+    struct ingest_result r;
+
+    run("INSERT INTO a.patients SELECT generate_series(1, 5); UPDATE a.patients SET status = 'left' WHERE id = 1; "
+        "INSERT INTO a.appointments SELECT generate_series(1, 3); DELETE FROM a.appointments WHERE id = 1; "
+        "INSERT INTO users (tenant_id, email) VALUES ('a', 'x@example.org'); SELECT tollgate.put_storage('a', "
+        "3000000)");
+    CU_ASSERT_TRUE(books_agree()); /* what waits is known to be on its way */
+    CU_ASSERT_EQUAL_FATAL(ingest_changes(in, 1000, &r), STATUS_OK);
+    ingest_result_free(&r);
+    CU_ASSERT_EQUAL(number("SELECT patients_count * 100 + appointments_count * 10 + users_count FROM usage_summary "
+                           "WHERE tenant_id = 'a' ORDER BY period_start DESC"),
+                    421);
+    CU_ASSERT_EQUAL(number("SELECT storage_bytes FROM usage_summary WHERE tenant_id = 'a' ORDER BY period_start DESC"),
+                    3000000);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM usage_tracking WHERE metric_type = 'appointment_created'"), 3);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM usage_changes"), 0);
+    CU_ASSERT_TRUE(books_agree());
+    run("TRUNCATE a.patients");
+    CU_ASSERT_EQUAL_FATAL(ingest_changes(in, 1000, &r), STATUS_OK);
+    ingest_result_free(&r);
+    CU_ASSERT_EQUAL(number("SELECT patients_count FROM usage_summary WHERE tenant_id = 'a' ORDER BY period_start DESC"),
+                    0);
+    CU_ASSERT_TRUE(books_agree());
+}
+
+static void a_refresh_asks_for_a_measurement(void)
+{
+    struct ingest_result r;
+
+    run("SELECT tollgate.request_measure('a')");
+    CU_ASSERT_EQUAL_FATAL(ingest_changes(in, 1000, &r), STATUS_OK);
+    CU_ASSERT_EQUAL_FATAL(r.n_measure, 1);
+    CU_ASSERT_STRING_EQUAL(r.measure[0], "a");
+    ingest_result_free(&r);
+}
+
+static void degraded_counts_are_recorded_once(void)
+{
+    struct ingest_degraded d = {"a", "api_call", 5 * M};
+    struct ingest_result r;
+    int64_t before = number(
+        "SELECT used FROM usage_counts WHERE tenant_id = 'a' AND metric_type = 'api_call' AND limit_window = 'day'");
+
+    for (int i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL_FATAL(ingest_degraded(in, &d, 1, &r), STATUS_OK);
+        ingest_result_free(&r);
+    }
+    CU_ASSERT_EQUAL(
+        number("SELECT count(*) FROM usage_tracking WHERE metadata ->> 'degraded' = 'true' AND metric_value = 5"), 1);
+    CU_ASSERT_EQUAL(number("SELECT used FROM usage_counts WHERE tenant_id = 'a' AND metric_type = 'api_call' AND "
+                           "limit_window = 'day'"),
+                    before + 5);
+    CU_ASSERT_TRUE(books_agree());
+}
+
+static void a_copied_image_is_noticed(void)
+{
+    static const unsigned char other[16] = {9};
+    struct ingest_event e = event("a", "api_call", "", 0);
+    struct ingest *copy = open_ingest();
+    struct ingest_result r;
+    char where[256];
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(copy);
+    CU_ASSERT_EQUAL(ingest_take_node(copy, other, NULL, other, "copy", false, where), STATUS_CONFLICT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(where, "test"));
+    CU_ASSERT_EQUAL(ingest_take_node(copy, other, token, other, "copy", false, where), STATUS_OK);
+    CU_ASSERT_EQUAL(store(&e, 1, &r), STATUS_DENIED); /* the first one is fenced off */
+    ingest_result_free(&r);
+    CU_ASSERT_EQUAL(ingest_take_node(copy, token, NULL, token, "test", true, where), STATUS_OK);
+    ingest_close(copy);
+}
+
+static void repair_makes_the_books_say_what_the_rows_say(void)
+{
+    run("UPDATE usage_daily SET total = total + 1; DELETE FROM usage_hourly; UPDATE usage_counts SET used = 0; "
+        "UPDATE usage_summary SET api_calls_count = 99, users_count = 7");
+    CU_ASSERT_FALSE(books_agree());
+    run("SELECT tollgate.repair(id) FROM tenants");
+    CU_ASSERT_TRUE(books_agree());
+}
+
+static void a_lost_connection_stores_nothing_and_the_next_try_does(void)
+{
+    struct ingest_event e = event("a", "api_call", "", 0);
+    struct ingest_result r;
+    int64_t before = number("SELECT count(*) FROM usage_tracking");
+    char command[256];
+
+    snprintf(command, sizeof(command), "tests/pg.sh stop %s immediate && sleep 0.1", dir);
+    CU_ASSERT_EQUAL_FATAL(system(command), 0);
+    CU_ASSERT_EQUAL(store(&e, 1, &r), STATUS_UNAVAILABLE);
+    CU_ASSERT_FALSE(r.unsure);
+    ingest_result_free(&r);
+    snprintf(command, sizeof(command), "tests/pg.sh start %s >/dev/null", dir);
+    CU_ASSERT_EQUAL_FATAL(system(command), 0);
+    CU_ASSERT_EQUAL(store(&e, 1, &r), STATUS_OK);
+    ingest_result_free(&r);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM usage_tracking"), before + 1);
+}
+
+int main(void)
+{
+    static CU_TestInfo tests[] = {
+        {"a batch is rows, rollups, counts, summary and position together",
+         a_batch_is_rows_rollups_counts_summary_and_position_together},
+        {"a batch is stored once, however often it is sent", a_batch_is_stored_once_however_often_it_is_sent},
+        {"an id counts once in a batch and across batches", an_id_counts_once_in_a_batch_and_across_batches},
+        {"what cannot be stored is set aside with its bytes, and the rest goes on",
+         what_cannot_be_stored_is_set_aside_with_its_bytes_and_the_rest_goes_on},
+        {"a late event goes to the period of its time and gets a partition",
+         a_late_event_goes_to_the_period_of_its_time_and_gets_a_partition},
+        {"endpoints beyond the cap are counted as one", endpoints_beyond_the_cap_are_counted_as_one},
+        {"changes of the host's tables are gauges and events", changes_of_the_hosts_tables_are_gauges_and_events},
+        {"a refresh asks for a measurement", a_refresh_asks_for_a_measurement},
+        {"degraded counts are recorded once", degraded_counts_are_recorded_once},
+        {"a copied image is noticed", a_copied_image_is_noticed},
+        {"repair makes the books say what the rows say", repair_makes_the_books_say_what_the_rows_say},
+        {"a lost connection stores nothing, and the next try does",
+         a_lost_connection_stores_nothing_and_the_next_try_does},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {{"ingest", start_server, stop_server, NULL, NULL, tests}, CU_SUITE_INFO_NULL};
+    unsigned failures = 1;
+
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+        return 1;
+    CU_basic_run_tests();
+    failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
+    CU_cleanup_registry();
+    return failures > 0;
+}
