@@ -10,6 +10,7 @@ suites() {
     cat <<'SUITES'
 unit make --no-print-directory unit
 checks sh tests/checks/run.sh
+sql node --test --test-concurrency=1 tests/sql/
 cli node --test --test-concurrency=1 tests/cli/
 http node --test --test-concurrency=1 tests/http/
 fault node --test --test-concurrency=1 tests/fault/
