@@ -100,10 +100,11 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR) $(SHARE) $(DESTDIR)$(SYSCONFDIR)/tollgate
 	install -m 755 $(O)/tollgate $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(O)/tollgate-gate $(O)/tollgate-web $(O)/tollgate-collector $(DESTDIR)$(PREFIX)/sbin/
-	install -m 644 systemd/* $(DESTDIR)$(UNITDIR)/
+	install -m 644 systemd/*.service systemd/*.socket $(DESTDIR)$(UNITDIR)/
+	install -Dm 644 systemd/tollgate.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/tollgate.conf
 	sed 's|@SBIN@|$(PREFIX)/sbin|; s|@CONF@|$(SYSCONFDIR)/tollgate/tollgate.conf|' -i $(DESTDIR)$(UNITDIR)/tollgate-*.service
 	test -e $(DESTDIR)$(SYSCONFDIR)/tollgate/tollgate.conf || \
-		install -m 640 conf/tollgate.conf $(DESTDIR)$(SYSCONFDIR)/tollgate/tollgate.conf
+		install -m 644 conf/tollgate.conf $(DESTDIR)$(SYSCONFDIR)/tollgate/tollgate.conf
 	for d in templates sql htdocs apache-conf lighttpd-conf nginx-conf; do \
 		if [ -d $$d ]; then rm -rf $(SHARE)/$$d && cp -R $$d $(SHARE)/$$d || exit 1; fi; done
 	chmod -R u=rwX,go=rX $(SHARE)

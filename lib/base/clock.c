@@ -45,9 +45,10 @@ size_t clock_rfc3339(char out[CLOCK_RFC3339_SIZE], int64_t us, int offset_s, int
     used = strftime(out, CLOCK_RFC3339_SIZE - 12, "%Y-%m-%dT%H:%M:%S", &t);
     /* %Y does not pad */
     if (t.tm_year + 1900 < 1000 && t.tm_year + 1900 >= 0)
-        used = (size_t)snprintf(out, CLOCK_RFC3339_SIZE - 12, "%04u-%02u-%02uT%02u:%02u:%02u", (unsigned)(t.tm_year + 1900) % 10000u,
-                                (unsigned)(t.tm_mon + 1) % 100u, (unsigned)t.tm_mday % 100u, (unsigned)t.tm_hour % 100u,
-                                (unsigned)t.tm_min % 100u, (unsigned)t.tm_sec % 100u);
+        used = (size_t)snprintf(out, CLOCK_RFC3339_SIZE - 12, "%04u-%02u-%02uT%02u:%02u:%02u",
+                                (unsigned)(t.tm_year + 1900) % 10000u, (unsigned)(t.tm_mon + 1) % 100u,
+                                (unsigned)t.tm_mday % 100u, (unsigned)t.tm_hour % 100u, (unsigned)t.tm_min % 100u,
+                                (unsigned)t.tm_sec % 100u);
     if (millis) {
         n = snprintf(out + used, CLOCK_RFC3339_SIZE - used, ".%03u", (unsigned)(rest / 1000) % 1000u);
         used += (size_t)n;
@@ -56,7 +57,8 @@ size_t clock_rfc3339(char out[CLOCK_RFC3339_SIZE], int64_t us, int offset_s, int
         n = snprintf(out + used, CLOCK_RFC3339_SIZE - used, "Z");
     else
         n = snprintf(out + used, CLOCK_RFC3339_SIZE - used, "%c%02u:%02u", minutes < 0 ? '-' : '+',
-                     (unsigned)(minutes < 0 ? -minutes : minutes) / 60u % 100u, (unsigned)(minutes < 0 ? -minutes : minutes) % 60u);
+                     (unsigned)(minutes < 0 ? -minutes : minutes) / 60u % 100u,
+                     (unsigned)(minutes < 0 ? -minutes : minutes) % 60u);
     return used + (size_t)n;
 }
 

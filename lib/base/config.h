@@ -20,8 +20,8 @@
 
 /* A configured rule: a call of this method and path also records its metric (the specification's trackEvent). */
 struct config_rule {
-    char method[16];   /* "*" is any */
-    char path[256];    /* exact, or "/x/..." for all below /x */
+    char method[16]; /* "*" is any */
+    char path[256];  /* exact, or "/x/..." for all below /x */
     char metric[101];
 };
 
@@ -29,17 +29,17 @@ struct config {
     struct { /* [paths] */
         const char *spool_dir, *run_dir, *template_dir, *sql_dir;
     } paths;
-    struct { /* [database] */
+    struct {                                 /* [database] */
         const char *web, *collector, *owner; /* libpq connection strings */
         int64_t connect_timeout_s, statement_timeout_s;
     } database;
-    struct { /* [gate] */
+    struct {                   /* [gate] */
         const char *listen[4]; /* "unix:/path", "127.0.0.1:9001", each with as many processes; unused ones NULL */
         int64_t processes;
-        const char *prefix;    /* what is metered: /api */
+        const char *prefix;                     /* what is metered: /api */
         const char *unmetered[CONFIG_PREFIXES]; /* below it, answered by web, which checks the key itself */
         bool admit_on_failure;
-        bool nginx;            /* answers denials as 403 with the real status and body in headers */
+        bool nginx; /* answers denials as 403 with the real status and body in headers */
     } gate;
     struct { /* [web] */
         const char *listen[4];
@@ -49,27 +49,27 @@ struct config {
         int64_t body_bytes, events_max;
         int64_t session_idle_s, session_absolute_s;
     } web;
-    struct { /* [spool] */
-        int64_t sync;          /* enum spool_sync */
+    struct {          /* [spool] */
+        int64_t sync; /* enum spool_sync */
         int64_t sync_ms, segment_bytes, segment_age_s, max_bytes, reserve_bytes;
     } spool;
     struct { /* [collector] */
         int64_t batch_rows, batch_ms, poll_ms, retention_months, partitions_ahead;
-        int64_t endpoints_max;   /* distinct normalised endpoints a tenant and day; beyond: "(other)" */
+        int64_t endpoints_max; /* distinct normalised endpoints a tenant and day; beyond: "(other)" */
     } collector;
-    struct { /* [storage] */
-        int64_t backend_kind;    /* 0: filesystem; the order of the choices */
-        const char *dir;         /* a directory a tenant below it */
+    struct {                  /* [storage] */
+        int64_t backend_kind; /* 0: filesystem; the order of the choices */
+        const char *dir;      /* a directory a tenant below it */
         int64_t interval_s;
     } storage;
-    struct { /* [limits] */
-        int64_t lease_percent;   /* of what is left that a node takes for itself near a limit; 0: off */
+    struct {                   /* [limits] */
+        int64_t lease_percent; /* of what is left that a node takes for itself near a limit; 0: off */
     } limits;
-    struct { /* [process] */
-        const char *user;        /* whom a program started as root becomes; "": stays */
+    struct {              /* [process] */
+        const char *user; /* whom a program started as root becomes; "": stays */
     } process;
-    struct { /* [log] */
-        int64_t level;           /* enum log_level */
+    struct {           /* [log] */
+        int64_t level; /* enum log_level */
     } log;
     size_t n_rules;
     struct config_rule rules[CONFIG_RULES]; /* [rules]: "POST /api/files = file_upload" */

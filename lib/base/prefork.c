@@ -25,7 +25,7 @@
 #define LISTEN_MAX 8
 #define CHILDREN_MAX 256
 #define BACKLOG 1024
-#define FIRST_FD 3 /* of LISTEN_FDS */
+#define FIRST_FD 3  /* of LISTEN_FDS */
 #define SLOW_MS 500 /* between restarts of children that end within a second */
 
 struct child {
@@ -108,7 +108,8 @@ static int bind_tcp(const char *address)
     bool v6 = n > 2 && address[0] == '[' && address[n - 1] == ']';
     memcpy(host, address + v6, n - 2 * v6);
     host[n - 2 * v6] = '\0';
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE}, *found;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE},
+                    *found;
     if (getaddrinfo(host, colon + 1, &hints, &found) != 0) {
         errno = EINVAL;
         return -1;
@@ -315,12 +316,14 @@ static void supervise(struct parent *d)
         start_missing(d);
         switch (next_signal(d)) {
         case SIGTERM:
-        case SIGINT: return;
+        case SIGINT:
+            return;
         case SIGHUP:
             if (hand_over(d))
                 return;
             break;
-        default: reap(d, true);
+        default:
+            reap(d, true);
         }
     }
 }

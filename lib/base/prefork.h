@@ -17,11 +17,12 @@
 #define PREFORK_GRACE_MS 4500
 
 struct prefork {
-    const char *const *listen; /* "unix:/path" or "127.0.0.1:port" (IPv4 or [IPv6]); NULL ends the list before `n_listen` */
+    const char *const
+        *listen; /* "unix:/path" or "127.0.0.1:port" (IPv4 or [IPv6]); NULL ends the list before `n_listen` */
     size_t n_listen;
-    int processes;             /* children for each address */
-    const char *user;          /* whom to become when started as root, after binding; "" or NULL: stay */
-    char *const *argv;         /* of main, for SIGHUP */
+    int processes;                         /* children for each address */
+    const char *user;                      /* whom to become when started as root, after binding; "" or NULL: stay */
+    char *const *argv;                     /* of main, for SIGHUP */
     int (*child)(int listener, void *arg); /* serves until prefork_stopping(); its result is the exit status */
     void *arg;
 };
