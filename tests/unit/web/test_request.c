@@ -43,9 +43,10 @@ static void path_query_and_form_are_decoded_once(void)
 {
     struct request r;
 
-    CU_ASSERT_TRUE(take(&r, "x=%C3%A4+b&y=",
-                        ENV(P("REQUEST_METHOD=POST"), P("REQUEST_URI=/a%20b/c?q=1%2B1&q=2&e"),
-                            P("CONTENT_TYPE=Application/X-WWW-Form-Urlencoded; charset=utf-8"))));
+    bool taken = take(&r, "x=%C3%A4+b&y=",
+                      ENV(P("REQUEST_METHOD=POST"), P("REQUEST_URI=/a%20b/c?q=1%2B1&q=2&e"),
+                          P("CONTENT_TYPE=Application/X-WWW-Form-Urlencoded; charset=utf-8")));
+    CU_ASSERT_TRUE_FATAL(taken);
     CU_ASSERT_EQUAL(r.method, METHOD_POST);
     CU_ASSERT_STRING_EQUAL(r.path, "/a b/c");
     CU_ASSERT_STRING_EQUAL(request_query(&r, "q"), "1+1");
@@ -60,7 +61,8 @@ static void head_is_get_without_a_body(void)
 {
     struct request r;
 
-    CU_ASSERT_TRUE(take(&r, "", ENV(P("REQUEST_METHOD=HEAD"), P("REQUEST_URI=/"))));
+    bool taken = take(&r, "", ENV(P("REQUEST_METHOD=HEAD"), P("REQUEST_URI=/")));
+    CU_ASSERT_TRUE_FATAL(taken);
     CU_ASSERT_EQUAL(r.method, METHOD_GET);
     CU_ASSERT_TRUE(r.head);
     CU_ASSERT_EQUAL(strlen(r.id), 24);
@@ -122,9 +124,10 @@ static void forwarded_headers_count_only_of_trusted_proxies(void)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct request r;
 
-        CU_ASSERT_TRUE(take(&r, "",
-                            ENV(P("REQUEST_METHOD=GET"), P("REQUEST_URI=/"), P(cases[i].peer), P(cases[i].forwarded),
-                                P("HTTP_X_FORWARDED_PROTO=https"))));
+        bool taken = take(&r, "",
+                          ENV(P("REQUEST_METHOD=GET"), P("REQUEST_URI=/"), P(cases[i].peer), P(cases[i].forwarded),
+                              P("HTTP_X_FORWARDED_PROTO=https")));
+        CU_ASSERT_TRUE_FATAL(taken);
         CU_ASSERT_STRING_EQUAL(r.address, cases[i].address);
         CU_ASSERT_EQUAL(r.https, cases[i].https);
         request_term(&r);
@@ -135,9 +138,10 @@ static void cookies_and_headers_are_found_by_name(void)
 {
     struct request r;
 
-    CU_ASSERT_TRUE(take(&r, "",
-                        ENV(P("REQUEST_METHOD=GET"), P("REQUEST_URI=/"), P("HTTP_COOKIE=ab=1; a=2;b=3"),
-                            P("HTTP_CE_ID=x"), P("HTTP_ACCEPT=text/html,application/json"))));
+    bool taken = take(&r, "",
+                      ENV(P("REQUEST_METHOD=GET"), P("REQUEST_URI=/"), P("HTTP_COOKIE=ab=1; a=2;b=3"),
+                          P("HTTP_CE_ID=x"), P("HTTP_ACCEPT=text/html,application/json")));
+    CU_ASSERT_TRUE_FATAL(taken);
     CU_ASSERT_STRING_EQUAL(request_cookie(&r, "a"), "2");
     CU_ASSERT_STRING_EQUAL(request_cookie(&r, "b"), "3");
     CU_ASSERT_PTR_NULL(request_cookie(&r, "c"));
