@@ -83,6 +83,7 @@ static void collector_metrics(struct buffer *b, struct json_object *status)
         {"lag_seconds", "tollgate_collector_lag_seconds", "gauge", "Age of the oldest event that is not committed."},
         {"batches", "tollgate_collector_batches_total", "counter", "Batches committed since the start."},
         {"rows", "tollgate_collector_rows_total", "counter", "Rows committed since the start."},
+        {"duplicates", "tollgate_collector_duplicates_total", "counter", "Events whose id was there before."},
         {"rejected", "tollgate_collector_rejected_total", "counter",
          "Events that went to usage_rejected since the start."},
         {"degraded", "tollgate_collector_degraded_total", "counter",
