@@ -64,13 +64,21 @@ $(UNIT_PROGRAMS): $(BUILD)/test/unit/%: tests/unit/%.c FORCE
 	@$(MAKE) --no-print-directory MODE=test $(foreach l,$(LIBS),$(if $(OBJ_$(l)),$(BUILD)/test/lib$(l).a))
 	@mkdir -p $(@D)
 	$(CC) $(COMMON) $(WARN) $(CFLAGS_test) -o $@ $< -Wl,--start-group $(foreach l,$(LIBS),$(if $(OBJ_$(l)),$(BUILD)/test/lib$(l).a)) -Wl,--end-group -lcunit $(BASE_LIBS) -ltalloc -ljson-c -lpq -lfcgi -lctemplate -lstdc++ -lpthread -lm
+# Programs that only tests and benchmarks run.
+TOOLS := $(patsubst tests/tools/%.c,$(O)/tools/%,$(wildcard tests/tools/*.c))
+$(TOOLS): $(O)/tools/%: tests/tools/%.c $(call archive,meter base)
+	@mkdir -p $(@D)
+	$(CC) $(COMMON) $(WARN) $(CFLAGS_$(MODE)) $(LDFLAGS_$(MODE)) -o $@ $< $(call archive,meter base) $(BASE_LIBS) -lfcgi
+.PHONY: tools
+tools: $(TOOLS)
+
 .PHONY: FORCE
 unit: $(UNIT_PROGRAMS)
 	@tests/unit/run.sh $^
 
 # Every suite that is there, in order; the last line is "N passed, N failed".
 .PHONY: test lint format config install
-test: all
+test: all tools
 	@tests/run.sh
 
 # gcc's and clang's builds with warnings as errors, then the checkers.
