@@ -87,6 +87,7 @@ lint:
 	@$(MAKE) --no-print-directory CC=gcc BUILD=$(BUILD)/lint-gcc all
 	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/lint-clang all
 	clang-format --dry-run -Werror $(LINT_C)
+	@mkdir -p $(BUILD)
 	clang-tidy --quiet $(filter lib/%.c cgi/%.c daemon/%.c cli/%.c,$(LINT_C)) -- $(COMMON) 2>$(BUILD)/lint-tidy.log
 	cppcheck --quiet --error-exitcode=1 --enable=warning,portability --inline-suppr --suppress=missingIncludeSystem --suppressions-list=tests/checks/cppcheck.txt \
 		--std=c11 -D_GNU_SOURCE -I. $(filter lib/%.c cgi/%.c daemon/%.c cli/%.c,$(LINT_C))

@@ -321,7 +321,7 @@ static bool ask(struct gate *g, struct call *c)
 static size_t escape(char *out, size_t room, const char *text, size_t most)
 {
     size_t n = 0;
-    for (size_t i = 0; text[i] && i < most && n + 7 < room; i++) {
+    for (size_t i = 0; i < most && text[i] && n + 7 < room; i++) {
         unsigned char ch = (unsigned char)text[i];
         if (ch == '"' || ch == '\\')
             out[n++] = '\\', out[n++] = (char)ch;
