@@ -91,7 +91,7 @@ lint:
 	clang-tidy --quiet $(filter lib/%.c cgi/%.c daemon/%.c cli/%.c,$(LINT_C)) -- $(COMMON) 2>$(BUILD)/lint-tidy.log
 	cppcheck --quiet --error-exitcode=1 --enable=warning,portability --inline-suppr --suppress=missingIncludeSystem --suppressions-list=tests/checks/cppcheck.txt \
 		--std=c11 -D_GNU_SOURCE -I. $(filter lib/%.c cgi/%.c daemon/%.c cli/%.c,$(LINT_C))
-	@for c in tests/checks/*.sh; do BUILD=$(BUILD)/lint-gcc sh $$c || exit 1; done
+	@BUILD=$(BUILD)/lint-gcc sh tests/checks/run.sh
 	@echo "lint: clean"
 
 format:
