@@ -177,7 +177,7 @@ static enum status prepare_roles(struct db *d, const struct migrate_options *o, 
 
 static enum status migrated_before(struct db *d, bool *yes)
 {
-    char answer[8];
+    char answer[8] = "";
     enum status s = ask(d, "SELECT to_regclass('tollgate.schema_migrations') IS NOT NULL", NULL, answer, sizeof(answer));
 
     *yes = answer[0] == 't';
