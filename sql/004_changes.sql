@@ -3,10 +3,11 @@
 
 -- The tenant of a schema's triggers comes as TG_ARGV[0].
 CREATE FUNCTION tollgate.note(tenant text, what text, n bigint, made bigint DEFAULT 0, anew boolean DEFAULT false)
-RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-  INSERT INTO usage_changes (tenant_id, metric, delta, created, recount)
-  SELECT t.id, what, n, made, anew FROM tenants t WHERE t.id = tenant AND (n <> 0 OR made <> 0 OR anew)
-$$;
+RETURNS void LANGUAGE plpgsql AS $$ -- plpgsql keeps its plans; its callers are the trigger functions, who run as the owner
+BEGIN
+  INSERT INTO public.usage_changes (tenant_id, metric, delta, created, recount)
+  SELECT t.id, what, n, made, anew FROM public.tenants t WHERE t.id = tenant AND (n <> 0 OR made <> 0 OR anew);
+END $$;
 
 CREATE FUNCTION tollgate.patients_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$

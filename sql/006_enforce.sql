@@ -69,10 +69,11 @@ BEGIN
   UPDATE enforce_shares s SET free = total - n WHERE s.tenant_id = tenant AND s.metric = what AND s.slot = 0;
 END $$;
 
-CREATE FUNCTION tollgate.give_share(tenant text, what text, n bigint) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-  UPDATE enforce_shares s SET free = s.free + n WHERE s.tenant_id = tenant AND s.metric = what AND s.slot = 1 + pg_backend_pid() % 16
-$$;
+CREATE FUNCTION tollgate.give_share(tenant text, what text, n bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE public.enforce_shares s SET free = s.free + n
+  WHERE s.tenant_id = tenant AND s.metric = what AND s.slot = 1 + pg_backend_pid() % 16;
+END $$;
 
 CREATE FUNCTION tollgate.move_share(tenant text, what text, n bigint) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
