@@ -191,3 +191,11 @@ test('the gate ends on SIGTERM with 0 and leaves its records', async () => {
   assert.equal((await gate.call('/api/x', 'alpha-key')).status, 200);
   assert.equal(await gate.stop(), 0);
 });
+
+for (const [choice, status, degraded] of [['admit', 200, '1'], ['deny', 503, '0']]) {
+  test(`a spool that is full and on_failure=${choice} give ${status}`, (t) => withGate(t, { gate: `on_failure = ${choice}`, settings: '[spool]\nmax_bytes = 1\n' }, async (gate) => {
+    assert.equal((await gate.call('/api/x', 'alpha-key')).status, status);
+    assert.deepEqual(await gate.table.say('degraded alpha'), [degraded]);
+    assert.deepEqual(await gate.table.say('used alpha'), [degraded]);
+  }));
+}
