@@ -8,6 +8,7 @@
 #include "lib/base/config.h"
 #include "lib/base/log.h"
 #include "lib/base/prefork.h"
+#include "lib/web/template.h"
 
 struct boot {
     const struct config *config;
@@ -101,6 +102,10 @@ int main(int argc, char *argv[])
     log_init("web", (enum log_level)config->log.level);
     if (sodium_init() < 0) {
         log_error("libsodium could not be started");
+        return 1;
+    }
+    if (template_load(config->paths.template_dir, problem, sizeof problem) != STATUS_OK) {
+        log_error("%s", problem);
         return 1;
     }
     json_c_set_serialization_double_format("%.17g", JSON_C_OPTION_GLOBAL);
