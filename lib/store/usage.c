@@ -9,18 +9,23 @@
 #define ISO(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
 #define MILLIONTHS(expression) "(" expression " * 1000000)::bigint"
 
-static const char current_sql[] =
+/*
+ * The period and the day that now is in, reckoned once: under row-level security a function in a condition would be called
+ * for every row of the tenant, since it is not leakproof.
+ */
+#define TODAY                                                                                            \
+    "WITH p AS MATERIALIZED (SELECT tenant_id, period_start, tollgate.day_of(now(), time_zone) AS today" \
+    " FROM tenant_periods WHERE tenant_id = $1 AND starts_at <= now() AND ends_at > now()) "
+
+static const char current_sql[] = TODAY
     "SELECT u.id, u.tenant_id, u.period_start, u.period_end, u.patients_count, u.users_count, u.api_calls_count,"
     " u.file_uploads_count, u.appointments_count, " MILLIONTHS(
         "u.storage_used_gb") ","
                              " coalesce((SELECT sum(d.total) FROM usage_daily d WHERE d.tenant_id = $1 AND "
                              "d.metric_type = 'api_call'"
-                             "           AND d.day = tollgate.day_of(now(), p.time_zone)), 0)::bigint, " ISO(
-                                 "u.created_at") ", " ISO("u.updated_at") " FROM tenant_periods p JOIN usage_summary u "
-                                                                          "ON u.tenant_id = p.tenant_id AND "
-                                                                          "u.period_start = p.period_start"
-                                                                          " WHERE p.tenant_id = $1 AND p.starts_at <= "
-                                                                          "now() AND p.ends_at > now()";
+                             "           AND d.day = p.today), 0)::bigint, " ISO("u.created_at") ", " ISO(
+                                 "u.updated_at") " FROM p JOIN usage_summary u ON u.tenant_id = p.tenant_id AND "
+                                                 "u.period_start = p.period_start";
 
 static const char tenant_sql[] = "SELECT name FROM tollgate.host_tenant WHERE id = $1";
 
@@ -30,25 +35,20 @@ static const char plan_sql[] =
     "SELECT tier_id, coalesce(tier_name, tier_id), usage_limits FROM tollgate.host_subscription WHERE tenant_id = $1";
 
 /* Counters by the window that their limit has; gauges stand in the summary. */
-static const char limits_sql[] =
+static const char limits_sql[] = TODAY
     "SELECT k.limit_key, k.metric_type, k.limit_window, k.label, m.unit,"
     " CASE WHEN jsonb_typeof(s.usage_limits -> k.limit_key) = 'number' THEN " MILLIONTHS(
         "greatest(-0.000001, (s.usage_limits ->> k.limit_key)::numeric)") " ELSE -1 END,"
                                                                           " coalesce((SELECT " MILLIONTHS(
-                                                                              "c.used") " FROM usage_counts c JOIN "
-                                                                                        "tenant_periods p ON "
-                                                                                        "p.tenant_id = c.tenant_id"
-                                                                                        "   AND p.starts_at <= now() "
-                                                                                        "AND p.ends_at > now() WHERE "
-                                                                                        "c.tenant_id = $1 AND "
-                                                                                        "c.metric_type = k.metric_type"
-                                                                                        "   AND c.limit_window = "
-                                                                                        "k.limit_window AND "
-                                                                                        "c.window_start = CASE "
-                                                                                        "k.limit_window WHEN 'day'"
-                                                                                        "   THEN "
-                                                                                        "tollgate.day_of(now(), "
-                                                                                        "p.time_zone) ELSE "
+                                                                              "c.used") " FROM usage_counts c JOIN p "
+                                                                                        "ON p.tenant_id = c.tenant_id"
+                                                                                        "   WHERE c.tenant_id = $1 AND "
+                                                                                        "c.metric_type = k.metric_type "
+                                                                                        "AND c.limit_window = "
+                                                                                        "k.limit_window"
+                                                                                        "   AND c.window_start = CASE "
+                                                                                        "k.limit_window WHEN 'day' "
+                                                                                        "THEN p.today ELSE "
                                                                                         "p.period_start END), 0)"
                                                                                         " FROM usage_limit_keys k JOIN "
                                                                                         "usage_metrics m ON "
