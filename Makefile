@@ -118,6 +118,13 @@ install: all
 		if [ -d $$d ]; then rm -rf $(SHARE)/$$d && cp -R $$d $(SHARE)/$$d || exit 1; fi; done
 	chmod -R u=rwX,go=rX $(SHARE)
 
+.PHONY: run demo
+run:
+	@exec demo/run.sh
+demo: $(O)/echo
+$(O)/echo: $(O)/demo/echo.o $(O)/libbase.a
+	$(CC) $(LDFLAGS_$(MODE)) -o $@ $^ -lfcgi -ljson-c
+
 clean:
 	rm -rf $(BUILD)
 

@@ -1,0 +1,324 @@
+#!/usr/bin/env bash
+# run.sh: `make run`. A private PostgreSQL, the collector, gate, web, a back end that echoes, and a web server in front, in the
+# foreground, until Ctrl-C or SIGTERM. PORT, STATE and SERVER choose; README.md describes it.
+set -euo pipefail
+shopt -s nullglob
+cd "$(dirname "$0")/.."
+root=$PWD
+PORT=${PORT:-8080} STATE=${STATE:-var} SERVER=${SERVER:-lighttpd}
+
+say() { printf '%s\n' "$*"; }
+die() { printf 'make run: %s\n' "$*" >&2; exit 1; }
+
+case $SERVER in lighttpd|apache|nginx) ;; *) die "SERVER=$SERVER is not known; it is lighttpd, apache or nginx" ;; esac
+[[ $PORT =~ ^[0-9]+$ ]] && [ "$PORT" -ge 1 ] && [ "$PORT" -le 65535 ] || die "PORT=$PORT is no port; it is a number from 1 to 65535"
+mkdir -p "$STATE"
+STATE=$(cd "$STATE" && pwd)
+
+exec 9>"$STATE/lock"
+flock -n 9 || die "another make run uses STATE=$STATE; stop it, or give another STATE"
+if (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; then die "something listens on 127.0.0.1:$PORT already; give another PORT"; fi
+
+began=$SECONDS
+step() { printf '[%3d s] %s\n' $((SECONDS - began)) "$*"; }
+
+step "packages"
+demo/packages.sh run build $([ "$SERVER" != nginx ] || echo test)
+step "build"
+make --no-print-directory -s -j"$(nproc)" all demo 9>&-
+
+# ---- who runs what, and where ----
+
+if [ "$(id -u)" = 0 ]; then db_user=postgres app_user=www-data; else db_user=$(id -un) app_user=$db_user; fi
+as() { # as USER COMMAND…: in this user's name, in a session of its own, so that Ctrl-C reaches only this script
+  local user=$1
+  shift
+  if [ "$(id -un)" = "$user" ]; then exec setsid "$@" 9>&-; fi
+  exec setsid setpriv --reuid "$user" --regid "$(id -g "$user")" --init-groups "$@" 9>&-
+}
+reaches() { (as "$1" test -x "$2") 2>/dev/null; }
+
+# Files lie in $STATE unless its path can't be reached by PostgreSQL's user, or is too long for a socket's 107 bytes.
+work=$STATE
+if ! reaches "$db_user" "$STATE" || ! reaches "$app_user" "$STATE"; then
+  work=/var/lib/tollgate-$(printf %s "$STATE" | sha256sum | cut -c1-12)
+  mkdir -p "$work"
+  chmod 711 "$work"
+  ln -sfn "$work" "$STATE/files"
+  say "  $STATE can't be reached by $db_user: files lie in $work"
+fi
+sockets=$work/s
+if [ ${#sockets} -gt 80 ]; then
+  [ -s "$STATE/sockets" ] || mktemp -d /tmp/tg-XXXXXXXX >"$STATE/sockets"
+  sockets=$(cat "$STATE/sockets")
+fi
+mkdir -p "$sockets" "$work/pg" "$work/spool" "$work/run" "$work/storage" "$work/log" "$work/share" "$work/bin" "$STATE/bin"
+if [ "$(id -u)" = 0 ]; then
+  chown "$db_user" "$work/pg"
+  chown "$app_user:" "$work/spool" "$work/run" "$work/log"
+  chown "$app_user:$app_user" "$sockets"
+  chmod 1777 "$sockets" # PostgreSQL's socket lies there too
+fi
+chmod 700 "$work/pg" "$work/spool" "$work/run"
+chmod 755 "$work/log" "$work/share" "$work/bin"
+cp -r templates htdocs sql apache-conf lighttpd-conf nginx-conf demo "$work/share/"
+for program in tollgate tollgate-gate tollgate-web tollgate-collector echo; do
+  cp -f --remove-destination "build/release/$program" "$work/bin/"
+done
+
+gate_port=$(cat "$work/gate-port" 2>/dev/null || true)
+if [ -z "$gate_port" ] || (exec 3<>"/dev/tcp/127.0.0.1/$gate_port") 2>/dev/null; then # Apache needs TCP: any free port
+  for gate_port in $(shuf -i 20000-32000 -n 50); do (exec 3<>"/dev/tcp/127.0.0.1/$gate_port") 2>/dev/null || break; done
+  echo "$gate_port" >"$work/gate-port"
+fi
+
+export PGHOST=$sockets PGPORT=5432 PGDATABASE=tollgate PGUSER=tollgate_owner
+gate_listen=unix:$sockets/gate
+[ "$SERVER" != apache ] || gate_listen=127.0.0.1:$gate_port
+cat >"$work/tollgate.conf" <<CONF
+[paths]
+spool_dir = $work/spool
+run_dir = $work/run
+template_dir = $work/share/templates
+sql_dir = $work/share/sql
+[database]
+web = host=$sockets dbname=tollgate user=tollgate_web
+collector = host=$sockets dbname=tollgate user=tollgate_collector
+owner = host=$sockets dbname=tollgate user=tollgate_owner
+[gate]
+listen = $gate_listen
+nginx = $([ "$SERVER" = nginx ] && echo true || echo false)
+[web]
+listen = unix:$sockets/web
+public_url = http://127.0.0.1:$PORT
+[storage]
+dir = $work/storage
+[rules]
+POST /api/files = file_upload
+CONF
+chmod 644 "$work/tollgate.conf"
+printf '#!/bin/sh\nexec %q --config %q "$@"\n' "$work/bin/tollgate" "$work/tollgate.conf" >"$STATE/bin/tollgate"
+chmod 755 "$STATE/bin/tollgate"
+tollgate=$STATE/bin/tollgate
+
+# ---- processes: started, watched, stopped ----
+
+declare -A pids=() commands=() failures=() started=()
+order=()
+pg_bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
+data=$work/pg/data
+stopping=
+
+start() { # start NAME: runs commands[NAME] in the background, its output to log/NAME.log
+  local name=$1 out=$work/log/$1.log
+  [ "$name" = postgres ] && out=$work/log/postgres.log
+  (eval "${commands[$name]}") >>"$out" 2>&1 </dev/null &
+  pids[$name]=$!
+  started[$name]=$SECONDS
+}
+run() { # run NAME USER COMMAND…
+  local name=$1 user=$2
+  shift 2
+  commands[$name]="as $user $(printf '%q ' "$@")"
+  order+=("$name")
+  start "$name"
+}
+alive() { [ -n "${1:-}" ] && kill -0 "$1" 2>/dev/null; }
+postmaster() { head -1 "$data/postmaster.pid" 2>/dev/null || true; }
+
+stop_all() {
+  trap '' INT TERM HUP
+  stopping=yes
+  rm -f "$STATE/demo.env"
+  local i name pid signal
+  for ((i = ${#order[@]} - 1; i >= 0; i--)); do
+    name=${order[i]} pid=${pids[$name]:-} signal=TERM
+    if [ "$name" = postgres ]; then signal=INT pid=$(postmaster); fi
+    [ "$name" = server ] && [ "$SERVER" = nginx ] && signal=QUIT
+    alive "$pid" && kill -"$signal" "$pid" 2>/dev/null || true
+    for ((n = 0; n < 100; n++)); do alive "$pid" || break; sleep 0.05; done
+    if alive "$pid"; then
+      [ "$name" = postgres ] && kill -QUIT "$pid" 2>/dev/null || kill -KILL -- "-$pid" 2>/dev/null || true
+    fi
+  done
+  wait 2>/dev/null || true
+}
+finish() {
+  local status=$?
+  trap - EXIT
+  stop_all
+  [ -s "$STATE/sockets" ] && rm -rf "$(cat "$STATE/sockets")" "$STATE/sockets"
+  exit $status
+}
+trap finish EXIT
+trap 'stopping=yes; say; say "Stopping."; exit 0' INT TERM HUP
+
+wait_for() { # wait_for SECONDS WHAT COMMAND…
+  local until=$((SECONDS + $1)) what=$2
+  shift 2
+  until "$@" >/dev/null 2>&1; do
+    [ $SECONDS -lt $until ] || { tail -5 "$work"/log/*.log >&2; die "$what did not start within $1 s; its log is in $work/log"; }
+    sleep 0.1
+  done
+}
+
+# ---- PostgreSQL ----
+
+step "database"
+if [ ! -s "$data/PG_VERSION" ]; then
+  rm -rf "$data"
+  (as "$db_user" "$pg_bin/initdb" -D "$data" -U postgres -A peer -E UTF8 --locale=C.UTF-8) >"$work/log/initdb.log" 2>&1 ||
+    { cat "$work/log/initdb.log" >&2; die "the database cluster could not be made"; }
+fi
+{
+  echo "local all all peer map=tollgate"
+} >"$work/pg/hba.conf"
+{
+  for user in root "$db_user" "$(id -un)"; do printf 'tollgate %s tollgate_owner\ntollgate %s postgres\n' "$user" "$user"; done
+  printf 'tollgate %s tollgate_web\ntollgate %s tollgate_collector\n' "$app_user" "$app_user"
+} | sort -u >"$work/pg/ident.conf"
+if [ "$(id -u)" = 0 ]; then chown "$db_user" "$work/pg/hba.conf" "$work/pg/ident.conf"; fi
+run postgres "$db_user" "$pg_bin/postgres" -D "$data" -c listen_addresses= -c "unix_socket_directories=$sockets" \
+  -c port=5432 -c "hba_file=$work/pg/hba.conf" -c "ident_file=$work/pg/ident.conf" -c max_connections=60 \
+  -c shared_buffers=64MB -c max_wal_size=512MB -c log_min_messages=warning -c timezone=UTC
+wait_for 60 PostgreSQL env PGUSER=postgres PGDATABASE=postgres psql -XqAtc 'SELECT 1'
+if ! psql -U postgres -d postgres -XqAtc "SELECT 1 FROM pg_database WHERE datname = 'tollgate'" | grep -q 1; then
+  psql -U postgres -d postgres -Xq -v ON_ERROR_STOP=1 -f sql/roles.sql
+  psql -U postgres -d postgres -Xq -v ON_ERROR_STOP=1 -c 'CREATE DATABASE tollgate OWNER tollgate_owner'
+fi
+step "schema"
+"$tollgate" migrate --new 2>&1 | sed 's/^/  /'
+
+# ---- demo data ----
+
+step "demo data"
+secrets=$STATE/demo.secrets
+"$tollgate" demo 2>&1 | sed 's/^/  /'
+TENANT_ID=tenant_1762083064503
+if [ ! -s "$secrets" ]; then
+  umask 077
+  password() { head -c 15 /dev/urandom | base64 | tr '+/' 'xy'; }
+  key() { "$tollgate" key create "$@" --json | sed -n 's/.*"key": *"\([^"]*\)".*/\1/p'; }
+  admin_password=$(password) operator_password=$(password)
+  printf %s "$admin_password" | "$tollgate" account create admin@riverside.example --tenant $TENANT_ID --role admin --password-stdin >/dev/null
+  printf %s "$operator_password" | "$tollgate" account create operator@tollgate.example --role operator --password-stdin >/dev/null
+  tenant_key=$(key --tenant $TENANT_ID --name "Demo" --scopes call,track,read,admin)
+  operator_key=$(key --operator --name "Demo operator")
+  [ -n "$tenant_key" ] && [ -n "$operator_key" ] || die "the demo's keys could not be made"
+  {
+    echo "TENANT_KEY=$tenant_key"
+    echo "OPERATOR_KEY=$operator_key"
+    echo "ADMIN_EMAIL=admin@riverside.example"
+    echo "ADMIN_PASSWORD=$admin_password"
+    echo "OPERATOR_EMAIL=operator@tollgate.example"
+    echo "OPERATOR_PASSWORD=$operator_password"
+  } >"$secrets.new"
+  mv "$secrets.new" "$secrets"
+  umask 022
+fi
+. "$secrets"
+psql -XqAt -F ' ' -c 'SELECT id, bytes FROM tollgate.demo_plan' | while read -r id bytes; do
+  [ -d "$work/storage/$id" ] && continue
+  mkdir -p "$work/storage/$id/scans"
+  truncate -s $((bytes / 3)) "$work/storage/$id/records.bin"
+  truncate -s $((bytes - bytes / 3)) "$work/storage/$id/scans/images.bin"
+done
+if [ -n "${DEMO_TOKEN:-}" ]; then
+  say "  WARNING: DEMO_TOKEN is an operator's key of this demo; whoever knows it may do everything here."
+  hash=$(printf %s "$DEMO_TOKEN" | b2sum -l 256 | cut -d' ' -f1)
+  psql -Xq -v ON_ERROR_STOP=1 -v hash="$hash" <<'SQL'
+INSERT INTO api_keys (id, name, hash, scopes) VALUES ('demotokn', 'DEMO_TOKEN', decode(:'hash', 'hex'), '{call,track,read,admin}')
+ON CONFLICT (id) DO UPDATE SET hash = EXCLUDED.hash, revoked_at = NULL;
+SQL
+else
+  psql -Xq -c "DELETE FROM api_keys WHERE id = 'demotokn'"
+fi
+
+# ---- Tollgate and the web server ----
+
+step "services"
+export TOLLGATE_CONF=$work/tollgate.conf
+export TOLLGATE_PORT=$PORT TOLLGATE_SHARE=$work/share TOLLGATE_LOG=$work/log TOLLGATE_ECHO=$sockets/echo TOLLGATE_WEB=$sockets/web
+export TOLLGATE_GATE=$sockets/gate
+[ "$SERVER" != apache ] || export TOLLGATE_GATE=127.0.0.1:$gate_port
+run collector "$app_user" "$work/bin/tollgate-collector"
+wait_for 20 "the collector" test -s "$work/spool/node"
+run gate "$app_user" "$work/bin/tollgate-gate"
+run web "$app_user" "$work/bin/tollgate-web"
+run echo "$app_user" "$work/bin/echo" "unix:$sockets/echo"
+for socket in web echo; do wait_for 10 "$socket" test -S "$sockets/$socket"; done
+case $SERVER in
+lighttpd) run server "$app_user" /usr/sbin/lighttpd -D -f "$work/share/demo/lighttpd.conf" ;;
+apache) run server "$app_user" /usr/sbin/apache2 -D FOREGROUND -f "$work/share/demo/apache.conf" ;;
+nginx)
+  envsubst '$TOLLGATE_PORT $TOLLGATE_SHARE $TOLLGATE_LOG $TOLLGATE_ECHO $TOLLGATE_WEB $TOLLGATE_GATE' \
+    <"$work/share/demo/nginx.conf" >"$work/nginx.conf"
+  run server "$app_user" /usr/sbin/nginx -c "$work/nginx.conf" -g 'daemon off;'
+  ;;
+esac
+url=http://127.0.0.1:$PORT
+answers() { (exec 3<>"/dev/tcp/127.0.0.1/$PORT" && printf 'GET %s HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n' "$1" >&3 && head -1 <&3 | grep -q ' 200') 2>/dev/null; }
+wait_for 20 "the web server" answers /healthz
+wait_for 20 "the service" answers /readyz
+
+umask 077
+{
+  echo "URL=$url"
+  echo "PGHOST=$PGHOST"
+  echo "PGPORT=$PGPORT"
+  echo "PGDATABASE=$PGDATABASE"
+  echo "PGUSER=$PGUSER"
+  echo "TENANT_ID=$TENANT_ID"
+  cat "$secrets"
+  printf 'TOLLGATE=%q\n' "$tollgate"
+} >"$STATE/demo.env.new"
+mv "$STATE/demo.env.new" "$STATE/demo.env"
+umask 022
+step "ready"
+cat <<TEXT
+
+  Tollgate answers on $url  ($SERVER; files in $work)
+
+  a tenant's admin   $ADMIN_EMAIL   $ADMIN_PASSWORD
+  the operator       $OPERATOR_EMAIL   $OPERATOR_PASSWORD
+
+  for scripts: . $STATE/demo.env
+    curl -H "Authorization: Bearer \$TENANT_KEY" \$URL/api/demo/hello
+    curl -H "Authorization: Bearer \$TENANT_KEY" \$URL/api/usage/tenant/\$TENANT_ID/report
+
+  Ctrl-C stops it.
+TEXT
+
+# ---- watching ----
+
+# A deliberate stop of PostgreSQL (pg_ctl stop) is respected: the spool holds until somebody starts it again.
+stopped_on_purpose() { tail -20 "$work/log/postgres.log" | grep -Eq 'received (fast|smart) shutdown request'; }
+
+held=
+while :; do
+  sleep 0.5 &
+  wait $! || true
+  for name in "${order[@]}"; do
+    pid=${pids[$name]:-}
+    if [ "$name" = postgres ]; then
+      if [ -n "$held" ] && alive "$(postmaster)"; then say "PostgreSQL is back."; held=; pids[postgres]=$(postmaster); fi
+      [ -z "$held" ] || continue
+      alive "$pid" && continue
+      if stopped_on_purpose; then
+        held=yes
+        : >"$work/log/postgres.log"
+        say "PostgreSQL was stopped; calls go on and the spool holds them. Start it with: $pg_bin/pg_ctl -D $data start"
+        continue
+      fi
+    fi
+    alive "$pid" && continue
+    if [ $((SECONDS - started[$name])) -lt 5 ]; then failures[$name]=$((${failures[$name]:-0} + 1)); else failures[$name]=0; fi
+    if [ "${failures[$name]}" -gt 5 ]; then
+      tail -10 "$work/log/$name.log" >&2 || true
+      die "$name keeps ending; its log is $work/log/$name.log"
+    fi
+    say "$name ended; starting it again"
+    [ "$name" != postgres ] || rm -f "$data/postmaster.pid"
+    start "$name"
+  done
+done
