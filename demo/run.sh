@@ -52,7 +52,7 @@ if [ ${#sockets} -gt 80 ]; then
   [ -s "$STATE/sockets" ] || mktemp -d /tmp/tg-XXXXXXXX >"$STATE/sockets"
   sockets=$(cat "$STATE/sockets")
 fi
-mkdir -p "$sockets" "$work/pg" "$work/spool" "$work/run" "$work/storage" "$work/log" "$work/share" "$work/bin" "$STATE/bin"
+mkdir -p "$sockets" "$work/pg" "$work/spool" "$work/run" "$work/storage" "$work/log" "$work/share" "$work/bin"
 if [ "$(id -u)" = 0 ]; then
   chown "$db_user" "$work/pg"
   chown "$app_user:" "$work/spool" "$work/run" "$work/log"
@@ -61,7 +61,8 @@ if [ "$(id -u)" = 0 ]; then
 fi
 chmod 700 "$work/pg" "$work/spool" "$work/run"
 chmod 755 "$work/log" "$work/share" "$work/bin"
-cp -r templates htdocs sql apache-conf lighttpd-conf nginx-conf demo "$work/share/"
+for dir in templates htdocs; do [ ! -d $dir ] || cp -r $dir "$work/share/"; done
+cp -r sql apache-conf lighttpd-conf nginx-conf demo "$work/share/"
 for program in tollgate tollgate-gate tollgate-web tollgate-collector echo; do
   cp -f --remove-destination "build/release/$program" "$work/bin/"
 done
@@ -97,9 +98,9 @@ dir = $work/storage
 POST /api/files = file_upload
 CONF
 chmod 644 "$work/tollgate.conf"
-printf '#!/bin/sh\nexec %q --config %q "$@"\n' "$work/bin/tollgate" "$work/tollgate.conf" >"$STATE/bin/tollgate"
-chmod 755 "$STATE/bin/tollgate"
-tollgate=$STATE/bin/tollgate
+printf '#!/bin/sh\nexec %q --config %q "$@"\n' "$work/bin/tollgate" "$work/tollgate.conf" >"$STATE/tollgate"
+chmod 755 "$STATE/tollgate"
+tollgate=$STATE/tollgate
 
 # ---- processes: started, watched, stopped ----
 
@@ -202,8 +203,8 @@ if [ ! -s "$secrets" ]; then
   admin_password=$(password) operator_password=$(password)
   printf %s "$admin_password" | "$tollgate" account create admin@riverside.example --tenant $TENANT_ID --role admin --password-stdin >/dev/null
   printf %s "$operator_password" | "$tollgate" account create operator@tollgate.example --role operator --password-stdin >/dev/null
-  tenant_key=$(key --tenant $TENANT_ID --name "Demo" --scopes call,track,read,admin)
-  operator_key=$(key --operator --name "Demo operator")
+  tenant_key=$(key Demo --tenant $TENANT_ID --scopes call,track,read,admin)
+  operator_key=$(key "Demo operator" --operator)
   [ -n "$tenant_key" ] && [ -n "$operator_key" ] || die "the demo's keys could not be made"
   {
     echo "TENANT_KEY=$tenant_key"
@@ -225,13 +226,10 @@ psql -XqAt -F ' ' -c 'SELECT id, bytes FROM tollgate.demo_plan' | while read -r 
 done
 if [ -n "${DEMO_TOKEN:-}" ]; then
   say "  WARNING: DEMO_TOKEN is an operator's key of this demo; whoever knows it may do everything here."
-  hash=$(printf %s "$DEMO_TOKEN" | b2sum -l 256 | cut -d' ' -f1)
-  psql -Xq -v ON_ERROR_STOP=1 -v hash="$hash" <<'SQL'
-INSERT INTO api_keys (id, name, hash, scopes) VALUES ('demotokn', 'DEMO_TOKEN', decode(:'hash', 'hex'), '{call,track,read,admin}')
-ON CONFLICT (id) DO UPDATE SET hash = EXCLUDED.hash, revoked_at = NULL;
-SQL
+  psql -Xq -c "DELETE FROM api_keys WHERE name = 'DEMO_TOKEN'"
+  printf %s "$DEMO_TOKEN" | "$tollgate" key create DEMO_TOKEN --operator --key-stdin >/dev/null
 else
-  psql -Xq -c "DELETE FROM api_keys WHERE id = 'demotokn'"
+  psql -Xq -c "DELETE FROM api_keys WHERE name = 'DEMO_TOKEN'"
 fi
 
 # ---- Tollgate and the web server ----

@@ -22,7 +22,7 @@ const stack = await startStack({ server });
 console.log(`kills: ${kills} behind ${server}, seed ${seed}`);
 const [{ tenant_id: tenant }] = stack.sql(`SELECT tenant_id FROM tenant_subscriptions
   WHERE (usage_limits->>'api_calls_per_day')::numeric = -1 ORDER BY tenant_id`);
-const key = JSON.parse(stack.tollgate('key', 'create', '--tenant', tenant, '--name', 'kills', '--scopes', 'call,track', '--json')).key;
+const key = JSON.parse(stack.tollgate('key', 'create', 'kills', '--tenant', tenant, '--scopes', 'call,track', '--json')).key;
 await eventually(async () => (await fetch(`${stack.URL}/api/demo/warm`, { headers: { authorization: `Bearer ${key}` } })).status === 200,
   'the key to be known', 5);
 

@@ -8,7 +8,7 @@ const count = Number(process.env.CALLS ?? 2000);
 const port = Number(process.env.PORT);
 
 const newKey = (tenant) => JSON.parse(
-  tollgate('key', 'create', '--tenant', tenant, '--name', 'load', '--scopes', 'call', '--json')).key;
+  tollgate('key', 'create', 'load', '--tenant', tenant, '--scopes', 'call', '--json')).key;
 
 test(`${count} calls of an unlimited tenant over 64 connections are as many rows as answers of 2xx`, async () => {
   const [{ tenant_id: tenant }] = db(`SELECT tenant_id FROM tenant_subscriptions s
