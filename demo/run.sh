@@ -155,10 +155,10 @@ trap finish EXIT
 trap 'stopping=yes; say; say "Stopping."; exit 0' INT TERM HUP
 
 wait_for() { # wait_for SECONDS WHAT COMMAND…
-  local until=$((SECONDS + $1)) what=$2
+  local seconds=$1 what=$2 until=$((SECONDS + $1))
   shift 2
   until "$@" >/dev/null 2>&1; do
-    [ $SECONDS -lt $until ] || { tail -5 "$work"/log/*.log >&2; die "$what did not start within $1 s; its log is in $work/log"; }
+    [ $SECONDS -lt $until ] || { tail -qn 5 "$work"/log/*.log >&2; die "$what did not start within $seconds s; its log is in $work/log"; }
     sleep 0.1
   done
 }
@@ -194,7 +194,7 @@ step "schema"
 
 step "demo data"
 secrets=$STATE/demo.secrets
-"$tollgate" demo 2>&1 | sed 's/^/  /'
+if [ "$(psql -XqAtc 'SELECT EXISTS (SELECT FROM tenants)')" = f ]; then "$tollgate" demo 2>&1 | sed 's/^/  /'; fi
 TENANT_ID=tenant_1762083064503
 if [ ! -s "$secrets" ]; then
   umask 077
@@ -218,7 +218,7 @@ if [ ! -s "$secrets" ]; then
   umask 022
 fi
 . "$secrets"
-psql -XqAt -F ' ' -c 'SELECT id, bytes FROM tollgate.demo_plan' | while read -r id bytes; do
+psql -XqAt -F ' ' -c 'SELECT DISTINCT ON (tenant_id) tenant_id, storage_bytes FROM usage_summary ORDER BY tenant_id, period_start DESC' | while read -r id bytes; do
   [ -d "$work/storage/$id" ] && continue
   mkdir -p "$work/storage/$id/scans"
   truncate -s $((bytes / 3)) "$work/storage/$id/records.bin"
@@ -290,7 +290,7 @@ TEXT
 # ---- watching ----
 
 # A deliberate stop of PostgreSQL (pg_ctl stop) is respected: the spool holds until somebody starts it again.
-stopped_on_purpose() { tail -20 "$work/log/postgres.log" | grep -Eq 'received (fast|smart) shutdown request'; }
+stopped_on_purpose() { tail -n 20 "$work/log/postgres.log" | grep -Eq 'received (fast|smart) shutdown request'; }
 
 held=
 while :; do
@@ -312,7 +312,7 @@ while :; do
     alive "$pid" && continue
     if [ $((SECONDS - started[$name])) -lt 5 ]; then failures[$name]=$((${failures[$name]:-0} + 1)); else failures[$name]=0; fi
     if [ "${failures[$name]}" -gt 5 ]; then
-      tail -10 "$work/log/$name.log" >&2 || true
+      tail -n 10 "$work/log/$name.log" >&2 || true
       die "$name keeps ending; its log is $work/log/$name.log"
     fi
     say "$name ended; starting it again"
