@@ -61,8 +61,7 @@ if [ "$(id -u)" = 0 ]; then
 fi
 chmod 700 "$work/pg" "$work/spool" "$work/run"
 chmod 755 "$work/log" "$work/share" "$work/bin"
-for dir in templates htdocs; do [ ! -d $dir ] || cp -r $dir "$work/share/"; done
-cp -r sql apache-conf lighttpd-conf nginx-conf demo "$work/share/"
+for dir in templates htdocs sql apache-conf lighttpd-conf nginx-conf demo; do [ ! -d $dir ] || cp -r $dir "$work/share/"; done
 for program in tollgate tollgate-gate tollgate-web tollgate-collector echo; do
   cp -f --remove-destination "build/release/$program" "$work/bin/"
 done
