@@ -13,7 +13,7 @@ export function startLoad({ port, key, count, from = 0, connections = 64, path, 
   const answers = new Map();
   const unanswered = new Set();
   const deadline = Date.now() + seconds * 1000;
-  let next = from, stopped = false;
+  let next = from, stopped = false, admitted = 0;
   const last = from + count;
   const extra = Object.entries({ ...(key ? { authorization: `Bearer ${key}` } : {}), ...headers })
     .map(([k, v]) => `${k}: ${v}\r\n`).join('');
@@ -62,6 +62,7 @@ export function startLoad({ port, key, count, from = 0, connections = 64, path, 
         if (pending.length < head + 4 + size) return false;
         body = pending.subarray(head + 4, head + 4 + size); used = head + 4 + size;
       }
+      if (status >= 200 && status < 300) admitted++;
       answers.set(current, { status, headers: found, ms: performance.now() - started,
         ...(keepBody ? { body: body.toString('utf8') } : {}) });
       current = -1;
@@ -87,7 +88,8 @@ export function startLoad({ port, key, count, from = 0, connections = 64, path, 
   });
 
   const finished = Promise.all(Array.from({ length: connections }, worker)).then(() => ({ answers, unanswered }));
-  return { finished, stop() { stopped = true; }, answers, unanswered, get sent() { return next - from; } };
+  return { finished, stop() { stopped = true; }, answers, unanswered, get sent() { return next - from; },
+    get admitted() { return admitted; } };
 }
 
 export const load = (options) => startLoad(options).finished;

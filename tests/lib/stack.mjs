@@ -53,6 +53,8 @@ export async function startStack({ server = 'lighttpd', port, state, env = {}, s
     ...demo, demo, server, port, state, log, child,
     // Rows of a query as objects.
     sql(query) { return query_rows(demo, query); },
+    // The same as the cluster's superuser.
+    asSuperuser(query) { return query_rows({ ...demo, PGUSER: 'postgres' }, query); },
     // Runs the command line program; returns its standard output.
     tollgate(...args) {
       return execFileSync('/bin/sh', ['-c', `exec ${demo.TOLLGATE} "$@"`, 'tollgate', ...args], { encoding: 'utf8' });
