@@ -8,6 +8,13 @@ const get = (path, headers) => fetch(url + path, { headers });
 const calls = () => Number(db(`SELECT count(*) AS n FROM usage_tracking
   WHERE tenant_id = '${tenant}' AND metric_type = 'api_call'`)[0].n);
 
+// What one look by psql takes: it is not the service's time.
+function psqlSeconds() {
+  const began = performance.now();
+  calls();
+  return 2 * (performance.now() - began) / 1000;
+}
+
 for (const [name, bearer] of [["an operator's key", operator], ['the demo token', token]]) {
   test(`five calls of ${name} in the tenant's name are five rows, shown within a second`, async (t) => {
     if (!bearer) return t.skip('no such key in this environment');
@@ -18,7 +25,7 @@ for (const [name, bearer] of [["an operator's key", operator], ['the demo token'
       const r = await get('/api/tenants', { authorization, 'x-tenant-id': tenant });
       assert.equal(r.status, 200);
     }
-    await eventually(() => calls() === before.rows + 5, 'five rows', 1);
+    await eventually(() => calls() === before.rows + 5, 'five rows', 1 + psqlSeconds());
     const after = await usage();
     assert.equal(after.api_calls_count, before.usage.api_calls_count + 5);
     assert.equal(after.api_calls_today, before.usage.api_calls_today + 5);
@@ -45,7 +52,7 @@ test("a tenant's own key makes one row a call, with endpoint, method and timesta
   const [row] = await eventually(() => {
     const rows = db(`SELECT * FROM usage_tracking WHERE tenant_id = '${tenant}' AND metadata->>'endpoint' = '${path}'`);
     return rows.length && rows;
-  }, 'the row', 1);
+  }, 'the row', 1 + psqlSeconds());
   assert.equal(row.metric_type, 'api_call');
   assert.equal(Number(row.metric_value), 1);
   assert.equal(row.metadata.method, 'GET');
