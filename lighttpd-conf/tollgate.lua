@@ -1,16 +1,19 @@
--- tollgate.lua: runs behind the gate. The tenant's headers for the back end are the gate's words, whatever the client sent,
--- in whatever spelling.
-local set = {
+-- tollgate.lua: what the gate found out replaces what the client sent, in whatever spelling, before the back end hears of it.
+-- lighttpd comes by here twice: before it asks the gate (nothing is touched: the gate reads the client's X-Tenant-ID) and behind it.
+local gate = lighty.r.req_env["TOLLGATE_GATE"]
+if not gate then return 0 end
+
+local told = {
   ["x-tenant-id"] = lighty.r.req_env["TOLLGATE_TENANT"],
   ["x-tollgate-tier"] = lighty.r.req_env["TOLLGATE_TIER"],
   ["x-tollgate-remaining"] = lighty.r.req_env["TOLLGATE_REMAINING"],
 }
-local forged = {}
+local sent = {}
 for name in pairs(lighty.r.req_header) do
   local plain = name:lower():gsub("[^a-z0-9]", "-")
-  if plain == "x-tenant-id" or plain:find("^x%-tollgate%-") then forged[#forged + 1] = name end
+  -- an unmetered route of Tollgate's own reads X-Tenant-ID itself
+  if (plain == "x-tenant-id" and gate == "metered") or plain:find("^x%-tollgate%-") then sent[#sent + 1] = name end
 end
-for _, name in ipairs(forged) do lighty.r.req_header[name] = nil end
--- tollgate-web knows the caller by the key and looks at X-Tenant-ID itself; unmetered paths keep what is asked for.
-for name, value in pairs(set) do if value then lighty.r.req_header[name] = value end end
+for _, name in ipairs(sent) do lighty.r.req_header[name] = nil end
+for name, value in pairs(told) do if value then lighty.r.req_header[name] = value end end
 return 0

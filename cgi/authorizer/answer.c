@@ -80,7 +80,7 @@ void answer_admit(struct answer *a, const struct limit_catalogue *catalogue, con
                   int64_t now_us)
 {
     a->length = 0;
-    add(a, "Status: 200 OK\r\n");
+    add(a, "Status: 200 OK\r\nVariable-TOLLGATE_GATE: %s\r\n", taken ? "metered" : "passed");
     if (taken) {
         add_value(a, "Variable-TOLLGATE_TENANT", taken->tenant);
         add_value(a, "Variable-TOLLGATE_TIER", taken->tier);
