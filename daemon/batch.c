@@ -2,19 +2,18 @@
 #include "daemon/batch.h"
 
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/store/examine.h"
 
 #define TURN_EVENTS 256 /* of a segment before the next has its turn */
 #define BEHIND_TIMES 10
 #define ARENA_BYTES ((size_t)24 << 20)
 #define USUAL_EVENT_BYTES 280
-#define JSON_DEPTH 32
 
 struct segment {
     uint64_t number, bytes;
@@ -39,7 +38,7 @@ struct batch {
     struct ingest_span *spans;
     struct ingest_damage *damage;
     size_t n_damage;
-    struct json_tokener *json;
+    struct examiner *examiner;
     struct ingest_batch contents;
     bool behind;
     uint64_t read_events, read_bytes;
@@ -57,12 +56,10 @@ enum status batch_create(const struct config *config, const struct spool_node *n
     b->events = calloc(b->most, sizeof(*b->events));
     b->damage = calloc(b->most, sizeof(*b->damage));
     b->arena = malloc(ARENA_BYTES);
-    b->json = json_tokener_new_ex(JSON_DEPTH);
-    if (!b->events || !b->damage || !b->arena || !b->json) {
+    if (!b->events || !b->damage || !b->arena || examiner_create(&b->examiner) != STATUS_OK) {
         batch_destroy(b);
         return STATUS_NO_MEMORY;
     }
-    json_tokener_set_flags(b->json, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
     *out = b;
     return STATUS_OK;
 }
@@ -73,8 +70,7 @@ void batch_destroy(struct batch *b)
         return;
     for (size_t i = 0; i < b->n_segments; i++)
         spool_reader_close(b->segments[i].reader);
-    if (b->json)
-        json_tokener_free(b->json);
+    examiner_destroy(b->examiner);
     free(b->segments);
     free(b->spans);
     free(b->events);
@@ -203,107 +199,21 @@ static struct text keep(struct batch *b, struct text t)
     return kept;
 }
 
-static bool plain(struct text t)
-{
-    for (size_t i = 0; i < t.length; i++) {
-        unsigned char c = (unsigned char)t.at[i];
-
-        if (c == 0)
-            return false;
-        if (c < 0x80)
-            continue;
-        size_t more = c >= 0xf0 && c <= 0xf4 ? 3 : c >= 0xe0 ? 2 : 1;
-
-        if (c < 0xc2 || c > 0xf4 || i + more >= t.length)
-            return false;
-        unsigned char d = (unsigned char)t.at[i + 1];
-
-        if ((c == 0xe0 && d < 0xa0) || (c == 0xed && d > 0x9f) || (c == 0xf0 && d < 0x90) || (c == 0xf4 && d > 0x8f))
-            return false;
-        while (more-- > 0)
-            if (((unsigned char)t.at[++i] & 0xc0) != 0x80)
-                return false;
-    }
-    return true;
-}
-
-static struct text member(struct batch *b, struct json_object *o, const char *name)
-{
-    struct json_object *v;
-
-    if (!json_object_object_get_ex(o, name, &v) || !json_object_is_type(v, json_type_string))
-        return (struct text){"", 0};
-    struct text t = {json_object_get_string(v), (size_t)json_object_get_string_len(v)};
-
-    return t.length <= EVENT_SOURCE_MAX && plain(t) ? keep(b, t) : (struct text){"", 0};
-}
-
-/* jsonb takes no NUL: \u0000 behind an even number of backslashes. */
-static bool has_escaped_nul(struct text t)
-{
-    for (size_t i = 0; i + 5 < t.length; i++)
-        if (t.at[i] == '\\') {
-            if (memcmp(t.at + i, "\\u0000", 6) == 0)
-                return true;
-            i++;
-        }
-    return false;
-}
-
-static const char *look_at_metadata(struct batch *b, struct ingest_event *e)
-{
-    struct text t = e->event.metadata;
-    struct json_object *o;
-    const char *wrong = NULL;
-
-    if (t.length == 0)
-        return NULL;
-    json_tokener_reset(b->json);
-    o = json_tokener_parse_ex(b->json, t.at, (int)t.length);
-    if (o && json_tokener_get_parse_end(b->json) != t.length) {
-        json_object_put(o);
-        return "metadata";
-    }
-    if (!o || !json_object_is_type(o, json_type_object) || has_escaped_nul(t)) {
-        wrong = "metadata";
-    } else if (e->event.metric.length == 8 && memcmp(e->event.metric.at, "api_call", 8) == 0) {
-        e->method = member(b, o, "method");
-        e->endpoint = member(b, o, "normalized");
-        e->key = member(b, o, "key");
-    }
-    json_object_put(o);
-    return wrong;
-}
-
-static const char *look_at(struct batch *b, struct ingest_event *e)
-{
-    const struct event *v = &e->event;
-
-    if (!plain(v->tenant) || !plain(v->metric) || !plain(v->source) || !plain(v->id))
-        return "encoding";
-    if (v->recorded_us < INT64_C(946684800000000) || v->recorded_us > INT64_C(4102444800000000) ||
-        v->appended_us < INT64_C(946684800000000) || v->appended_us > INT64_C(4102444800000000))
-        return "time_range";
-    if (v->value > EVENT_VALUE_MAX || v->value < -EVENT_VALUE_MAX)
-        return "value_range";
-    return look_at_metadata(b, e);
-}
-
 static void take(struct batch *b, struct segment *s, const struct event *e, uint64_t position,
                  const struct table *table)
 {
     struct ingest_event *i = &b->events[b->n_events++];
-    struct text none = {"", 0};
+    size_t kept;
 
-    *i = (struct ingest_event){
-        .event = *e, .segment = s->number, .position = position, .method = none, .endpoint = none, .key = none};
+    *i = (struct ingest_event){.event = *e, .segment = s->number, .position = position};
     i->event.tenant = keep(b, e->tenant);
     i->event.metric = keep(b, e->metric);
     i->event.source = keep(b, e->source);
     i->event.id = keep(b, e->id);
     i->event.metadata = keep(b, e->metadata);
     i->uncounted = table ? !table_holds(table, s->number, position, e) : !(e->flags & EVENT_COUNTED);
-    i->reject = look_at(b, i);
+    i->reject = examine_event(b->examiner, i, b->arena + b->arena_used, &kept);
+    b->arena_used += kept;
     if (!i->reject && b->alone[0] && b->n_events == 1)
         i->reject = b->alone;
 }
