@@ -10,6 +10,7 @@
 #include "lib/store/db.h"
 
 static const char limits_help[] = "LIMIT=NUMBER sets a limit, such as max_patients=500; -1 is unlimited.\n";
+static const char spool_help[] = "DIR is paths.spool_dir unless told. TIME is RFC 3339: 2026-11-24T09:00:00Z.\n";
 
 static const struct cli_command commands[] = {
     {NULL, "migrate", "[--new]", "Bring the database to this program's schema", cmd_migrate,
@@ -68,6 +69,14 @@ static const struct cli_command commands[] = {
     {"metric", "change", "TYPE [--unit UNIT] [--label LABEL]", "Change a metric's unit or label", cmd_metric_change,
      NULL},
     {"metric", "remove", "TYPE", "Remove a metric without events", cmd_metric_remove, NULL},
+
+    {"spool", "list", "[DIR]", "The segments of a node's journal of events", cmd_spool_list, spool_help},
+    {"spool", "show",
+     "[DIR] [--tenant T] [--metric M] [--id ID] [--segment S] [--from TIME] [--to TIME] [--most NUMBER]",
+     "The events that are in it", cmd_spool_show, spool_help},
+    {"spool", "verify", "[DIR]", "Read it through; exit status 1 when something is damaged", cmd_spool_verify, spool_help},
+    {"spool", "ingest", "DIR", "Bring a dead node's events in", cmd_spool_ingest,
+     "Each is stored once, however often this is run, also if the dead node comes back. Its files stay as they are.\n"},
 
     {NULL, "reconcile", "[--tenant T] [--repair]", "Compare rollups, counts, summaries and gauges with the rows",
      cmd_reconcile,
