@@ -78,7 +78,9 @@ unit: $(UNIT_PROGRAMS)
 
 # Every suite that is there, in order; the last line is "N passed, N failed".
 .PHONY: test lint format config install
-test: all tools
+test:
+	@demo/packages.sh run build test
+	@$(MAKE) --no-print-directory -s all demo tools
 	@tests/run.sh
 
 # gcc's and clang's builds with warnings as errors, then the checkers.

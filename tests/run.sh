@@ -6,13 +6,22 @@ cd "$(dirname "$0")/.." || exit 1
 log=build/log
 mkdir -p "$log"
 
+# What a fresh machine lacks: Debian's packages, and npm's for the browser.
+demo/packages.sh run build test || exit 1
+if [ -f tests/package-lock.json ] && [ tests/package-lock.json -nt tests/node_modules ]; then
+    (cd tests && npm ci --no-audit --no-fund --loglevel=error) || exit 1
+    touch tests/node_modules
+fi
+
 suites() {
     cat <<'SUITES'
 unit make --no-print-directory unit
 checks sh tests/checks/run.sh
 sql node --test --test-concurrency=1 tests/sql/
 cli node --test --test-concurrency=1 tests/cli/
-http node --test --test-concurrency=1 tests/http/
+run node --test --test-concurrency=1 tests/run/
+http-lighttpd node tests/lib/with_stack.mjs lighttpd node --test --test-concurrency=1 tests/http/
+http-apache node tests/lib/with_stack.mjs apache node --test --test-concurrency=1 tests/http/
 fault node --test --test-concurrency=1 tests/fault/
 browser node --test --test-concurrency=1 tests/browser/
 SUITES

@@ -62,7 +62,7 @@ export async function startStack({ server = 'lighttpd', port, state, env = {}, s
     get exited() { return exited; },
     processes() { return descendants(child.pid); },
     postmaster() {
-      const dir = query_rows(demo, 'SELECT setting FROM pg_settings WHERE name = \'data_directory\'')[0].setting;
+      const dir = query_rows({ ...demo, PGUSER: 'postgres' }, 'SELECT setting FROM pg_settings WHERE name = \'data_directory\'')[0].setting;
       return Number(readFileSync(join(dir, 'postmaster.pid'), 'utf8').split('\n')[0]);
     },
     async stop({ keep = false, signal = 'SIGTERM' } = {}) {
