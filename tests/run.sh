@@ -19,6 +19,7 @@ unit make --no-print-directory unit
 checks sh tests/checks/run.sh
 sql node --test --test-concurrency=1 tests/sql/
 cli node --test --test-concurrency=1 tests/cli/
+gate node --test --test-concurrency=1 tests/gate/
 run node --test --test-concurrency=1 tests/run/
 http-lighttpd node tests/lib/with_stack.mjs lighttpd node --test --test-concurrency=1 tests/http/
 http-apache node tests/lib/with_stack.mjs apache node --test --test-concurrency=1 tests/http/
