@@ -134,10 +134,11 @@ static bool only_zeros(struct spool_reader *r, uint64_t from, uint64_t to)
 }
 
 /* No record at r->offset (`why`): damage before a later record, an unfinished end, or nothing more for now. */
-static enum status past_damage(struct spool_reader *r, enum status why, bool live, uint64_t *next, struct spool_damage *damage,
-                               bool *final)
+static enum status past_damage(struct spool_reader *r, enum status why, bool live, struct event *e, uint64_t *next,
+                               struct spool_damage *damage, bool *final)
 {
     uint64_t to = r->offset;
+    size_t length;
     enum status s = find_record(r, r->offset, &to);
     if (s == STATUS_IO)
         return s;
@@ -147,6 +148,14 @@ static enum status past_damage(struct spool_reader *r, enum status why, bool liv
             *final = !live;
             *next = r->offset;
             return STATUS_END;
+        }
+    } else {
+        /* Its writer may have been in the middle of it at the first look; since there is a later one, it is whole. */
+        if (fill(r, r->offset) != STATUS_OK)
+            return STATUS_IO;
+        if (decode_at(r, r->offset, e, &length) == STATUS_OK) {
+            r->offset = *next = r->offset + length;
+            return STATUS_OK;
         }
     }
     *damage = (struct spool_damage){.from = r->offset, .to = to};
@@ -177,5 +186,5 @@ enum status spool_read(struct spool_reader *r, struct event *e, uint64_t *next, 
         *next = r->offset;
         return STATUS_OK;
     }
-    return past_damage(r, s, live, next, damage, final);
+    return past_damage(r, s, live, e, next, damage, final);
 }

@@ -68,7 +68,9 @@ export function startLoad({ port, key, count, from = 0, connections = 64, path, 
       current = -1;
       pending = pending.subarray(used);
       if (found.connection === 'close') { socket.destroy(); return true; }
-      if (pauseMs) setTimeout(send, pauseMs); else send();
+      // a connection that breaks in the pause opens a new one, which sends by itself
+      const mine = socket;
+      if (pauseMs) setTimeout(() => { if (mine === socket && !mine.destroyed) send(); }, pauseMs); else send();
       return true;
     };
     const open = () => {

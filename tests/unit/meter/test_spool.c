@@ -9,6 +9,7 @@
 
 #include <CUnit/Basic.h>
 
+#include "lib/base/clock.h"
 #include "lib/meter/spool.h"
 
 static char dir[] = "/tmp/test-spool-XXXXXX";
@@ -242,6 +243,40 @@ static void a_damaged_header_leaves_the_records_to_be_found(void)
     empty_spool();
 }
 
+/* A reader right behind a writer sees records that are half there; such a one must wait, never count as damage. */
+static void a_record_that_is_being_written_is_not_taken_for_damage(void)
+{
+    enum { RECORDS = 60000 };
+    struct spool_writer *w = open_writer(64 << 20);
+    uint64_t bytes, number, next;
+    CU_ASSERT_EQUAL_FATAL(append(w, 1), STATUS_OK);
+    number = spool_writer_segment(w, &bytes);
+    pid_t child = fork();
+    if (child == 0) {
+        for (int i = 1; i < RECORDS; i++)
+            if (append(w, 1) != STATUS_OK)
+                _exit(1);
+        _exit(0); /* the parent's copy of the descriptor holds the lock on */
+    }
+    struct spool_reader *r;
+    struct spool_damage d;
+    struct event e;
+    bool final;
+    size_t read = 0, damaged = 0;
+    CU_ASSERT_EQUAL_FATAL(spool_reader_open(dir, number, 0, node.uuid, &r), STATUS_OK);
+    for (int64_t until = clock_mono_us() + 20 * CLOCK_US_PER_SECOND; read < RECORDS && clock_mono_us() < until;) {
+        enum status s = spool_read(r, &e, &next, &d, &final);
+        read += s == STATUS_OK;
+        damaged += s == STATUS_DAMAGED;
+    }
+    CU_ASSERT_EQUAL(read, RECORDS);
+    CU_ASSERT_EQUAL(damaged, 0);
+    spool_reader_close(r);
+    CU_ASSERT_EQUAL(waitpid(child, NULL, 0), child);
+    spool_writer_close(w);
+    empty_spool();
+}
+
 static void a_killed_writer_loses_nothing_that_was_appended(void)
 {
     int pipes[2];
@@ -341,6 +376,7 @@ int main(void)
     ADD(a_damaged_length_does_not_hide_what_is_behind_it);
     ADD(a_record_moved_to_another_place_is_not_taken_for_one);
     ADD(a_damaged_header_leaves_the_records_to_be_found);
+    ADD(a_record_that_is_being_written_is_not_taken_for_damage);
     ADD(a_killed_writer_loses_nothing_that_was_appended);
     ADD(the_bound_of_the_spool_refuses_and_stores_nothing);
     ADD(an_event_out_of_its_bounds_is_refused);
