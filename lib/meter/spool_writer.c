@@ -123,7 +123,8 @@ static enum status new_segment(struct spool_writer *w)
     int n = snprintf(hidden, sizeof hidden, "%s/.%d.new", w->options.dir, (int)getpid());
     if (s != STATUS_OK || n < 0 || n >= (int)sizeof hidden)
         return STATUS_LIMIT;
-    int fd = open(hidden, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    unlink(hidden); /* of a process killed with this id: may be a segment's second name, never to be written through */
+    int fd = open(hidden, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return spool_errno();
     if (flock(fd, LOCK_EX | LOCK_NB) != 0)
