@@ -309,7 +309,9 @@ while :; do
       fi
     fi
     alive "$pid" && continue
-    if [ $((SECONDS - started[$name])) -lt 5 ]; then failures[$name]=$((${failures[$name]:-0} + 1)); else failures[$name]=0; fi
+    wait "$pid" 2>/dev/null && ended=0 || ended=$?
+    # who was killed from outside did not fail
+    if [ $ended -ne 137 ] && [ $((SECONDS - started[$name])) -lt 5 ]; then failures[$name]=$((${failures[$name]:-0} + 1)); else failures[$name]=0; fi
     if [ "${failures[$name]}" -gt 5 ]; then
       tail -n 10 "$work/log/$name.log" >&2 || true
       die "$name keeps ending; its log is $work/log/$name.log"
