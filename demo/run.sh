@@ -248,9 +248,13 @@ case $SERVER in
 lighttpd) run server "$app_user" /usr/sbin/lighttpd -D -f "$work/share/demo/lighttpd.conf" ;;
 apache) run server "$app_user" /usr/sbin/apache2 -D FOREGROUND -f "$work/share/demo/apache.conf" ;;
 nginx)
-  envsubst '$TOLLGATE_PORT $TOLLGATE_SHARE $TOLLGATE_LOG $TOLLGATE_ECHO $TOLLGATE_WEB $TOLLGATE_GATE' \
-    <"$work/share/demo/nginx.conf" >"$work/nginx.conf"
-  run server "$app_user" /usr/sbin/nginx -c "$work/nginx.conf" -g 'daemon off;'
+  mkdir -p "$work/nginx"
+  ln -sfn "$work/share/nginx-conf" "$work/nginx/tollgate" # /etc/nginx/tollgate elsewhere
+  for name in PORT SHARE LOG ECHO WEB GATE; do
+    value=TOLLGATE_$name
+    printf 's|${%s}|%s|g\n' "$value" "${!value}"
+  done | sed -f - "$work/share/demo/nginx.conf" >"$work/nginx/nginx.conf"
+  run server "$app_user" /usr/sbin/nginx -e "$work/log/nginx.log" -c "$work/nginx/nginx.conf" -g 'daemon off;'
   ;;
 esac
 url=http://127.0.0.1:$PORT
