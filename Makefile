@@ -64,6 +64,11 @@ $(UNIT_PROGRAMS): $(BUILD)/test/unit/%: tests/unit/%.c FORCE
 	@$(MAKE) --no-print-directory MODE=test $(foreach l,$(LIBS),$(if $(OBJ_$(l)),$(BUILD)/test/lib$(l).a))
 	@mkdir -p $(@D)
 	$(CC) $(COMMON) $(WARN) $(CFLAGS_test) -o $@ $< -Wl,--start-group $(foreach l,$(LIBS),$(if $(OBJ_$(l)),$(BUILD)/test/lib$(l).a)) -Wl,--end-group -lcunit $(BASE_LIBS) -ltalloc -ljson-c -lpq -lfcgi -lctemplate -lstdc++ -lpthread -lm
+# Fault tests in C: under the sanitizers, too.
+$(BUILD)/test/fault/%: tests/fault/%.c FORCE
+	@$(MAKE) --no-print-directory MODE=test $(foreach l,base meter,$(BUILD)/test/lib$(l).a)
+	@mkdir -p $(@D)
+	$(CC) $(COMMON) $(WARN) $(CFLAGS_test) -o $@ $< $(foreach l,meter base,$(BUILD)/test/lib$(l).a) $(BASE_LIBS)
 # Programs that only tests and benchmarks run.
 TOOLS := $(patsubst tests/tools/%.c,$(O)/tools/%,$(wildcard tests/tools/*.c))
 $(TOOLS): $(O)/tools/%: tests/tools/%.c $(call archive,meter base)

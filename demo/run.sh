@@ -177,10 +177,22 @@ fi
   for user in root "$db_user" "$(id -un)"; do printf 'tollgate %s tollgate_owner\ntollgate %s postgres\n' "$user" "$user"; done
   printf 'tollgate %s tollgate_web\ntollgate %s tollgate_collector\n' "$app_user" "$app_user"
 } | sort -u >"$work/pg/ident.conf"
-if [ "$(id -u)" = 0 ]; then chown "$db_user" "$work/pg/hba.conf" "$work/pg/ident.conf"; fi
-run postgres "$db_user" "$pg_bin/postgres" -D "$data" -c listen_addresses= -c "unix_socket_directories=$sockets" \
-  -c port=5432 -c "hba_file=$work/pg/hba.conf" -c "ident_file=$work/pg/ident.conf" -c max_connections=60 \
-  -c shared_buffers=64MB -c max_wal_size=512MB -c log_min_messages=warning -c timezone=UTC
+cat >"$work/pg/demo.conf" <<CONF
+listen_addresses = ''
+unix_socket_directories = '$sockets'
+port = 5432
+hba_file = '$work/pg/hba.conf'
+ident_file = '$work/pg/ident.conf'
+max_connections = 60
+shared_buffers = 64MB
+max_wal_size = 512MB
+log_min_messages = warning
+timezone = 'UTC'
+CONF
+# In the cluster's own configuration, so that pg_ctl start brings back the same.
+grep -q demo.conf "$data/postgresql.conf" || echo "include = '../demo.conf'" >>"$data/postgresql.conf"
+if [ "$(id -u)" = 0 ]; then chown "$db_user" "$work/pg/hba.conf" "$work/pg/ident.conf" "$work/pg/demo.conf"; fi
+run postgres "$db_user" "$pg_bin/postgres" -D "$data"
 wait_for 60 PostgreSQL env PGUSER=postgres PGDATABASE=postgres psql -XqAtc 'SELECT 1'
 if ! psql -U postgres -d postgres -XqAtc "SELECT 1 FROM pg_database WHERE datname = 'tollgate'" | grep -q 1; then
   psql -U postgres -d postgres -Xq -v ON_ERROR_STOP=1 -f sql/roles.sql

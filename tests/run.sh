@@ -24,7 +24,7 @@ run node --test --test-concurrency=1 tests/run/
 http-lighttpd node tests/lib/with_stack.mjs lighttpd node --test --test-concurrency=1 tests/http/
 http-apache node tests/lib/with_stack.mjs apache node --test --test-concurrency=1 tests/http/
 http-nginx node tests/lib/with_stack.mjs nginx node --test --test-concurrency=1 tests/http/
-fault node --test --test-concurrency=1 tests/fault/
+fault sh tests/fault/run.sh
 browser node --test --test-concurrency=1 tests/browser/
 SUITES
 }

@@ -21,7 +21,6 @@ const pg = (...args) => {
   if (process.getuid() === 0) command.unshift('runuser', '-u', 'postgres', '--');
   execFileSync(command[0], command.slice(1), { cwd: '/', stdio: 'ignore', timeout: 60000 });
 };
-const options = readFileSync(join(data, 'postmaster.opts'), 'utf8').match(/"-c" "[^"]*"/g).map((o) => o.replaceAll('"', '')).join(' ');
 const conf = join(stack.state, 'tollgate.conf');
 const status = () => JSON.parse(readFileSync(join(readFileSync(conf, 'utf8').match(/run_dir = (.*)/)[1], 'collector.json'), 'utf8'));
 const ms = (answers, from, to) => [...answers].slice(from, to).map(([, a]) => a.ms);
@@ -45,7 +44,7 @@ for (const until = Date.now() + seconds * 1000; Date.now() < until; await sleep(
 const d = calls.answers.size;
 let doctor = '';
 try { stack.tollgate('doctor'); } catch (e) { doctor = e.stdout; }
-pg('-o', options, '-l', join(stack.state, 'log/postgres.log'), 'start');
+pg('-l', join(data, '../start.log'), 'start');
 const back = Date.now();
 await eventually(() => status().database === 'connected' && status().lag_events < 100, 'the collector to have caught up', 60);
 const caughtUp = (Date.now() - back) / 1000;

@@ -1,0 +1,242 @@
+/*
+ * damage.c: segments damaged at random, read again: damage [RUNS] [SEED], under ASan and UBSan.
+ *
+ * Each run writes a segment of records, damages its bytes in one way (cut off, flipped bits, swapped blocks, a stale tail of
+ * another segment, zeros, a header of noise) and reads it. Right when every record whose bytes are untouched is read at its
+ * place, nothing else is read, and every byte of the others that is still there lies in a reported range. A seed replays.
+ */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/base/io.h"
+#include "lib/meter/spool.h"
+
+#define RECORDS_MOST 64
+#define FILE_MOST ((size_t)8 << 20)
+
+static char dir[] = "/tmp/tollgate-damage-XXXXXX";
+static struct spool_node node;
+static uint64_t state;
+
+static uint64_t number_below(uint64_t n)
+{
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state % n;
+}
+
+struct segment {
+    uint64_t number;
+    unsigned char *bytes, *before; /* as it is damaged, as it was */
+    size_t length, length_before;
+    size_t n, at[RECORDS_MOST + 1]; /* where each record begins; the last entry is the end */
+};
+
+static enum status append_some(struct spool_writer *w, struct segment *g)
+{
+    static char noise[EVENT_METADATA_MAX];
+    uint64_t end;
+    enum status s = STATUS_OK;
+    for (size_t i = 0; i < g->n && s == STATUS_OK; i++) {
+        size_t length = number_below(16) ? number_below(400) : number_below(EVENT_METADATA_MAX);
+        for (size_t k = 0; k < length; k++)
+            noise[k] = (char)(' ' + number_below(90));
+        struct event e = {.tenant = {"t1", 2}, .metric = {"api_call", 8}, .metadata = {noise, length}, .value = (int64_t)i};
+        s = spool_append(w, &e, 1, false);
+        g->number = spool_writer_segment(w, &end);
+        g->at[i + 1] = end;
+    }
+    return s;
+}
+
+/* Writes a segment and takes its bytes; its file stays. */
+static enum status make(struct segment *g)
+{
+    struct spool_options o = {.dir = dir, .kind = SPOOL_GATE, .sync = SPOOL_SYNC_NEVER, .segment_bytes = FILE_MOST,
+                              .segment_age_us = INT64_C(3600000000)};
+    struct spool_writer *w;
+    char path[128];
+    enum status s = spool_writer_open(&o, &w);
+    if (s != STATUS_OK)
+        return s;
+    g->n = 1 + number_below(RECORDS_MOST);
+    g->at[0] = SPOOL_HEADER_BYTES;
+    s = append_some(w, g);
+    spool_writer_close(w);
+    snprintf(path, sizeof path, "%s/%016" PRIx64 ".seg", dir, g->number);
+    char *a, *b;
+    if (s == STATUS_OK)
+        s = io_read_file(path, FILE_MOST, &a, &g->length);
+    if (s == STATUS_OK && (s = io_read_file(path, FILE_MOST, &b, &g->length_before)) != STATUS_OK)
+        free(a);
+    if (s == STATUS_OK) {
+        g->bytes = (unsigned char *)a;
+        g->before = (unsigned char *)b;
+    }
+    return s;
+}
+
+static void flip_bits(struct segment *g, size_t from)
+{
+    for (uint64_t i = 0, n = 1 + number_below(8); i < n; i++)
+        g->bytes[from + number_below(g->length - from)] ^= (unsigned char)(1u << number_below(8));
+}
+
+static void swap_blocks(struct segment *g)
+{
+    static unsigned char kept[4096];
+    size_t size = (size_t)8 << number_below(10), blocks = g->length / size;
+    if (blocks < 2)
+        return;
+    size_t a = number_below(blocks) * size, b = number_below(blocks) * size;
+    memcpy(kept, g->bytes + a, size);
+    memmove(g->bytes + a, g->bytes + b, size);
+    memcpy(g->bytes + b, kept, size);
+}
+
+/* The end is of another segment, as after a power cut on a disk that had it there. */
+static void stale_tail(struct segment *g, const struct segment *other)
+{
+    size_t from = number_below(g->length), n = g->length - from;
+    if (n > other->length)
+        n = other->length;
+    memcpy(g->bytes + from, other->bytes + other->length - n, n);
+}
+
+static void damage(struct segment *g, const struct segment *other)
+{
+    size_t a = number_below(g->length), b = number_below(g->length);
+    switch (number_below(6)) {
+    case 0: g->length = a; break;
+    case 1: flip_bits(g, 0); break;
+    case 2: swap_blocks(g); break;
+    case 3: stale_tail(g, other); break;
+    case 4: memset(g->bytes + (a < b ? a : b), 0, a < b ? b - a : a - b); break;
+    default:
+        for (size_t i = 0; i < SPOOL_HEADER_BYTES; i++)
+            g->bytes[i] = (unsigned char)number_below(256);
+    }
+}
+
+static bool untouched(const struct segment *g, size_t record)
+{
+    size_t from = g->at[record], to = g->at[record + 1];
+    return to <= g->length && memcmp(g->bytes + from, g->before + from, to - from) == 0;
+}
+
+/* Index of the record that begins at `at`, or -1. */
+static int record_at(const struct segment *g, uint64_t at)
+{
+    for (size_t i = 0; i < g->n; i++)
+        if (g->at[i] == at)
+            return (int)i;
+    return -1;
+}
+
+/* Reads to the end; `covered` counts for each record the bytes that were reported. */
+static const char *read_back(const struct segment *g, bool found[RECORDS_MOST], size_t covered[RECORDS_MOST])
+{
+    struct spool_damage d;
+    struct spool_reader *r;
+    struct event e;
+    uint64_t at = SPOOL_HEADER_BYTES, next = at;
+    bool final = false;
+    enum status s = spool_reader_open(dir, g->number, 0, node.uuid, &r);
+    if (s == STATUS_VERSION && g->length >= SPOOL_HEADER_BYTES)
+        return "an intact header was not recognised";
+    if (s != STATUS_OK)
+        return "the segment can't be opened";
+    const char *wrong = NULL;
+    while (!wrong && ((s = spool_read(r, &e, &next, &d, &final)) == STATUS_OK || s == STATUS_DAMAGED)) {
+        int i = record_at(g, at);
+        if (s == STATUS_OK && (i < 0 || !untouched(g, (size_t)i) || e.value != i))
+            wrong = "something was read that was never written there";
+        else if (s == STATUS_OK)
+            found[i] = true;
+        else if (d.from != at || d.to <= d.from || d.to > g->length)
+            wrong = "the reported range is out of place";
+        for (size_t k = 0; !wrong && s == STATUS_DAMAGED && k < g->n; k++) {
+            uint64_t from = d.from > g->at[k] ? d.from : g->at[k], to = d.to < g->at[k + 1] ? d.to : g->at[k + 1];
+            covered[k] += to > from ? to - from : 0;
+        }
+        at = next;
+    }
+    spool_reader_close(r);
+    if (!wrong && (s != STATUS_END || !final))
+        wrong = "reading did not come to the end";
+    return wrong;
+}
+
+static const char *judge(const struct segment *g, size_t *intact, size_t *damaged)
+{
+    bool found[RECORDS_MOST] = {false};
+    size_t covered[RECORDS_MOST] = {0};
+    const char *wrong = read_back(g, found, covered);
+    for (size_t i = 0; i < g->n && !wrong; i++) {
+        size_t there = g->length <= g->at[i] ? 0 : (g->length < g->at[i + 1] ? g->length : g->at[i + 1]) - g->at[i];
+        *intact += untouched(g, i);
+        *damaged += !untouched(g, i);
+        if (untouched(g, i) != found[i])
+            wrong = "an intact record was not read";
+        else if (!untouched(g, i) && covered[i] != there)
+            wrong = "damaged bytes were not reported";
+    }
+    return wrong;
+}
+
+static const char *one_run(size_t *intact, size_t *damaged)
+{
+    struct segment g = {0}, other = {0};
+    char path[128];
+    const char *wrong = "a segment could not be written";
+    if (make(&other) == STATUS_OK && spool_remove(dir, other.number) == STATUS_OK && make(&g) == STATUS_OK) {
+        damage(&g, &other);
+        snprintf(path, sizeof path, "%s/%016" PRIx64 ".seg", dir, g.number);
+        int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+        if (fd >= 0 && io_write_all(fd, g.bytes, g.length) == STATUS_OK)
+            wrong = judge(&g, intact, damaged);
+        if (fd >= 0)
+            close(fd);
+        if (spool_remove(dir, g.number) != STATUS_OK)
+            wrong = "the segment could not be removed";
+    }
+    free(g.bytes);
+    free(g.before);
+    free(other.bytes);
+    free(other.before);
+    return wrong;
+}
+
+int main(int argc, char **argv)
+{
+    long runs = argc > 1 ? strtol(argv[1], NULL, 10) : 500, failed = 0;
+    uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : (uint64_t)getpid();
+    size_t intact = 0, damaged = 0;
+    char path[128];
+
+    if (!mkdtemp(dir) || spool_node_load(dir, true, &node) != STATUS_OK) {
+        fprintf(stderr, "damage: %s can't be used\n", dir);
+        return 1;
+    }
+    for (long i = 0; i < runs; i++) {
+        state = (seed + (uint64_t)i) * UINT64_C(0x9e3779b97f4a7c15) | 1;
+        const char *wrong = one_run(&intact, &damaged);
+        if (wrong) {
+            printf("seed %" PRIu64 ": %s\n", seed + (uint64_t)i, wrong);
+            failed++;
+        }
+    }
+    printf("damage: %ld segments from seed %" PRIu64 ": sent %zu, intact %zu, damaged %zu, lost or doubled in %ld runs\n", runs, seed,
+           intact + damaged, intact, damaged, failed);
+    snprintf(path, sizeof path, "%s/node", dir);
+    unlink(path);
+    rmdir(dir);
+    printf("%d passed, %d failed\n", failed == 0, failed != 0);
+    return failed != 0;
+}

@@ -1,0 +1,41 @@
+#!/bin/sh
+# run.sh [long]: every fault test, in its short form; `long` as issue 4 counts them. Each prints what was sent, acknowledged,
+# stored, lost and doubled; the last line is the sum. Logs in build/log/fault-NAME.log.
+cd "$(dirname "$0")/../.." || exit 1
+log=${BUILD:-build}/log
+mkdir -p "$log"
+make --no-print-directory -s "${BUILD:-build}/test/fault/damage" >"$log/fault-build.log" 2>&1 || { cat "$log/fault-build.log"; exit 1; }
+
+# name, command, arguments of the short form / of the long form
+tests() {
+    cat <<'TESTS'
+kills-lighttpd node tests/fault/kills.mjs|8 lighttpd|200 lighttpd
+kills-apache node tests/fault/kills.mjs|8 apache|200 apache
+outage node tests/fault/outage.mjs|5|60
+full_disk node tests/fault/full_disk.mjs|1|5
+nodes node tests/fault/nodes.mjs|4|60
+damage build/test/fault/damage|200|10000
+TESTS
+}
+
+passed=0 failed=0
+tests >"$log/fault-tests"
+while IFS='|' read -r command short long; do
+    name=${command%% *} command=${command#* }
+    arguments=$short
+    [ "$1" != long ] || arguments=$long
+    started=$(date +%s)
+    # shellcheck disable=SC2086 # words
+    timeout 3600 $command $arguments >"$log/fault-$name.log" 2>&1 </dev/null
+    status=$?
+    # shellcheck disable=SC2046 # two numbers
+    set -- "$1" $(awk '/^[0-9]+ passed, [0-9]+ failed$/ { p = $1; f = $3 } END { print p + 0, f + 0 }' "$log/fault-$name.log")
+    ok=$2 bad=$3
+    if [ $status -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+    passed=$((passed + ok)) failed=$((failed + bad))
+    echo "$name: $ok passed, $bad failed ($(($(date +%s) - started)) s)"
+    grep -E '^(calls|events|damage|degraded|failcall):' "$log/fault-$name.log"
+    if [ "$bad" -ne 0 ]; then grep -v '^ok: ' "$log/fault-$name.log" | tail -20; fi
+done <"$log/fault-tests"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
