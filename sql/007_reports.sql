@@ -111,15 +111,15 @@ $$;
 -- The operator's list: every limit of each tenant as percent, the highest first. Callers check that it is an operator.
 CREATE FUNCTION tollgate.operator_tenants(after_percent double precision, after_id text, search text, n int)
 RETURNS TABLE (tenant_id text, name text, tier_id text, tier_name text, state text, percent double precision, limit_key text,
-  used numeric, max numeric)
+  used numeric, max numeric, limit_label text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
-  SELECT t.id, t.name, s.tier_id, r.name, coalesce(c.state, 'active'), coalesce(h.percent, 0), h.limit_key, h.used, h.max
+  SELECT t.id, t.name, s.tier_id, r.name, coalesce(c.state, 'active'), coalesce(h.percent, 0), h.limit_key, h.used, h.max, h.label
   FROM tenants t
   LEFT JOIN tenant_settings c ON c.tenant_id = t.id
   LEFT JOIN tenant_subscriptions s ON s.tenant_id = t.id
   LEFT JOIN subscription_tiers r ON r.id = s.tier_id
   LEFT JOIN LATERAL (
-    SELECT k.limit_key, v.used, (s.usage_limits ->> k.limit_key)::numeric AS max,
+    SELECT k.limit_key, k.label, v.used, (s.usage_limits ->> k.limit_key)::numeric AS max,
            tollgate.percent(v.used, (s.usage_limits ->> k.limit_key)::numeric) AS percent
     FROM usage_limit_keys k
     LEFT JOIN LATERAL (SELECT * FROM usage_summary u WHERE u.tenant_id = t.id ORDER BY u.period_start DESC LIMIT 1) g ON true
@@ -186,26 +186,42 @@ CREATE FUNCTION tollgate.session_close_all(account bigint) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS
   $$ DELETE FROM account_sessions s WHERE s.account_id = account $$;
 
--- Four tries are free; then 2, 4, 8 … seconds from the last one, at most 15 minutes. Forgotten after a day.
-CREATE FUNCTION tollgate.signin_delay(subject bytea) RETURNS int
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
-  SELECT coalesce((SELECT greatest(0, ceil(extract(epoch FROM f.failed_at - now()) + least(900, power(2, least(f.failures - 4, 20)))))::int
-    FROM signin_failures f WHERE f.subject = signin_delay.subject AND f.failures > 4 AND f.failed_at > now() - interval '1 day'), 0)
-$$;
-CREATE FUNCTION tollgate.signin_failed(subject bytea) RETURNS void
+-- A try to sign in, counted as failed until signin_ok, in one step, so that tries at the same time are all counted.
+-- Returns the seconds to wait, 0: go on. An account from one address has four tries free, then waits 2, 4, 8 … seconds from the
+-- last one, at most 15 minutes; an address has a hundred, for neighbours share it. Forgotten after a day.
+CREATE FUNCTION tollgate.signin_try(account bytea, address bytea) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+  tried record;
+  wait int := 0;
+  f signin_failures;
+BEGIN
+  FOR tried IN SELECT * FROM (VALUES (1, account, 4), (2, address, 100)) AS v (n, subject, free) ORDER BY n LOOP
+    INSERT INTO signin_failures AS x (subject, failures, failed_at) VALUES (tried.subject, 0, now())
+    ON CONFLICT (subject) DO UPDATE SET failures = CASE WHEN x.failed_at < now() - interval '1 day' THEN 0 ELSE x.failures END
+    RETURNING * INTO f;
+    IF f.failures > tried.free THEN
+      wait := greatest(wait, ceil(extract(epoch FROM f.failed_at - clock_timestamp())
+                                  + least(900, power(2, least(f.failures - tried.free, 20))))::int);
+    END IF;
+  END LOOP;
+  IF wait <= 0 THEN
+    UPDATE signin_failures SET failures = least(failures + 1, 1000), failed_at = clock_timestamp()
+    WHERE subject IN (account, address);
+  END IF;
+  RETURN greatest(wait, 0);
+END $$;
+-- It was the right password: the account's count ends, the address gets its try back.
+CREATE FUNCTION tollgate.signin_ok(account bytea, address bytea) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-  INSERT INTO signin_failures AS f (subject, failures, failed_at) VALUES (signin_failed.subject, 1, now())
-  ON CONFLICT (subject) DO UPDATE SET failed_at = now(),
-    failures = CASE WHEN f.failed_at < now() - interval '1 day' THEN 1 ELSE least(f.failures + 1, 1000) END
+  DELETE FROM signin_failures WHERE subject = account;
+  UPDATE signin_failures SET failures = greatest(failures - 1, 0) WHERE subject = address;
 $$;
-CREATE FUNCTION tollgate.signin_ok(subject bytea) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS
-  $$ DELETE FROM signin_failures f WHERE f.subject = signin_ok.subject $$;
 
 GRANT EXECUTE ON FUNCTION tollgate.operator_tenants(double precision, text, text, int), tollgate.operator_tenant_ids(text, int),
   tollgate.account_by_email(text), tollgate.session_open(bytea, bigint), tollgate.session_find(bytea, int, int),
-  tollgate.session_close(bytea), tollgate.session_close_all(bigint), tollgate.signin_delay(bytea), tollgate.signin_failed(bytea),
-  tollgate.signin_ok(bytea) TO tollgate_web;
+  tollgate.session_close(bytea), tollgate.session_close_all(bigint), tollgate.signin_try(bytea, bytea),
+  tollgate.signin_ok(bytea, bytea) TO tollgate_web;
 
 -- Secrets are web's alone, and the collector needs no passwords.
 REVOKE EXECUTE ON FUNCTION tollgate.account_by_email(text), tollgate.session_open(bytea, bigint),

@@ -2,18 +2,20 @@
 <div class="head"><div><h1>{{NAME}}</h1><p class="quiet"><span class="tag">{{PLAN}}</span> {{START}} to {{END}} · {{LEFT}}</p></div>
 {{#REFRESH}}<form method="post" action="/tenant/{{ID:u}}/refresh"><input type="hidden" name="csrf" value="{{CSRF}}"><button class="plain">Count again</button></form>{{/REFRESH}}</div>
 {{#NOTICE}}<p class="note good" role="status">Counted again. Storage follows when the collector has measured it.</p>{{/NOTICE}}
-{{#WARNING}}<p class="note {{LOOK}}">{{TEXT}}</p>{{/WARNING}}
+{{#WARNINGS}}<section class="card alerts" aria-label="Warnings"><ul>{{#WARNING}}<li class="{{LOOK}}"><span class="word">{{WORD}}</span> {{TEXT}}</li>{{/WARNING}}</ul></section>{{/WARNINGS}}
 {{#UNSUBSCRIBED}}<p class="note near">This tenant has no plan, so nothing is limited or shown against a limit.</p>{{/UNSUBSCRIBED}}
 <section aria-labelledby="limits"><h2 id="limits">Limits of the plan</h2><div class="grid">
 {{#LIMIT}}<article class="card limit {{LOOK}}">
-<header><h3>{{LABEL}}</h3><span class="word">{{WORD}}</span></header>
+<h3>{{LABEL}}</h3>
 <p class="figure">{{USED}} <small>{{OF}}</small></p>
 <svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">{{#FILL}}<rect x="0" y="0" width="{{WIDTH}}" height="8"></rect>{{/FILL}}</svg>
 <p class="foot quiet"><span>{{REST}}</span><span>{{PERCENT}}</span></p>
+<p class="word">{{WORD}}</p>
 </article>{{/LIMIT}}
 </div></section>
 <section class="card" aria-labelledby="calls"><h2 id="calls">API calls in the last 30 days</h2>
 <p class="figure">{{TOTAL}} <small>calls, at most {{PEAK}} on a day</small></p>
+<p class="axis quiet peak"><span>{{PEAK}}</span></p>
 <svg class="chart" viewBox="0 0 300 100" preserveAspectRatio="none" role="img" aria-label="Bar chart of the calls of each day; the table below has the numbers">{{#DAY}}<rect class="{{LOOK}}" x="{{X}}" y="{{Y}}" width="7" height="{{H}}"></rect>{{/DAY}}</svg>
 <p class="axis quiet"><span>{{FIRST_DAY}}</span><span>{{LAST_DAY}}</span></p>
 <details><summary>Show the numbers as a table</summary><table><thead><tr><th scope="col">Day</th><th scope="col" class="number">Calls</th></tr></thead><tbody>{{#DAY}}<tr><td>{{DATE}}</td><td class="number">{{CALLS}}</td></tr>{{/DAY}}</tbody></table></details>

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "cgi/responder/app.h"
+#include "cgi/responder/page.h"
 #include "lib/base/config.h"
 #include "lib/base/log.h"
 #include "lib/base/prefork.h"
@@ -100,7 +101,7 @@ int main(int argc, char *argv[])
         return 2;
     }
     log_init("web", (enum log_level)config->log.level);
-    if (sodium_init() < 0) {
+    if (sodium_init() < 0 || !page_sign_in_prepare()) {
         log_error("libsodium could not be started");
         return 1;
     }

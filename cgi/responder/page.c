@@ -1,6 +1,7 @@
 /* page.c: sessions, forms, errors and the frame of all pages */
 #include "cgi/responder/page.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -147,4 +148,15 @@ const char *page_number(int64_t millionths, char out[PAGE_NUMBER_SIZE])
             out[at - 1] = '\0';
     }
     return out;
+}
+
+const char *page_tenant_path(const struct app *app, const char *more)
+{
+    char *path = talloc_strdup(app->request->pool, "/tenant/");
+
+    for (const char *p = app->tenant; path != NULL && *p != '\0'; p++) {
+        bool plain = isalnum((unsigned char)*p) || strchr("-._~", *p) != NULL;
+        path = talloc_asprintf_append(path, plain ? "%c" : "%%%02X", (unsigned char)*p);
+    }
+    return path == NULL ? "/" : talloc_strdup_append(path, more);
 }

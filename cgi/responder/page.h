@@ -8,6 +8,7 @@
 #define RESPONDER_PAGE_H
 
 #include "cgi/responder/app.h"
+#include "lib/web/session.h"
 #include "lib/web/template.h"
 
 void page_sign_in_form(struct app *app); /* GET /sign-in */
@@ -19,6 +20,14 @@ void page_start(struct app *app);        /* GET / */
 void page_overview(struct app *app);     /* GET /tenant/:id */
 void page_refresh(struct app *app);      /* POST /tenant/:id/refresh */
 void page_tenants(struct app *app);      /* GET /tenants */
+
+/* Makes what sign-in compares unknown accounts with; once, before the first request. */
+bool page_sign_in_prepare(void);
+/* Whose tries are counted: an account from one address, and the address; as hashes. */
+struct sign_in_subjects {
+    char account[SESSION_HASH_SIZE], address[SESSION_HASH_SIZE];
+};
+void page_sign_in_subjects(const struct app *app, const char *email, struct sign_in_subjects *out);
 
 /* app_hooks' */
 enum status page_identify(struct app *app);
@@ -34,6 +43,8 @@ struct template_dict *page_open(struct app *app, const char *title);
 void page_send(struct app *app, int status, const char *file, struct template_dict *d);
 
 #define PAGE_NUMBER_SIZE 48
+/* The path of a tenant's page, its id encoded; in the request's pool. */
+const char *page_tenant_path(const struct app *app, const char *more);
 /* Millionths with a thin space between thousands and at most three places: "12 345", "0.004". Returns `out`. */
 const char *page_number(int64_t millionths, char out[PAGE_NUMBER_SIZE]);
 

@@ -30,17 +30,26 @@ void page_account(struct app *app)
 {
     const char *current = request_form(app->request, "current"), *fresh = request_form(app->request, "new");
     char session[SESSION_HASH_SIZE], hash[crypto_pwhash_STRBYTES];
+    struct sign_in_subjects subjects;
     struct account account;
+    int64_t seconds = 0;
     enum status s;
 
     if (current == NULL || fresh == NULL || strlen(fresh) < PASSWORD_LEAST || strlen(fresh) > PASSWORD_MOST) {
         show(app, 400, "The new password needs at least 12 characters.");
         return;
     }
+    page_sign_in_subjects(app, app->caller.email, &subjects);
     s = db_begin(app->db, NULL);
+    if (s == STATUS_OK)
+        s = signin_try(app->db, subjects.account, subjects.address, &seconds);
     if (s == STATUS_OK)
         s = account_find(app->db, app->caller.email, &account);
     s = app_end(app, s);
+    if (s == STATUS_OK && seconds > 0) {
+        show(app, 429, "Too many tries. Wait a while before the next.");
+        return;
+    }
     if (s == STATUS_OK && crypto_pwhash_str_verify(account.password_hash, current, strlen(current)) != 0) {
         show(app, 403, "The current password is wrong.");
         return;
@@ -52,7 +61,10 @@ void page_account(struct app *app)
     if (s == STATUS_OK)
         s = db_begin(app->db, NULL);
     if (s == STATUS_OK)
-        s = app_end(app, account_set_password(app->db, session, hash));
+        s = signin_ok(app->db, subjects.account, subjects.address);
+    if (s == STATUS_OK)
+        s = account_set_password(app->db, session, hash);
+    s = app_end(app, s);
     if (s != STATUS_OK) {
         app_fail(app, s, "password");
         return;

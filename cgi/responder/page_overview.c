@@ -45,36 +45,78 @@ static const char *look_of(const struct usage_limit *l)
     return limit_percent(l->used, l->max) > APPROACHING ? "near" : "ok";
 }
 
+/* An amount with its unit as people say it: less than a tenth of a GB is said in MB. */
+static const char *amount(void *pool, const struct usage_limit *l, int64_t millionths)
+{
+    char text[PAGE_NUMBER_SIZE];
+
+    if (strcmp(l->unit, "GB") != 0)
+        return talloc_strdup(pool, page_number(millionths, text));
+    if (millionths > 0 && millionths < MILLION / 10)
+        return talloc_asprintf(pool, "%s MB", page_number(millionths * 1000 / 100000 * 100000, text));
+    return talloc_asprintf(pool, "%s GB", page_number(millionths / 10000 * 10000, text));
+}
+
+static const char *of_what(void *pool, const struct usage_limit *l)
+{
+    return strcmp(l->unit, "GB") == 0 ? talloc_asprintf(pool, "of %s", amount(pool, l, l->max))
+                                      : talloc_asprintf(pool, "of %s %s", amount(pool, l, l->max), l->unit);
+}
+
+static void show_warning(void *pool, struct template_dict *warnings, const struct usage_limit *l, double percent)
+{
+    struct template_dict *warning = template_section(warnings, "WARNING");
+
+    template_set(warning, "LOOK", look_of(l));
+    template_set(warning, "WORD", word_of(l));
+    template_set(warning, "TEXT", talloc_asprintf(pool, "%s: %s %s, %.0f\u202f%%", l->label, amount(pool, l, l->used),
+                                                  of_what(pool, l), percent));
+}
+
 static void show_limit(void *pool, struct template_dict *d, const struct usage_limit *l)
 {
-    struct template_dict *card = template_section(d, "LIMIT"), *warning;
+    struct template_dict *card = template_section(d, "LIMIT");
     double percent = l->max < 0 ? 0 : limit_percent(l->used, l->max);
-    char used[PAGE_NUMBER_SIZE], max[PAGE_NUMBER_SIZE], rest[PAGE_NUMBER_SIZE];
     const char *look = look_of(l);
 
-    page_number(l->used, used);
-    page_number(l->max, max);
-    page_number(l->used > l->max ? l->used - l->max : l->max - l->used, rest);
     template_set(card, "LOOK", look);
     template_set(card, "LABEL", l->label);
     template_set(card, "WORD", word_of(l));
-    template_set(card, "USED", used);
+    template_set(card, "USED", amount(pool, l, l->used));
     if (l->max < 0) {
-        template_set(card, "OF", l->unit);
+        template_set(card, "OF", strcmp(l->unit, "GB") == 0 ? "" : l->unit);
         template_set(card, "REST", "No limit");
         return;
     }
-    template_set(card, "OF", talloc_asprintf(pool, "of %s %s", max, l->unit));
-    template_set(card, "REST", talloc_asprintf(pool, "%s %s", rest, l->used > l->max ? "over" : "left"));
+    template_set(card, "OF", of_what(pool, l));
+    template_set(card, "REST", l->used > l->max ? talloc_asprintf(pool, "%s over", amount(pool, l, l->used - l->max))
+                                                : talloc_asprintf(pool, "%s left", amount(pool, l, l->max - l->used)));
     template_set(card, "PERCENT", talloc_asprintf(pool, "%.0f\u202f%%", percent));
     if (strcmp(look, "none") != 0)
         template_set(template_section(card, "FILL"), "WIDTH",
                      talloc_asprintf(pool, "%.2f", percent > 100 ? 100.0 : percent));
-    if (strcmp(look, "near") == 0 || strcmp(look, "over") == 0) {
-        warning = template_section(d, "WARNING");
-        template_set(warning, "LOOK", look);
-        template_set(warning, "TEXT", talloc_asprintf(pool, "%s: %s of %s %s used.", l->label, used, max, l->unit));
-    }
+}
+
+static bool warns(const struct usage_limit *l)
+{
+    return strcmp(look_of(l), "near") == 0 || strcmp(look_of(l), "over") == 0;
+}
+
+/* Warnings in words, the worst first. */
+static void show_warnings(void *pool, struct template_dict *d, const struct usage_report *r)
+{
+    struct template_dict *warnings = NULL;
+
+    for (int over = 1; over >= 0; over--)
+        for (size_t i = 0; i < r->n; i++) {
+            const struct usage_limit *l = &r->limit[i];
+
+            if (!warns(l) || (strcmp(look_of(l), "over") == 0) != over)
+                continue;
+            if (warnings == NULL)
+                warnings = template_section(d, "WARNINGS");
+            show_warning(pool, warnings, l, limit_percent(l->used, l->max));
+        }
 }
 
 static void show_days(void *pool, struct template_dict *d, const struct db_rows *days)
@@ -90,7 +132,7 @@ static void show_days(void *pool, struct template_dict *d, const struct db_rows 
     for (size_t i = 0; i < n; i++) {
         struct template_dict *day = template_section(d, "DAY");
         int64_t calls = db_int(days, i, 1);
-        double height = calls == 0 ? 1 : 2 + 98.0 * (double)calls / (double)peak;
+        double height = calls == 0 ? 1 : 2 + 96.0 * (double)calls / (double)peak;
 
         template_set(day, "LOOK", calls == 0 ? "zero" : "some");
         template_set(day, "X", talloc_asprintf(pool, "%zu", i * 10 + 1));
@@ -140,6 +182,7 @@ static void show(struct app *app, const struct overview *o)
         template_show(d, "NOTICE");
     if (!r->subscribed)
         template_show(d, "UNSUBSCRIBED");
+    show_warnings(pool, d, r);
     for (size_t i = 0; i < r->n; i++)
         show_limit(pool, d, &r->limit[i]);
     show_days(pool, d, o->days);
@@ -189,5 +232,5 @@ void page_refresh(struct app *app)
     if (s != STATUS_OK)
         app_fail(app, s, "refresh");
     else
-        response_redirect(app->response, talloc_asprintf(app->request->pool, "/tenant/%s?counted=1", app->tenant));
+        response_redirect(app->response, page_tenant_path(app, "?counted=1"));
 }

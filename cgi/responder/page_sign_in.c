@@ -1,4 +1,5 @@
 /* page_sign_in.c: signing in and out */
+#include <ctype.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,19 +36,40 @@ void page_sign_in_form(struct app *app)
     show(app, 200, NULL);
 }
 
-/* An unknown account costs the same time as a wrong password. */
-static bool password_is(const char *hash, const char *password)
-{
-    static char dummy[crypto_pwhash_STRBYTES];
+/* What an unknown account's password is compared with, so that it costs the time of a wrong one. Made at start. */
+static char dummy[crypto_pwhash_STRBYTES];
 
-    if (dummy[0] == '\0' && crypto_pwhash_str(dummy, "no account", 10, crypto_pwhash_OPSLIMIT_INTERACTIVE,
-                                              crypto_pwhash_MEMLIMIT_INTERACTIVE) != 0)
-        return false;
-    return crypto_pwhash_str_verify(hash == NULL ? dummy : hash, password, strlen(password)) == 0 && hash != NULL;
+bool page_sign_in_prepare(void)
+{
+    return crypto_pwhash_str(dummy, "no account", 10, crypto_pwhash_OPSLIMIT_INTERACTIVE, crypto_pwhash_MEMLIMIT_INTERACTIVE) == 0;
+}
+
+void page_sign_in_subjects(const struct app *app, const char *email, struct sign_in_subjects *out)
+{
+    char *lower = talloc_strdup(app->request->pool, email);
+
+    for (char *p = lower; p != NULL && *p != '\0'; p++)
+        *p = (char)tolower((unsigned char)*p);
+    session_hash_text(talloc_asprintf(app->request->pool, "account:%s|%s", lower, app->request->address), out->account);
+    session_hash_text(talloc_asprintf(app->request->pool, "address:%s", app->request->address), out->address);
+}
+
+/* Counts the try and looks the account up; unknown gives `known` false, not an error. */
+static enum status try_account(struct app *app, const char *email, const struct sign_in_subjects *subjects,
+                               struct account *account, bool *known, int64_t *seconds)
+{
+    enum status s = db_begin(app->db, NULL);
+
+    if (s == STATUS_OK)
+        s = signin_try(app->db, subjects->account, subjects->address, seconds);
+    if (s == STATUS_OK)
+        s = account_find(app->db, email, account);
+    *known = s == STATUS_OK;
+    return app_end(app, s == STATUS_NOT_FOUND ? STATUS_OK : s);
 }
 
 /* A session of its own for each sign-in, so that none can be planted. */
-static enum status open_session(struct app *app, const struct account *account, const char *subject)
+static enum status open_session(struct app *app, const struct account *account, const struct sign_in_subjects *subjects)
 {
     unsigned char token[SESSION_BYTES];
     char hash[SESSION_HASH_SIZE];
@@ -56,7 +78,7 @@ static enum status open_session(struct app *app, const struct account *account, 
     session_make(token);
     session_hash(token, hash);
     if (s == STATUS_OK)
-        s = signin_note(app->db, subject, true);
+        s = signin_ok(app->db, subjects->account, subjects->address);
     if (s == STATUS_OK)
         s = session_store(app->db, hash, account->id);
     s = app_end(app, s);
@@ -65,59 +87,46 @@ static enum status open_session(struct app *app, const struct account *account, 
     return s;
 }
 
-static enum status note_failure(struct app *app, const char *subject, const char *address)
+static void slow_down(struct app *app, int64_t seconds)
 {
-    enum status s = db_begin(app->db, NULL);
+    char wait[24];
 
-    if (s == STATUS_OK)
-        s = signin_note(app->db, subject, false);
-    if (s == STATUS_OK)
-        s = signin_note(app->db, address, false);
-    return app_end(app, s);
+    snprintf(wait, sizeof wait, "%d", (int)seconds);
+    response_header(app->response, "Retry-After", wait);
+    show(app, 429, talloc_asprintf(app->request->pool, "Too many tries. Try again in %d seconds.", (int)seconds));
 }
 
 void page_sign_in(struct app *app)
 {
     const char *email = request_form(app->request, "email"), *password = request_form(app->request, "password");
-    char subject[SESSION_HASH_SIZE], address[SESSION_HASH_SIZE], wait[24];
-    void *pool = app->request->pool;
+    struct sign_in_subjects subjects;
     struct account account;
     int64_t seconds = 0;
-    bool known;
+    bool known, right;
     enum status s;
 
     if (email == NULL || password == NULL || strlen(email) > 320 || strlen(password) > 1024) {
         show(app, 400, "Give an e-mail address and a password.");
         return;
     }
-    session_hash_text(talloc_asprintf(pool, "account:%s|%s", email, app->request->address), subject);
-    session_hash_text(talloc_asprintf(pool, "address:%s", app->request->address), address);
-    s = db_begin(app->db, NULL);
-    if (s == STATUS_OK)
-        s = signin_wait(app->db, subject, address, &seconds);
-    if (s == STATUS_OK)
-        s = account_find(app->db, email, &account);
-    known = s == STATUS_OK;
-    s = app_end(app, s == STATUS_NOT_FOUND ? STATUS_OK : s);
-    if (s != STATUS_OK) {
-        app_fail(app, s, "sign-in");
-    } else if (seconds > 0) {
-        snprintf(wait, sizeof wait, "%d", (int)seconds);
-        response_header(app->response, "Retry-After", wait);
-        show(app, 429, talloc_asprintf(pool, "Too many tries. Try again in %d seconds.", (int)seconds));
-    } else if (!password_is(known ? account.password_hash : NULL, password)) {
-        s = note_failure(app, subject, address);
-        if (s != STATUS_OK)
-            app_fail(app, s, "sign-in");
-        else
-            show(app, 403, "The e-mail address or the password is wrong.");
-    } else {
-        s = open_session(app, &account, subject);
-        if (s != STATUS_OK)
-            app_fail(app, s, "sign-in");
-        else
-            response_redirect(app->response, "/");
+    page_sign_in_subjects(app, email, &subjects);
+    s = try_account(app, email, &subjects, &account, &known, &seconds);
+    if (s == STATUS_OK && seconds > 0) {
+        slow_down(app, seconds);
+        return;
     }
+    if (s == STATUS_OK) {
+        right = crypto_pwhash_str_verify(known ? account.password_hash : dummy, password, strlen(password)) == 0 && known;
+        if (!right) {
+            show(app, 403, "The e-mail address or the password is wrong.");
+            return;
+        }
+        s = open_session(app, &account, &subjects);
+    }
+    if (s != STATUS_OK)
+        app_fail(app, s, "sign-in");
+    else
+        response_redirect(app->response, "/");
 }
 
 void page_sign_out(struct app *app)

@@ -10,18 +10,27 @@
 static void show_row(struct template_dict *list, const struct db_rows *rows, size_t i)
 {
     struct template_dict *row = template_section(list, "ROW");
-    double percent = db_double(rows, i, 4);
-    char text[32];
+    double percent = db_double(rows, i, 4), max = db_double(rows, i, 7);
+    bool limited = !db_null(rows, i, 7) && max >= 0, active = strcmp(db_text(rows, i, 3), "active") == 0;
+    char text[32] = "Unlimited", width[32];
 
-    snprintf(text, sizeof text, "%.0f %%", percent);
+    if (limited)
+        snprintf(text, sizeof text, "%.0f\u202f%%", percent);
+    snprintf(width, sizeof width, "%.2f", percent > 100 ? 100.0 : percent);
     template_set(row, "ID", db_text(rows, i, 0));
     template_set(row, "NAME", db_text(rows, i, 1));
     template_set(row, "PLAN", db_text(rows, i, 2)[0] == '\0' ? "No plan" : db_text(rows, i, 2));
-    template_set(row, "STATE", strcmp(db_text(rows, i, 3), "active") == 0 ? "" : db_text(rows, i, 3));
-    template_set(row, "LIMIT", db_text(rows, i, 5));
+    template_set(row, "STATE", active ? "" : db_text(rows, i, 3));
+    if (!active)
+        template_set(template_section(row, "OFF"), "STATE", db_text(rows, i, 3));
+    template_set(row, "LIMIT", limited ? db_text(rows, i, 5) : "None");
     template_set(row, "PERCENT", text);
+    if (limited)
+        template_set(template_section(row, "FILL"), "WIDTH", width);
     template_set(row, "LOOK", percent >= 100 ? "over" : percent > 80 ? "near" : "ok");
-    template_set(row, "WORD", percent > 100 ? "exceeded" : percent >= 100 ? "reached" : percent > 80 ? "approaching" : "");
+    template_set(row, "WORD", percent > 100 ? "exceeded" : percent >= 100 ? "reached" : percent > 80    ? "approaching"
+                              : limited && max == 0 ? "nothing in the plan"
+                                                    : "");
 }
 
 void page_tenants(struct app *app)

@@ -7,7 +7,7 @@
 static const char find_sql[] = "SELECT id, $1::text, role, tenant_id, password_hash FROM tollgate.account_by_email($1)";
 static const char lookup_sql[] =
     "SELECT account_id, email, role, tenant_id, '' FROM tollgate.session_find($1::bytea, $2::int, $3::int)";
-static const char list_sql[] = "SELECT tenant_id, name, coalesce(tier_name, tier_id, ''), state, percent, limit_key,"
+static const char list_sql[] = "SELECT tenant_id, name, coalesce(tier_name, tier_id, ''), state, percent, limit_label,"
                                " trim_scale(used), max FROM tollgate.operator_tenants($1::float8, $2, $3, $4::int)";
 static const char period_sql[] =
     "SELECT p.time_zone, p.period_end - tollgate.day_of(now(), p.time_zone) + 1, tollgate.day_of(now(), p.time_zone),"
@@ -79,12 +79,11 @@ enum status account_set_password(struct db *d, const char *token_hash, const cha
     return db_query(d, "SELECT tollgate.account_password($1::bytea, $2)", 2, params, NULL);
 }
 
-enum status signin_wait(struct db *d, const char *subject, const char *other, int64_t *seconds)
+enum status signin_try(struct db *d, const char *account, const char *address, int64_t *seconds)
 {
-    const char *params[] = {subject, other};
+    const char *params[] = {account, address};
     struct db_rows *rows = NULL;
-    enum status s = db_query(d, "SELECT greatest(tollgate.signin_delay($1::bytea), tollgate.signin_delay($2::bytea))", 2,
-                             params, &rows);
+    enum status s = db_query(d, "SELECT tollgate.signin_try($1::bytea, $2::bytea)", 2, params, &rows);
 
     if (s == STATUS_OK)
         *seconds = db_int(rows, 0, 0);
@@ -92,10 +91,11 @@ enum status signin_wait(struct db *d, const char *subject, const char *other, in
     return s;
 }
 
-enum status signin_note(struct db *d, const char *subject, bool ok)
+enum status signin_ok(struct db *d, const char *account, const char *address)
 {
-    return db_query(d, ok ? "SELECT tollgate.signin_ok($1::bytea)" : "SELECT tollgate.signin_failed($1::bytea)", 1,
-                    &subject, NULL);
+    const char *params[] = {account, address};
+
+    return db_query(d, "SELECT tollgate.signin_ok($1::bytea, $2::bytea)", 2, params, NULL);
 }
 
 enum status tenants_by_percent(struct db *d, const char *after_percent, const char *after_id, const char *search, int n,

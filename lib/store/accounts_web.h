@@ -25,12 +25,14 @@ MUST_CHECK enum status session_lookup(struct db *d, const char *token_hash, int6
 MUST_CHECK enum status session_remove(struct db *d, const char *token_hash);
 /* A new password of the session's account; ends all its sessions. */
 MUST_CHECK enum status account_set_password(struct db *d, const char *token_hash, const char *hash);
-/* Seconds to wait until the next try, the longer of both subjects. */
-MUST_CHECK enum status signin_wait(struct db *d, const char *subject, const char *other, int64_t *seconds);
-MUST_CHECK enum status signin_note(struct db *d, const char *subject, bool ok);
+/*
+ * Counts a try of this account from this address (hashes) as failed until signin_ok; *seconds is how long to wait, 0: go on.
+ */
+MUST_CHECK enum status signin_try(struct db *d, const char *account, const char *address, int64_t *seconds);
+MUST_CHECK enum status signin_ok(struct db *d, const char *account, const char *address);
 
 /*
- * The operator's list, highest percentage first: tenant, name, tier's name, state, percent, limit_key, used, max.
+ * The operator's list, highest percentage first: tenant, name, tier's name, state, percent, limit's label, used, max.
  * `after_percent` and `after_id` are the last row of the page before, NULL at first.
  */
 MUST_CHECK enum status tenants_by_percent(struct db *d, const char *after_percent, const char *after_id,
