@@ -3,6 +3,8 @@
 -- Locks are taken in one order everywhere: node, ids, hourly, daily, counts, summary, subscriptions; each by key.
 
 -- The staging tables, empty at each transaction's end; behind a pooler they are left for the session's next user.
+-- Their text has the database's collation: with another one no index of the tables that it is compared with
+-- would serve, and each batch would read those from end to end.
 CREATE FUNCTION tollgate.batch_open() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   IF to_regclass('pg_temp.batch') IS NOT NULL THEN
@@ -10,30 +12,30 @@ BEGIN
   END IF;
   CREATE TEMP TABLE batch (
     ordinal     bigint,
-    tenant_id   text COLLATE "C",
-    metric_type text COLLATE "C",
+    tenant_id   text,
+    metric_type text,
     value       numeric,
     recorded_at timestamptz,
     appended_at timestamptz,
     quarter     timestamptz,  -- recorded_at cut to 15 minutes: no zone's day begins within one
-    source      text COLLATE "C",
-    event_id    text COLLATE "C",  -- '' is none
-    method      text COLLATE "C",
-    endpoint    text COLLATE "C",
-    key_id      text COLLATE "C",
+    source      text,
+    event_id    text,  -- '' is none
+    method      text,
+    endpoint    text,
+    key_id      text,
     uncounted   boolean,      -- the node's limit table does not hold it yet
     metadata    text
   ) ON COMMIT DELETE ROWS;
   CREATE TEMP TABLE batch_spans (
-    tenant_id text COLLATE "C", quarter timestamptz, hour timestamptz, day date, time_zone text, period_start date,
+    tenant_id text, quarter timestamptz, hour timestamptz, day date, time_zone text, period_start date,
     billing_period text
   ) ON COMMIT DELETE ROWS;
   CREATE TEMP TABLE batch_sums (
-    tenant_id text COLLATE "C", metric_type text COLLATE "C", counter boolean, hour timestamptz, day date, time_zone text,
-    period_start date, method text COLLATE "C", endpoint text COLLATE "C", total numeric, uncounted numeric, events bigint
+    tenant_id text, metric_type text, counter boolean, hour timestamptz, day date, time_zone text,
+    period_start date, method text, endpoint text, total numeric, uncounted numeric, events bigint
   ) ON COMMIT DELETE ROWS;
   CREATE TEMP TABLE batch_totals (
-    tenant_id text COLLATE "C", metric_type text COLLATE "C", limit_window text, window_start date, used numeric
+    tenant_id text, metric_type text, limit_window text, window_start date, used numeric
   ) ON COMMIT DELETE ROWS;
 END $$;
 
@@ -148,7 +150,8 @@ BEGIN
 END $$;
 
 -- Endpoints beyond `most` a tenant and day become one: clients can't grow the rollups.
-CREATE FUNCTION tollgate.ingest_cap_endpoints(most integer) RETURNS void LANGUAGE plpgsql AS $$
+-- A batch may bring as many new endpoints as rows, and the planner expects a few: no loop over all pairs.
+CREATE FUNCTION tollgate.ingest_cap_endpoints(most integer) RETURNS void LANGUAGE plpgsql SET enable_nestloop = off AS $$
 BEGIN
   WITH new AS (
     SELECT DISTINCT s.tenant_id, s.day, s.method, s.endpoint FROM pg_temp.batch_sums s
