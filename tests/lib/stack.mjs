@@ -55,6 +55,11 @@ export async function startStack({ server = 'lighttpd', port, state, env = {}, s
     sql(query) { return query_rows(demo, query); },
     // The same as the cluster's superuser.
     asSuperuser(query) { return query_rows({ ...demo, PGUSER: 'postgres' }, query); },
+    // Statements, one after another, as the cluster's superuser.
+    superuser(statements) {
+      return execFileSync('psql', ['-XqAt', '-v', 'ON_ERROR_STOP=1', '-U', 'postgres', '-c', statements],
+        { encoding: 'utf8', env: { ...process.env, ...demo, PGUSER: 'postgres' } });
+    },
     // Runs the command line program; returns its standard output.
     tollgate(...args) {
       return execFileSync('/bin/sh', ['-c', `exec ${demo.TOLLGATE} "$@"`, 'tollgate', ...args], { encoding: 'utf8' });
