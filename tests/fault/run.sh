@@ -12,6 +12,9 @@ tests() {
 kills-lighttpd node tests/fault/kills.mjs|8 lighttpd|200 lighttpd
 kills-apache node tests/fault/kills.mjs|8 apache|200 apache
 outage node tests/fault/outage.mjs|5|60
+exact-lighttpd node tests/fault/exact.mjs|1 lighttpd|20 lighttpd
+exact-apache node tests/fault/exact.mjs|1 apache|20 apache
+exact-nginx node tests/fault/exact.mjs|1 nginx|20 nginx
 full_disk node tests/fault/full_disk.mjs|1|5
 nodes node tests/fault/nodes.mjs|4|60
 damage build/test/fault/damage|200|10000
@@ -34,7 +37,7 @@ while IFS='|' read -r command short long; do
     if [ $status -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
     passed=$((passed + ok)) failed=$((failed + bad))
     echo "$name: $ok passed, $bad failed ($(($(date +%s) - started)) s)"
-    grep -E '^(calls|events|damage|degraded|failcall):' "$log/fault-$name.log"
+    grep -E '^(calls|events|damage|degraded|failcall):|^(lighttpd|apache|nginx) ' "$log/fault-$name.log"
     if [ "$bad" -ne 0 ]; then grep -v '^ok: ' "$log/fault-$name.log" | tail -20; fi
 done <"$log/fault-tests"
 echo "$passed passed, $failed failed"
