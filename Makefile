@@ -69,6 +69,9 @@ $(BUILD)/test/fault/%: tests/fault/%.c FORCE
 	@$(MAKE) --no-print-directory MODE=test $(foreach l,base meter,$(BUILD)/test/lib$(l).a)
 	@mkdir -p $(@D)
 	$(CC) $(COMMON) $(WARN) $(CFLAGS_test) -o $@ $< $(foreach l,meter base,$(BUILD)/test/lib$(l).a) $(BASE_LIBS)
+$(O)/tools/failcall.so: tests/fault/failcall.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -isystem /usr/include/postgresql $(WARN) -O2 -g -fPIC -shared -o $@ $< -ldl
 # Programs that only tests and benchmarks run.
 TOOLS := $(patsubst tests/tools/%.c,$(O)/tools/%,$(wildcard tests/tools/*.c))
 $(TOOLS): $(O)/tools/%: tests/tools/%.c $(call archive,meter base)

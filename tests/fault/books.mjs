@@ -12,14 +12,14 @@ export async function unlimited(stack) {
 }
 
 // Posts events with ids, five at a time; each five again and again until they are acknowledged.
-export function startPoster(stack, key, { pauseMs = 10 } = {}) {
+export function startPoster(stack, key, { pauseMs = 10, padding = '' } = {}) {
   const acknowledged = new Set();
   const others = {}; // other answers by status
   let posting = true, posted = 0, retryAfter = null;
   const once = async (ids) => {
     const r = await fetch(`${stack.URL}/api/usage/events`, { method: 'POST', signal: AbortSignal.timeout(20000),
       headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
-      body: JSON.stringify(ids.map((id) => ({ metric_type: 'file_upload', id, metadata: { test: id } }))) });
+      body: JSON.stringify(ids.map((id) => ({ metric_type: 'file_upload', id, metadata: { test: id, padding } }))) });
     await r.text();
     if (r.status === 202) { ids.forEach((id) => acknowledged.add(id)); return true; }
     others[r.status] = (others[r.status] ?? 0) + 1;

@@ -22,7 +22,10 @@ try {
 } catch { console.log('no right to mount: spool.max_bytes bounds the spool instead'); }
 const unmount = () => { if (mounted) execFileSync('umount', ['-l', spool], { stdio: 'ignore' }); };
 const t = checks();
-const stack = await startStack({ server, state, env: mounted ? {} : { TOLLGATE_SPOOL_MAX_BYTES: String(1 << 20) } })
+const stack = await startStack({ server, state, env: {
+  // small segments, so that what is reserved is used up soon
+  TOLLGATE_SPOOL_SEGMENT_BYTES: '65536', TOLLGATE_GATE_PROCESSES: '2', TOLLGATE_WEB_PROCESSES: '1',
+  ...(mounted ? {} : { TOLLGATE_SPOOL_MAX_BYTES: String(1 << 20) }) } })
   .catch((e) => { unmount(); throw e; });
 const { tenant, key } = await unlimited(stack);
 console.log(`full disk: ${rounds} rounds behind ${server}`);
@@ -40,15 +43,19 @@ const fill = () => {
     try { execFileSync('dd', ['if=/dev/zero', `of=${filler}`, 'bs=64k'], { stdio: 'ignore' }); } catch { /* full */ }
   }
 };
-const calls = startLoad({ port: stack.port, key, count: 1e9, connections: 8, path, seconds: 60 + rounds * 20, pauseMs: 3 });
-const poster = startPoster(stack, key);
+const calls = startLoad({ port: stack.port, key, count: 1e9, connections: 8, path, seconds: 60 + rounds * 40, pauseMs: 3 });
+const poster = startPoster(stack, key, { padding: 'x'.repeat(2000) });
 let seen503 = 0;
 for (let i = 0; i < rounds; i++) {
   await sleep(1500);
   const before = poster.others[503] ?? 0;
-  const until = Date.now() + 2500;
+  const enough = calls.answers.size + 900;
+  const until = Date.now() + 25000;
   // Each segment's blocks that were reserved are used up first; then nothing is left.
-  for (; Date.now() < until; await sleep(200)) if (mounted) { rmSync(filler, { force: true }); fill(); }
+  while (Date.now() < until && !(poster.others[503] > before + 2 && calls.answers.size > enough)) {
+    if (mounted) { rmSync(filler, { force: true }); fill(); }
+    await sleep(200);
+  }
   if (mounted && i === 0) console.log(`  filled: ${statSync(filler).size} bytes of filler, ${statfsSync(spool).bavail} blocks free`);
   seen503 += (poster.others[503] ?? 0) > before;
   rmSync(filler, { force: true });

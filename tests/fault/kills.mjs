@@ -23,7 +23,7 @@ const stack = await startStack({ server });
 console.log(`kills: ${kills} behind ${server}, seed ${seed}`);
 const { tenant, key } = await unlimited(stack);
 const t = checks();
-const calls = startLoad({ port: stack.port, key, count: 1e9, connections: 16, path, seconds: 60 + kills * 10, pauseMs: 2 });
+const calls = startLoad({ port: stack.port, key, count: 1e9, connections: 8, path, seconds: 120 + kills * 10, pauseMs: 8 });
 const poster = startPoster(stack, key);
 
 const named = (pattern) => stack.processes().filter((p) => pattern.test(p.name) || pattern.test(p.command.split(' ')[0]));
