@@ -103,7 +103,7 @@ tollgate=$STATE/tollgate
 
 # ---- processes: started, watched, stopped ----
 
-declare -A pids=() commands=() failures=() started=()
+declare -A pids=() sessions=() commands=() failures=() started=()
 order=()
 pg_bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
 data=$work/pg/data
@@ -113,7 +113,7 @@ start() { # start NAME: runs commands[NAME] in the background, its output to log
   local name=$1 out=$work/log/$1.log
   [ "$name" = postgres ] && out=$work/log/postgres.log
   (eval "${commands[$name]}") >>"$out" 2>&1 </dev/null &
-  pids[$name]=$!
+  pids[$name]=$! sessions[$name]=$!
   started[$name]=$SECONDS
 }
 run() { # run NAME USER COMMAND…
@@ -307,6 +307,14 @@ TEXT
 # A deliberate stop of PostgreSQL (pg_ctl stop) is respected: the spool holds until somebody starts it again.
 stopped_on_purpose() { tail -n 20 "$work/log/postgres.log" | grep -Eq 'received (fast|smart) shutdown request'; }
 
+# After SIGHUP gate and web go on as a new process of the old one's session, which the sockets were handed to.
+successor() {
+  local pid
+  for pid in $(ps -o pid= --sid "$1" 2>/dev/null); do
+    if tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qx "LISTEN_PID=$pid"; then echo "$pid"; fi
+  done | tail -1
+}
+
 held=
 while :; do
   sleep 0.5 &
@@ -325,6 +333,11 @@ while :; do
       fi
     fi
     alive "$pid" && continue
+    next=$(successor "${sessions[$name]}")
+    if [ -n "$next" ]; then
+      pids[$name]=$next
+      continue
+    fi
     wait "$pid" 2>/dev/null && ended=0 || ended=$?
     # who was killed from outside did not fail
     if [ $ended -ne 137 ] && [ $((SECONDS - started[$name])) -lt 5 ]; then failures[$name]=$((${failures[$name]:-0} + 1)); else failures[$name]=0; fi

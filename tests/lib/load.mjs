@@ -13,7 +13,7 @@ export function startLoad({ port, key, count, from = 0, connections = 64, path, 
   const answers = new Map();
   const unanswered = new Set();
   const deadline = Date.now() + seconds * 1000;
-  let next = from, stopped = false, admitted = 0;
+  let next = from, stopped = false, admitted = 0, failedConnects = 0;
   const last = from + count;
   const extra = Object.entries({ ...(key ? { authorization: `Bearer ${key}` } : {}), ...headers })
     .map(([k, v]) => `${k}: ${v}\r\n`).join('');
@@ -79,9 +79,14 @@ export function startLoad({ port, key, count, from = 0, connections = 64, path, 
       socket = connect(port, '127.0.0.1');
       socket.setNoDelay(true);
       socket.setTimeout(30000, () => socket.destroy());
-      let closed = false;
-      const close = () => { if (!closed) { closed = true; broken(); } };
-      socket.on('connect', send);
+      let closed = false, connected = false;
+      const close = () => {
+        if (closed) return;
+        closed = true;
+        if (!connected) failedConnects++;
+        broken();
+      };
+      socket.on('connect', () => { connected = true; send(); });
       socket.on('data', (bytes) => { pending = Buffer.concat([pending, bytes]); take(); });
       socket.on('error', close);
       socket.on('close', close);
@@ -91,7 +96,7 @@ export function startLoad({ port, key, count, from = 0, connections = 64, path, 
 
   const finished = Promise.all(Array.from({ length: connections }, worker)).then(() => ({ answers, unanswered }));
   return { finished, stop() { stopped = true; }, answers, unanswered, get sent() { return next - from; },
-    get admitted() { return admitted; } };
+    get admitted() { return admitted; }, get failedConnects() { return failedConnects; } };
 }
 
 export const load = (options) => startLoad(options).finished;
