@@ -311,7 +311,7 @@ stopped_on_purpose() { tail -n 20 "$work/log/postgres.log" | grep -Eq 'received 
 successor() {
   local pid
   for pid in $(ps -o pid= --sid "$1" 2>/dev/null); do
-    if tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | grep -qx "LISTEN_PID=$pid"; then echo "$pid"; fi
+    if { tr '\0' '\n' <"/proc/$pid/environ"; } 2>/dev/null | grep -qx "LISTEN_PID=$pid"; then echo "$pid"; fi
   done | tail -1
 }
 

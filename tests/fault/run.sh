@@ -17,6 +17,9 @@ exact-apache node tests/fault/exact.mjs|1 apache|20 apache
 exact-nginx node tests/fault/exact.mjs|1 nginx|20 nginx
 full_disk node tests/fault/full_disk.mjs|1|5
 nodes node tests/fault/nodes.mjs|4|60
+rolling node tests/fault/rolling.mjs|1|5
+rolling-apache node tests/fault/rolling.mjs|1 apache|5 apache
+failcall node tests/fault/failcall.mjs|1|8
 damage build/test/fault/damage|200|10000
 TESTS
 }
