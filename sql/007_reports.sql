@@ -67,32 +67,42 @@ GRANT EXECUTE ON FUNCTION tollgate.set_subscription(text, text, jsonb) TO tollga
 
 -- What the limit table is filled from. days: starts of yesterday, today and the seven days ahead; periods: of the last one,
 -- this one and the two ahead, then the end. overrides: by key max, mode, grace_percent, grace_until and expires_at
--- (microseconds), and the tier's own limit for when max expires.
-CREATE FUNCTION tollgate.table_tenants(one text DEFAULT NULL) RETURNS TABLE (tenant_id text, tier_id text, state text,
+-- (microseconds), and the tier's own limit for when max expires. By id, at most `most` behind `after`; or `one` alone.
+CREATE FUNCTION tollgate.table_tenants(one text DEFAULT NULL, after text DEFAULT '', most bigint DEFAULT NULL)
+RETURNS TABLE (tenant_id text, tier_id text, state text,
   usage_limits jsonb, overrides jsonb, days timestamptz[], day_offsets int[], periods timestamptz[], period_offsets int[],
   patients bigint, users bigint, appointments bigint, storage bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+-- A page finds its rows by index, whatever share of all the planner takes `most` for.
+SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+  WITH page AS MATERIALIZED (
+    SELECT x.tenant_id AS id, x.state, coalesce(
+      (SELECT p.time_zone FROM tenant_periods p WHERE p.tenant_id = x.tenant_id AND p.starts_at <= now() AND p.ends_at > now()
+       LIMIT 1), x.time_zone) AS zone
+    FROM ((SELECT * FROM tenant_settings c WHERE c.tenant_id = one) UNION ALL
+          (SELECT * FROM tenant_settings c WHERE one IS NULL AND c.tenant_id > after ORDER BY c.tenant_id LIMIT most)) x
+  ), zone_days AS MATERIALIZED ( -- once a zone: tenants are many, zones are few
+    SELECT e.zone, array_agg(e.at ORDER BY e.at, e.i) AS days,
+           array_agg(extract(epoch FROM e.at AT TIME ZONE e.zone - e.at AT TIME ZONE 'UTC')::int ORDER BY e.at, e.i) AS offsets
+    FROM (SELECT i, w.zone, tollgate.day_start(w.today + i, w.zone) AS at
+          FROM (SELECT z.zone, tollgate.day_of(now(), z.zone) AS today FROM (SELECT DISTINCT zone FROM page) z OFFSET 0) w,
+               generate_series(-1, 7) i) e
+    GROUP BY e.zone
+  )
   SELECT t.id, coalesce(s.tier_id, ''),
-    CASE WHEN c.state = 'suspended' THEN 'suspended' WHEN s.tenant_id IS NULL THEN 'no_subscription' ELSE 'active' END,
+    CASE WHEN t.state = 'suspended' THEN 'suspended' WHEN s.tenant_id IS NULL THEN 'no_subscription' ELSE 'active' END,
     coalesce(s.usage_limits, '{}'), coalesce(o.overrides, '{}'), d.days, d.offsets, p.periods, p.offsets,
     coalesce(g.patients_count, 0), coalesce(g.users_count, 0), coalesce(g.appointments_count, 0), coalesce(g.storage_bytes, 0)
-  FROM tenants t
-  JOIN tenant_settings c ON c.tenant_id = t.id
+  FROM page t
+  JOIN zone_days d ON d.zone = t.zone
   LEFT JOIN tenant_subscriptions s ON s.tenant_id = t.id
   LEFT JOIN subscription_tiers r ON r.id = s.tier_id
-  LEFT JOIN LATERAL (SELECT x.time_zone FROM tenant_periods x WHERE x.tenant_id = t.id AND x.starts_at <= now() AND x.ends_at > now()) z
-    ON true
   LEFT JOIN LATERAL (SELECT * FROM usage_summary u WHERE u.tenant_id = t.id ORDER BY u.period_start DESC LIMIT 1) g ON true
   LEFT JOIN LATERAL (
     SELECT jsonb_object_agg(v.limit_key, jsonb_build_object('max', v.max, 'mode', v.mode, 'grace_percent', v.grace_percent,
       'grace_until', (extract(epoch FROM v.grace_until) * 1000000)::bigint,
       'expires_at', (extract(epoch FROM v.expires_at) * 1000000)::bigint, 'tier_max', r.limits -> v.limit_key)) AS overrides
     FROM usage_limit_overrides v WHERE v.tenant_id = t.id) o ON true
-  CROSS JOIN LATERAL (
-    SELECT array_agg(e.at ORDER BY e.at, e.i) AS days,
-           array_agg(extract(epoch FROM e.at AT TIME ZONE e.zone - e.at AT TIME ZONE 'UTC')::int ORDER BY e.at, e.i) AS offsets
-    FROM (SELECT i, w.zone, tollgate.day_start(tollgate.day_of(now(), w.zone) + i, w.zone) AS at
-          FROM generate_series(-1, 7) i, (SELECT coalesce(z.time_zone, c.time_zone) AS zone) w) e) d
   LEFT JOIN LATERAL (
     SELECT array_agg(b.at ORDER BY b.at) AS periods,
            array_agg(extract(epoch FROM b.at AT TIME ZONE b.zone - b.at AT TIME ZONE 'UTC')::int ORDER BY b.at) AS offsets
@@ -104,7 +114,6 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
       UNION ALL
       (SELECT x.ends_at, x.time_zone FROM (SELECT * FROM tenant_periods a WHERE a.tenant_id = t.id AND a.ends_at > now()
         ORDER BY a.starts_at LIMIT 3) x ORDER BY x.ends_at DESC LIMIT 1)) b) p ON true
-  WHERE one IS NULL OR t.id = one
   ORDER BY t.id
 $$;
 

@@ -9,9 +9,13 @@
 #include "lib/base/clock.h"
 #include "lib/store/db.h"
 
+#define PAGE_ROWS "2000" /* rows held at a time, however many tenants and keys there are */
+
 struct publish {
     struct db *db;
 };
+
+typedef enum status row_fn(void *arg, const struct db_rows *rows, size_t row);
 
 enum status publish_open(const char *conninfo, int connect_timeout_s, int statement_timeout_s, struct publish **out)
 {
@@ -61,6 +65,29 @@ enum status publish_begin(struct publish *p, char cursor[PUBLISH_CURSOR_SIZE])
 enum status publish_end(struct publish *p)
 {
     return db_commit(p->db);
+}
+
+/* Every row of a statement with one parameter, a page at a time. */
+static enum status each_row(struct publish *p, const char *sql, const char *param, row_fn *fn, void *arg)
+{
+    char declare[4096];
+    struct db_rows *rows;
+    size_t n;
+    enum status s = STATUS_LIMIT;
+
+    if ((size_t)snprintf(declare, sizeof(declare), "DECLARE page NO SCROLL CURSOR FOR %s", sql) >= sizeof(declare))
+        return s;
+    if ((s = db_query(p->db, declare, 1, (const char *[]){param}, NULL)) != STATUS_OK)
+        return s;
+    do {
+        if ((s = db_query(p->db, "FETCH " PAGE_ROWS " FROM page", 0, NULL, &rows)) != STATUS_OK)
+            return s;
+        n = db_count(rows);
+        for (size_t i = 0; i < n && s == STATUS_OK; i++)
+            s = fn(arg, rows, i);
+        db_rows_free(rows);
+    } while (s == STATUS_OK && n > 0);
+    return s == STATUS_OK ? db_query(p->db, "CLOSE page", 0, NULL, NULL) : s;
 }
 
 /* ---- the catalogue ---- */
@@ -296,18 +323,24 @@ enum status publish_tenants(struct publish *p, const struct limit_catalogue *c, 
                                                                          "array_to_string(t.period_offsets, ','), "
                                                                          "t.patients, t.users, t.appointments, "
                                                                          "t.storage / 1e9 "
-                                                                         "FROM tollgate.table_tenants($1) t";
+                                                                         "FROM tollgate.table_tenants($1, "
+                                                                         "$2, " PAGE_ROWS ") t";
+    char after[LIMIT_TENANT_SIZE] = "";
     struct db_rows *rows;
-    enum status s = db_query(p->db, sql, 1, (const char *[]){only}, &rows);
+    size_t n;
+    enum status s;
 
-    if (s != STATUS_OK)
-        return s;
-    for (size_t i = 0; i < db_count(rows) && s == STATUS_OK; i++)
-        s = one_tenant(c, rows, i, fn, arg);
-    if (s == STATUS_OK && only && db_count(rows) == 0)
-        s = STATUS_NOT_FOUND;
-    db_rows_free(rows);
-    return s;
+    do {
+        if ((s = db_query(p->db, sql, 2, (const char *[]){only, after}, &rows)) != STATUS_OK)
+            return s;
+        n = db_count(rows);
+        for (size_t i = 0; i < n && s == STATUS_OK; i++)
+            s = one_tenant(c, rows, i, fn, arg);
+        if (n > 0)
+            snprintf(after, sizeof(after), "%s", db_text(rows, n - 1, 0));
+        db_rows_free(rows);
+    } while (s == STATUS_OK && n > 0 && !only);
+    return s == STATUS_OK && only && n == 0 ? STATUS_NOT_FOUND : s;
 }
 
 /* ---- keys ---- */
@@ -344,54 +377,62 @@ static uint8_t read_scopes(const char *text)
     return found;
 }
 
+struct key_reader {
+    publish_key_fn *fn;
+    void *arg;
+};
+
+static enum status one_key(void *arg, const struct db_rows *rows, size_t row)
+{
+    const struct key_reader *r = arg;
+    struct limit_key k;
+
+    memset(&k, 0, sizeof(k));
+    if (!read_hex(db_text(rows, row, 3), k.hash, sizeof(k.hash)))
+        return STATUS_OK;
+    snprintf(k.id, sizeof(k.id), "%s", db_text(rows, row, 0));
+    k.is_operator = db_bool(rows, row, 2);
+    k.scopes = read_scopes(db_text(rows, row, 4));
+    k.revoked = db_bool(rows, row, 5);
+    k.expires_us = db_null(rows, row, 6) ? LIMIT_NEVER : db_int(rows, row, 6);
+    return r->fn(r->arg, &k, db_text(rows, row, 1));
+}
+
 enum status publish_keys(struct publish *p, const char *only, publish_key_fn *fn, void *arg)
 {
     static const char sql[] =
         "SELECT id, coalesce(tenant_id, ''), tenant_id IS NULL, hash, array_to_string(scopes, ','), "
         "revoked_at IS NOT NULL, " EPOCH_US("expires_at") " FROM api_keys WHERE $1::text IS NULL OR id = $1";
-    struct db_rows *rows;
-    enum status s = db_query(p->db, sql, 1, (const char *[]){only}, &rows);
+    struct key_reader r = {fn, arg};
 
-    if (s != STATUS_OK)
-        return s;
-    for (size_t i = 0; i < db_count(rows) && s == STATUS_OK; i++) {
-        struct limit_key k;
-
-        memset(&k, 0, sizeof(k));
-        if (!read_hex(db_text(rows, i, 3), k.hash, sizeof(k.hash)))
-            continue;
-        snprintf(k.id, sizeof(k.id), "%s", db_text(rows, i, 0));
-        k.is_operator = db_bool(rows, i, 2);
-        k.scopes = read_scopes(db_text(rows, i, 4));
-        k.revoked = db_bool(rows, i, 5);
-        k.expires_us = db_null(rows, i, 6) ? LIMIT_NEVER : db_int(rows, i, 6);
-        s = fn(arg, &k, db_text(rows, i, 1));
-    }
-    db_rows_free(rows);
-    return s;
+    return each_row(p, sql, only, one_key, &r);
 }
 
 /* ---- counts and changes ---- */
 
+struct count_reader {
+    publish_count_fn *fn;
+    void *arg;
+};
+
+static enum status one_count(void *arg, const struct db_rows *rows, size_t row)
+{
+    const struct count_reader *r = arg;
+    struct publish_count c = {.tenant = db_text(rows, row, 0),
+                              .metric = db_text(rows, row, 1),
+                              .day = db_text(rows, row, 2)[0] == 'd',
+                              .start_us = db_int(rows, row, 3),
+                              .end_us = db_int(rows, row, 4),
+                              .used = db_int(rows, row, 5)};
+
+    return r->fn(r->arg, &c);
+}
+
 static enum status each_count(struct publish *p, const char *sql, const char *param, publish_count_fn *fn, void *arg)
 {
-    struct db_rows *rows;
-    enum status s = db_query(p->db, sql, 1, (const char *[]){param}, &rows);
+    struct count_reader r = {fn, arg};
 
-    if (s != STATUS_OK)
-        return s;
-    for (size_t i = 0; i < db_count(rows) && s == STATUS_OK; i++) {
-        struct publish_count c = {.tenant = db_text(rows, i, 0),
-                                  .metric = db_text(rows, i, 1),
-                                  .day = db_text(rows, i, 2)[0] == 'd',
-                                  .start_us = db_int(rows, i, 3),
-                                  .end_us = db_int(rows, i, 4),
-                                  .used = db_int(rows, i, 5)};
-
-        s = fn(arg, &c);
-    }
-    db_rows_free(rows);
-    return s;
+    return each_row(p, sql, param, one_count, &r);
 }
 
 /* A day's zone is that of the period it lies in. */
