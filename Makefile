@@ -91,6 +91,11 @@ test:
 	@$(MAKE) --no-print-directory -s all demo tools
 	@tests/run.sh
 
+# Each figure beside a baseline of the same run; docs/measurements.md.
+.PHONY: bench
+bench: all tools
+	@bench/run.sh
+
 # gcc's and clang's builds with warnings as errors, then the checkers.
 LINT_C := $(sort $(wildcard lib/*/*.[ch] cgi/*/*.[ch] daemon/*.[ch] cli/*.[ch] tests/unit/*/*.[ch]))
 lint:
