@@ -112,8 +112,6 @@ static const struct config_key keys[] = {
     TEXT("storage", "dir", storage.dir, "/var/lib/tollgate/storage", "The folder with a folder for each tenant."),
     INTEGER("storage", "interval_s", storage.interval_s, "300", 1, 86400,
             "Seconds between measurements of a tenant's storage."),
-    INTEGER("limits", "lease_percent", limits.lease_percent, "0", 0, 100,
-            "Share of what is left that a node may take near a limit; 0: nodes share by flush only."),
     TEXT("process", "user", process.user, "", "The user that a program started as root becomes; empty: it stays root."),
     CHOICE("log", "level", log.level, "info", "error|warning|info|debug",
            "The least important lines that are written."),

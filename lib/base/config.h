@@ -62,9 +62,6 @@ struct config {
         const char *dir;      /* a directory a tenant below it */
         int64_t interval_s;
     } storage;
-    struct {                   /* [limits] */
-        int64_t lease_percent; /* of what is left that a node takes for itself near a limit; 0: off */
-    } limits;
     struct {              /* [process] */
         const char *user; /* whom a program started as root becomes; "": stays */
     } process;

@@ -1,0 +1,53 @@
+// metrics.test.mjs: /metrics is clean by promtool, and counts what a client counted, call by call.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { after, test } from 'node:test';
+import { byStatus, load } from '../lib/load.mjs';
+import { makeKey, makeTenant, removeTenant } from '../lib/keys.mjs';
+import { db, eventually } from './lib.mjs';
+
+const { URL: url, OPERATOR_KEY: operator } = process.env;
+const port = Number(process.env.PORT);
+const tenant = makeTenant();
+const key = makeKey(tenant, ['call', 'read']);
+after(() => removeTenant(tenant));
+
+const metrics = async () => (await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${operator}` } })).text();
+const value = (text, name) => Number(text.split('\n').find((l) => l.startsWith(`${name} `))?.split(' ')[1]);
+const results = (text) => Object.fromEntries([...text.matchAll(/^tollgate_gate_decisions_total\{result="(\w+)"\} (\d+)$/gm)]
+  .map(([, name, n]) => [name, Number(n)]));
+const buckets = (text) => [...text.matchAll(/^tollgate_gate_duration_seconds_bucket\{le="([^"]+)"\} (\d+)$/gm)]
+  .map(([, le, n]) => ({ le: le === '+Inf' ? Infinity : Number(le), n: Number(n) }));
+
+test('promtool finds nothing to complain about', async () => {
+  execFileSync('promtool', ['check', 'metrics'], { input: await metrics() });
+});
+
+test('decisions by result and the histogram grow by exactly the calls that were made', async () => {
+  db(`SELECT tollgate.set_subscription('${tenant}', NULL, '{"api_calls_per_day": 150, "api_calls_per_minute": -1}'::jsonb) AS s`);
+  await eventually(async () => (await (await fetch(`${url}/api/usage/tenant/${tenant}/check?metric=api_call&amount=0`,
+    { headers: { authorization: `Bearer ${key}` } })).json()).limit === 150, 'the limit', 5);
+  const before = await metrics();
+  const many = (count, more) => load({ port, count, connections: 8, path: () => '/api/demo/metrics', key, ...more });
+  assert.deepEqual(byStatus((await many(200, {})).answers), { 200: 150, 429: 50 });
+  assert.deepEqual(byStatus((await many(30, { key: 'tg_unknown' })).answers), { 401: 30 });
+  assert.deepEqual(byStatus((await many(20, { headers: { 'x-tenant-id': 'another' } })).answers), { 403: 20 });
+  assert.deepEqual(byStatus((await many(10, { key: operator })).answers), { 200: 10 });
+  assert.deepEqual(byStatus((await many(7, { key: operator, headers: { 'x-tenant-id': 'nobody' } })).answers), { 404: 7 });
+  const text = await metrics();
+  const [a, b] = [results(before), results(text)];
+  const grown = Object.fromEntries(Object.keys(b).map((k) => [k, b[k] - a[k]]).filter(([, n]) => n));
+  assert.deepEqual(grown, { admitted: 150, limited: 50, unauthorized: 30, forbidden: 20, passed: 10, not_found: 7 });
+
+  const [old, now] = [buckets(before), buckets(text)];
+  const counts = now.map((x, i) => x.n - old[i].n);
+  assert.equal(counts.at(-1), 267);
+  assert.equal(value(text, 'tollgate_gate_duration_seconds_count') - value(before, 'tollgate_gate_duration_seconds_count'), 267);
+  for (let i = 1; i < now.length; i++) assert.ok(now[i].n >= now[i - 1].n && now[i].le > now[i - 1].le);
+});
+
+test('no label comes from a client', async () => {
+  await fetch(`${url}/api/demo/label-of-a-client`, { headers: { authorization: 'Bearer label-of-a-client', 'x-tenant-id': 'label-of-a-client' } });
+  const text = await metrics();
+  assert.ok(!text.includes('label-of-a-client') && !text.includes(tenant));
+});
