@@ -9,7 +9,9 @@
 #include "lib/base/clock.h"
 #include "lib/store/db.h"
 
-#define PAGE_ROWS "2000" /* rows held at a time, however many tenants and keys there are */
+#define PAGE_ROWS 2000 /* rows held at a time, however many tenants and keys there are */
+#define TEXT_OF(number) #number
+#define PAGE_TEXT(number) TEXT_OF(number)
 
 struct publish {
     struct db *db;
@@ -80,13 +82,13 @@ static enum status each_row(struct publish *p, const char *sql, const char *para
     if ((s = db_query(p->db, declare, 1, (const char *[]){param}, NULL)) != STATUS_OK)
         return s;
     do {
-        if ((s = db_query(p->db, "FETCH " PAGE_ROWS " FROM page", 0, NULL, &rows)) != STATUS_OK)
+        if ((s = db_query(p->db, "FETCH " PAGE_TEXT(PAGE_ROWS) " FROM page", 0, NULL, &rows)) != STATUS_OK)
             return s;
         n = db_count(rows);
         for (size_t i = 0; i < n && s == STATUS_OK; i++)
             s = fn(arg, rows, i);
         db_rows_free(rows);
-    } while (s == STATUS_OK && n > 0);
+    } while (s == STATUS_OK && n == PAGE_ROWS);
     return s == STATUS_OK ? db_query(p->db, "CLOSE page", 0, NULL, NULL) : s;
 }
 
@@ -324,7 +326,7 @@ enum status publish_tenants(struct publish *p, const struct limit_catalogue *c, 
                                                                          "t.patients, t.users, t.appointments, "
                                                                          "t.storage / 1e9 "
                                                                          "FROM tollgate.table_tenants($1, "
-                                                                         "$2, " PAGE_ROWS ") t";
+                                                                         "$2, " PAGE_TEXT(PAGE_ROWS) ") t";
     char after[LIMIT_TENANT_SIZE] = "";
     struct db_rows *rows;
     size_t n;
@@ -339,7 +341,7 @@ enum status publish_tenants(struct publish *p, const struct limit_catalogue *c, 
         if (n > 0)
             snprintf(after, sizeof(after), "%s", db_text(rows, n - 1, 0));
         db_rows_free(rows);
-    } while (s == STATUS_OK && n > 0 && !only);
+    } while (s == STATUS_OK && n == PAGE_ROWS);
     return s == STATUS_OK && only && n == 0 ? STATUS_NOT_FOUND : s;
 }
 
