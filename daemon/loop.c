@@ -10,6 +10,7 @@
 #define BACK_OFF_FIRST_US (100 * MS)
 #define BACK_OFF_MOST_US (5000 * MS)
 #define FOLLOW_US (200 * MS)
+#define RENEW_US (600000 * MS)
 #define FINISH_US (3000 * MS)
 #define CHANGES_MOST 20000
 #define CHANGES_US (150 * MS)
@@ -152,6 +153,17 @@ static enum status count_changes(struct collector *c)
     return s == STATUS_CONFLICT ? STATUS_OK : s; /* another node's collector was at it: next time */
 }
 
+/* All tenants anew, a few at a time: changes go on to be followed between. */
+static enum status renew(struct collector *c, int64_t now)
+{
+    bool more;
+    enum status s = table_renew(c->table, &more);
+
+    if (more)
+        c->due.renew = now;
+    return s;
+}
+
 /* The limit table: made when it is not good, else kept up with the database. */
 static enum status keep_table(struct collector *c, int64_t now)
 {
@@ -162,10 +174,11 @@ static enum status keep_table(struct collector *c, int64_t now)
             return STATUS_OK;
         if ((s = batch_look(c->batch, c->ingest)) == STATUS_OK)
             s = table_build(c->table, c->batch, c->ingest);
+        c->due.renew = now + RENEW_US;
     } else if (due(&c->due.follow, now, FOLLOW_US)) {
         s = table_follow(c->table);
-        if (s == STATUS_OK && due(&c->due.renew, now, 600000 * MS))
-            s = table_renew(c->table);
+        if (s == STATUS_OK && due(&c->due.renew, now, RENEW_US))
+            s = renew(c, now);
         if (s == STATUS_OK && due(&c->due.degraded, now, 1000 * MS))
             s = table_degraded(c->table, c->ingest, &c->seen.degraded);
         if (s == STATUS_OK && !c->unsure && due(&c->due.mend, now, 1000 * MS) && batch_drained(c->batch))

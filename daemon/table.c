@@ -19,6 +19,7 @@
 #define FIRST_CURSOR "3" /* PostgreSQL's first transaction: everything that is kept */
 #define MEND_TENANTS 32  /* looked at in a call of table_mend */
 #define MEND_DRIFTS 64
+#define RENEW_TENANTS 250 /* read in a call of table_renew */
 #define DEGRADED_TENANTS 4096 /* looked at in a call of table_degraded */
 #define DEGRADED_MOST 64
 
@@ -54,6 +55,7 @@ struct table {
     int64_t since_us; /* events appended later were counted in this table by their writers */
     int64_t oldest_day_us;
     uint32_t mend_next, degraded_next;
+    char renewed[LIMIT_TENANT_SIZE]; /* the last tenant that table_renew read */
     struct drift drifts[MEND_DRIFTS];
     size_t n_drifts;
     bool rebuild, catalogue_changed;
@@ -538,16 +540,20 @@ enum status table_follow(struct table *t)
     return s;
 }
 
-enum status table_renew(struct table *t)
+enum status table_renew(struct table *t, bool *more)
 {
     char cursor[PUBLISH_CURSOR_SIZE];
     enum status s = publish_begin(t->publish, cursor);
     struct known *k, *k2;
 
+    *more = false;
     if (s != STATUS_OK)
         return s;
-    s = publish_tenants(t->publish, &t->catalogue, NULL, fill_tenant, t);
+    s = publish_tenants_after(t->publish, &t->catalogue, t->renewed, RENEW_TENANTS, fill_tenant, t, more);
     s = end_snapshot(t, s);
+    if (s != STATUS_OK || *more)
+        return s;
+    t->renewed[0] = '\0';
     HASH_ITER(hh, t->known, k, k2)
     {
         if (k->key.day_us < clock_wall_us() - 4 * DAY_US) {

@@ -28,8 +28,8 @@ void table_doubt(struct table *t);
 MUST_CHECK enum status table_build(struct table *t, struct batch *b, struct ingest *in);
 /* Brings in what changed in the database. STATUS_DAMAGED: it has to be built anew. */
 MUST_CHECK enum status table_follow(struct table *t);
-/* All tenants again: days and periods move ahead. */
-MUST_CHECK enum status table_renew(struct table *t);
+/* A few tenants again, in turn: days and periods move ahead. *more: this turn is not over. */
+MUST_CHECK enum status table_renew(struct table *t, bool *more);
 /* Compares some counts with the database; the spool must be drained. */
 MUST_CHECK enum status table_mend(struct table *t, struct batch *b);
 /* Does the table hold this event of segment and offset already? */

@@ -294,8 +294,9 @@ static enum status one_tenant(const struct limit_catalogue *c, const struct db_r
 
 #define EPOCH_US(x) "(extract(epoch FROM " x ") * 1000000)::bigint"
 
-enum status publish_tenants(struct publish *p, const struct limit_catalogue *c, const char *only, publish_tenant_fn *fn,
-                            void *arg)
+/* At most `most` tenants behind `after`, or `only` one; *n: how many there were. */
+static enum status some_tenants(struct publish *p, const struct limit_catalogue *c, const char *only,
+                                char after[LIMIT_TENANT_SIZE], int most, publish_tenant_fn *fn, void *arg, size_t *n)
 {
     static const char sql[] =
         "SELECT t.tenant_id, coalesce(t.tier_id, ''), t.state, "
@@ -326,23 +327,47 @@ enum status publish_tenants(struct publish *p, const struct limit_catalogue *c, 
                                                                          "t.patients, t.users, t.appointments, "
                                                                          "t.storage / 1e9 "
                                                                          "FROM tollgate.table_tenants($1, "
-                                                                         "$2, " PAGE_TEXT(PAGE_ROWS) ") t";
-    char after[LIMIT_TENANT_SIZE] = "";
+                                                                         "$2, "
+                                                                         "$3::bigint"
+                                                                         ") t";
+    char limit[16];
     struct db_rows *rows;
+    enum status s;
+
+    snprintf(limit, sizeof(limit), "%d", most);
+    if ((s = db_query(p->db, sql, 3, (const char *[]){only, after, limit}, &rows)) != STATUS_OK)
+        return s;
+    *n = db_count(rows);
+    for (size_t i = 0; i < *n && s == STATUS_OK; i++)
+        s = one_tenant(c, rows, i, fn, arg);
+    if (*n > 0)
+        snprintf(after, LIMIT_TENANT_SIZE, "%s", db_text(rows, *n - 1, 0));
+    db_rows_free(rows);
+    return s;
+}
+
+enum status publish_tenants(struct publish *p, const struct limit_catalogue *c, const char *only, publish_tenant_fn *fn,
+                            void *arg)
+{
+    char after[LIMIT_TENANT_SIZE] = "";
     size_t n;
     enum status s;
 
-    do {
-        if ((s = db_query(p->db, sql, 2, (const char *[]){only, after}, &rows)) != STATUS_OK)
-            return s;
-        n = db_count(rows);
-        for (size_t i = 0; i < n && s == STATUS_OK; i++)
-            s = one_tenant(c, rows, i, fn, arg);
-        if (n > 0)
-            snprintf(after, sizeof(after), "%s", db_text(rows, n - 1, 0));
-        db_rows_free(rows);
-    } while (s == STATUS_OK && n == PAGE_ROWS);
+    do
+        s = some_tenants(p, c, only, after, PAGE_ROWS, fn, arg, &n);
+    while (s == STATUS_OK && n == PAGE_ROWS);
     return s == STATUS_OK && only && n == 0 ? STATUS_NOT_FOUND : s;
+}
+
+enum status publish_tenants_after(struct publish *p, const struct limit_catalogue *c, char after[LIMIT_TENANT_SIZE],
+                                  int most, publish_tenant_fn *fn, void *arg, bool *more)
+{
+    size_t n;
+    enum status s = some_tenants(p, c, NULL, after, most, fn, arg, &n);
+
+    if (s == STATUS_OK)
+        *more = n == (size_t)most;
+    return s;
 }
 
 /* ---- keys ---- */

@@ -36,6 +36,10 @@ typedef enum status publish_tenant_fn(void *arg, const struct limit_tenant *t, c
 /* Every tenant, or `only` one; the function's failure ends it. STATUS_NOT_FOUND: there is no such tenant. */
 MUST_CHECK enum status publish_tenants(struct publish *p, const struct limit_catalogue *c, const char *only,
                                        publish_tenant_fn *fn, void *arg);
+/* At most `most` of those behind `after` by id ("" at first), which becomes the last one's id; *more: there may be others. */
+MUST_CHECK enum status publish_tenants_after(struct publish *p, const struct limit_catalogue *c,
+                                             char after[LIMIT_TENANT_SIZE], int most, publish_tenant_fn *fn, void *arg,
+                                             bool *more);
 
 /* tenant: "" of an operator's key. */
 typedef enum status publish_key_fn(void *arg, const struct limit_key *k, const char *tenant);
