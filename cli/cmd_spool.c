@@ -262,6 +262,7 @@ static const struct table_column verify_columns[] = {
 
 int cmd_spool_verify(struct cli *c, int argc, char *argv[])
 {
+    struct filter none = {0}; /* nothing is shown, so nothing is filtered */
     struct spool_segment *list;
     struct spool_node node;
     struct table t;
@@ -277,7 +278,7 @@ int cmd_spool_verify(struct cli *c, int argc, char *argv[])
     table_init(&t, verify_columns);
     for (size_t i = 0; i < n; i++) {
         struct span span = {0};
-        enum status s = walk(dir_of(c, word), &list[i], known ? node.uuid : NULL, NULL, NULL, &span);
+        enum status s = walk(dir_of(c, word), &list[i], known ? node.uuid : NULL, NULL, &none, &span);
         bool ok = s == STATUS_OK && span.damaged_places == 0 && list[i].header_intact;
 
         sound = sound && ok;

@@ -18,7 +18,8 @@ static const struct cli_command commands[] = {
      "none.\n"
      "Again is a no-op. A database of your own with tenants in it is taken over with `tollgate adopt`.\n"},
     {NULL, "adopt", "[--dry-run] [--enforce]", "Take over a database that has tenants of its own", cmd_adopt,
-     "Lists what it will add, asks, and adds nothing else. --dry-run only lists; --enforce also refuses rows beyond plans.\n"},
+     "Lists what it will add, asks, and adds nothing else. --dry-run only lists; --enforce also refuses rows beyond "
+     "plans.\n"},
     {NULL, "enforce", "TENANT|--all [on|off], or list", "Let the database refuse patients and users beyond the plan",
      cmd_enforce, "A refused statement fails with SQLSTATE TG429 and the numbers; on is the default.\n"},
     {NULL, "demo", "", "Fill an empty database with the demo's tenants", cmd_demo, NULL},
@@ -74,7 +75,8 @@ static const struct cli_command commands[] = {
     {"spool", "show",
      "[DIR] [--tenant T] [--metric M] [--id ID] [--segment S] [--from TIME] [--to TIME] [--most NUMBER]",
      "The events that are in it", cmd_spool_show, spool_help},
-    {"spool", "verify", "[DIR]", "Read it through; exit status 1 when something is damaged", cmd_spool_verify, spool_help},
+    {"spool", "verify", "[DIR]", "Read it through; exit status 1 when something is damaged", cmd_spool_verify,
+     spool_help},
     {"spool", "ingest", "DIR", "Bring a dead node's events in", cmd_spool_ingest,
      "Each is stored once, however often this is run, also if the dead node comes back. Its files stay as they are.\n"},
 

@@ -12,8 +12,8 @@
 struct spool_reader {
     int fd;
     uint64_t seed;
-    uint64_t offset;        /* of the next record */
-    uint64_t window_at;     /* what window[0] is in the file */
+    uint64_t offset;    /* of the next record */
+    uint64_t window_at; /* what window[0] is in the file */
     size_t window_length;
     unsigned char window[WINDOW];
 };
@@ -164,7 +164,8 @@ static enum status past_damage(struct spool_reader *r, enum status why, bool liv
     return STATUS_DAMAGED;
 }
 
-enum status spool_read(struct spool_reader *r, struct event *e, uint64_t *next, struct spool_damage *damage, bool *final)
+enum status spool_read(struct spool_reader *r, struct event *e, uint64_t *next, struct spool_damage *damage,
+                       bool *final)
 {
     size_t length;
     *final = false;
