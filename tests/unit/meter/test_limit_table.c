@@ -239,7 +239,7 @@ static void thousands_of_keys_and_tenants_are_found_while_the_index_grows(void)
 static void killed_takers_and_publishers_leave_nothing_locked_or_torn(void)
 {
     struct limit_table *t = fresh_table();
-    uint32_t index = put(t, tenant("t1", 1000000, -1, NOW - DAY));
+    uint32_t index = put(t, tenant("t1", 1000000000, -1, NOW - DAY));
     uint64_t *passed = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     for (int round = 0; round < kills; round++) {
         pid_t taker = fork();
@@ -257,7 +257,7 @@ static void killed_takers_and_publishers_leave_nothing_locked_or_torn(void)
         }
         pid_t publisher = fork();
         if (publisher == 0)
-            for (int64_t limit = 1000000;; limit ^= 1)
+            for (int64_t limit = 1000000000;; limit ^= 1)
                 put(t, tenant("t1", limit, -1, NOW - DAY));
         usleep((useconds_t)(500 + round * 37 % 4000));
         kill(taker, SIGKILL);
