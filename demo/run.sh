@@ -6,12 +6,14 @@ shopt -s nullglob
 cd "$(dirname "$0")/.."
 root=$PWD
 PORT=${PORT:-8080} STATE=${STATE:-var} SERVER=${SERVER:-lighttpd}
+BACKEND=${BACKEND:-} # host:port of a service of your own, for everything below /api that is not Tollgate's
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'make run: %s\n' "$*" >&2; exit 1; }
 
 case $SERVER in lighttpd|apache|nginx) ;; *) die "SERVER=$SERVER is not known; it is lighttpd, apache or nginx" ;; esac
 [[ $PORT =~ ^[0-9]+$ ]] && [ "$PORT" -ge 1 ] && [ "$PORT" -le 65535 ] || die "PORT=$PORT is no port; it is a number from 1 to 65535"
+[ -z "$BACKEND" ] || [[ $BACKEND =~ ^[A-Za-z0-9.-]+:[0-9]+$ ]] || die "BACKEND=$BACKEND is no host:port"
 mkdir -p "$STATE"
 STATE=$(cd "$STATE" && pwd)
 
@@ -65,6 +67,22 @@ for dir in templates htdocs sql apache-conf lighttpd-conf nginx-conf demo; do [ 
 for program in tollgate tollgate-gate tollgate-web tollgate-collector echo; do
   cp -f --remove-destination "build/release/$program" "$work/bin/"
 done
+
+# Your own back end, if there is one: two lines of each server's conf.
+: >"$work/share/demo/backend.lighttpd.conf"
+: >"$work/share/demo/backend.apache.conf"
+if [ -n "$BACKEND" ]; then
+  cat >"$work/share/demo/backend.lighttpd.conf" <<CONF
+server.modules += ( "mod_proxy" )
+\$HTTP["url"] =~ "^/api/(?!demo|files|usage|subscription|tenants)" {
+  proxy.server = ( "/api" => (( "host" => "${BACKEND%:*}", "port" => ${BACKEND##*:} )) )
+}
+CONF
+  cat >"$work/share/demo/backend.apache.conf" <<CONF
+LoadModule proxy_http_module /usr/lib/apache2/modules/mod_proxy_http.so
+ProxyPassMatch "^/api/(?!demo|files|usage|subscription|tenants)" "http://$BACKEND"
+CONF
+fi
 
 gate_port=$(cat "$work/gate-port" 2>/dev/null || true)
 if [ -z "$gate_port" ] || (exec 3<>"/dev/tcp/127.0.0.1/$gate_port") 2>/dev/null; then # Apache needs TCP: any free port

@@ -2,17 +2,44 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
-import { after, test } from 'node:test';
+import { createServer, request } from 'node:http';
+import { after, before, test } from 'node:test';
 import { descendants, root, startStack } from '../lib/stack.mjs';
 
 let stack;
 after(() => stack?.stop());
 
+// A back end of somebody's own, plain HTTP, that says what headers it got.
+const backend = createServer((q, r) => r.end(JSON.stringify({ url: q.url, raw: q.rawHeaders })));
+before(() => new Promise((done) => backend.listen(0, '127.0.0.1', done)));
+after(() => backend.close());
+const withBackend = () => ({ env: { BACKEND: `127.0.0.1:${backend.address().port}` } });
+
+// What arrives there when a client forges the tenant's headers in every spelling; sent raw, for fetch would fold them.
+async function forged() {
+  const headers = { Authorization: `Bearer ${stack.TENANT_KEY}`, 'X-Tollgate-Tier': 'forged', X_Tollgate_Tier: 'forged', 'x-tollgate_tier': 'forged',
+    'X-TOLLGATE-REMAINING': 'forged', X_Tollgate_Remaining: 'forged' };
+  const answer = await new Promise((done, failed) => {
+    request({ port: stack.port, host: '127.0.0.1', path: '/api/orders/17?X-Tenant-ID=forged', headers, agent: false }, (r) => {
+      let body = '';
+      r.on('data', (part) => { body += part; }).on('end', () => done({ status: r.statusCode, body }));
+    }).on('error', failed).end();
+  });
+  assert.equal(answer.status, 200, answer.body);
+  const { url, raw } = JSON.parse(answer.body);
+  assert.equal(url, '/api/orders/17?X-Tenant-ID=forged');
+  assert.ok(!raw.includes('forged'), raw.join(' '));
+  const told = Object.fromEntries(Array.from({ length: raw.length / 2 }, (_, i) => [raw[2 * i].toLowerCase(), raw[2 * i + 1]]));
+  assert.equal(told['x-tenant-id'], stack.TENANT_ID);
+  assert.equal(told['x-tollgate-tier'], 'professional');
+  assert.match(told['x-tollgate-remaining'], /^\d+$/);
+}
+
 const again = (...settings) => spawnSync('make', ['--no-print-directory', 'run', ...settings], { cwd: root, encoding: 'utf8', timeout: 60000 });
 const rows = (s) => Number(s.sql('SELECT count(*) AS n FROM usage_tracking')[0].n);
 
 test('it answers, with a login for people and keys for scripts in demo.env, readable by its owner alone', async () => {
-  stack = await startStack();
+  stack = await startStack(withBackend());
   for (const name of ['URL', 'PGHOST', 'PGPORT', 'PGDATABASE', 'PGUSER', 'TENANT_ID', 'TENANT_KEY', 'OPERATOR_KEY', 'ADMIN_EMAIL',
     'ADMIN_PASSWORD', 'OPERATOR_EMAIL', 'OPERATOR_PASSWORD', 'TOLLGATE']) assert.ok(stack.demo[name], name);
   assert.equal(stack.TENANT_ID, 'tenant_1762083064503');
@@ -37,14 +64,18 @@ test('a second one on the same port or state says so and touches nothing', () =>
   execFileSync('rm', ['-rf', `${stack.state}-other`]);
 });
 
+test('a back end of your own hears from lighttpd who calls, and no client can forge it', forged);
+
 test('SIGTERM leaves no process, and it goes on where it was, behind the other server too', async () => {
   const key = stack.TENANT_KEY, before = rows(stack), state = stack.state, pid = stack.child.pid;
   const postmaster = stack.postmaster();
   await stack.stop({ keep: true });
   assert.deepEqual(descendants(pid), []);
   assert.ok(!existsSync(`/proc/${postmaster}`));
-  stack = await startStack({ state, server: 'apache' });
+  stack = await startStack({ state, server: 'apache', ...withBackend() });
   assert.equal(stack.TENANT_KEY, key);
   assert.equal(rows(stack), before);
   assert.equal((await fetch(`${stack.URL}/api/demo/x`, { headers: { authorization: `Bearer ${key}` } })).status, 200);
 });
+
+test('a back end of your own hears from Apache who calls, and no client can forge it', forged);
