@@ -80,7 +80,7 @@ struct spool_options {
 
 /*
  * Opens a writer; its first segment is made at the first append, so opening works on a full disk.
- * All memory an append needs is allocated here. STATUS_NO_MEMORY, STATUS_NOT_FOUND (no node file), STATUS_IO.
+ * One process alone may use it: open after fork(2), in the child. All memory an append needs is allocated here. STATUS_NO_MEMORY, STATUS_NOT_FOUND (no node file), STATUS_IO.
  */
 MUST_CHECK enum status spool_writer_open(const struct spool_options *o, struct spool_writer **out);
 /*
@@ -139,7 +139,10 @@ void spool_reader_close(struct spool_reader *r);
 
 /* Removes a segment's file. STATUS_CONFLICT when its writer still holds it. */
 MUST_CHECK enum status spool_remove(const char *dir, uint64_t number);
-/* fdatasync(2) of each live segment. The collector calls it at the interval. */
+/*
+ * fdatasync(2) of each segment that may hold what only the page cache has: live ones, and those written to within two
+ * minutes, whose writer has gone on or died since the last call. The collector calls it at the interval.
+ */
 MUST_CHECK enum status spool_sync(const char *dir);
 
 #endif

@@ -15,10 +15,14 @@
 
 #include <xxhash.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/io.h"
 
 #define MAGIC "TGSPOOL1"
 #define NAME_LENGTH 20 /* 16 digits, ".seg" */
+#define HIDDEN_LENGTH 21 /* ".", 16 digits, ".new" */
+#define SWEEP_AGE_S 60   /* nobody takes so long to make a segment */
+#define SETTLED_S 120    /* the kernel has written by itself what is older (vm.dirty_expire_centisecs: 30 s) */
 #define CHECKED 56
 
 enum status spool_errno(void)
@@ -37,6 +41,34 @@ enum status spool_segment_path(char out[PATH_MAX], const char *dir, uint64_t num
 {
     int n = snprintf(out, PATH_MAX, "%s/%016" PRIx64 ".seg", dir, number);
     return n > 0 && n < PATH_MAX ? STATUS_OK : STATUS_LIMIT;
+}
+
+enum status spool_segment_hidden(char out[PATH_MAX], const char *dir, uint64_t number)
+{
+    int n = snprintf(out, PATH_MAX, "%s/.%016" PRIx64 ".new", dir, number);
+    return n > 0 && n < PATH_MAX ? STATUS_OK : STATUS_LIMIT;
+}
+
+/* Was the file changed within `seconds`? True also of a time to come: the clock was set back. */
+static bool changed_within(const struct stat *st, int64_t seconds)
+{
+    return st->st_mtime + seconds > clock_wall_us() / CLOCK_US_PER_SECOND;
+}
+
+void spool_segment_sweep(const char *dir)
+{
+    DIR *d = opendir(dir);
+    const struct dirent *entry;
+    struct stat st;
+    if (!d)
+        return;
+    while ((entry = readdir(d))) {
+        const char *name = entry->d_name;
+        if (name[0] == '.' && strlen(name) == HIDDEN_LENGTH && strcmp(name + 17, ".new") == 0 &&
+            fstatat(dirfd(d), name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !changed_within(&st, SWEEP_AGE_S))
+            unlinkat(dirfd(d), name, 0);
+    }
+    closedir(d);
 }
 
 void spool_segment_encode(unsigned char out[SPOOL_HEADER_BYTES], const struct spool_segment *s)
@@ -171,6 +203,23 @@ enum status spool_remove(const char *dir, uint64_t number)
     return s;
 }
 
+/* A segment whose writer has gone on or is dead may still hold what only the page cache has. */
+static enum status sync_one(const char *dir, const struct spool_segment *g)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    enum status s = spool_segment_path(path, dir, g->number);
+    if (s != STATUS_OK)
+        return s;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return errno == ENOENT ? STATUS_OK : spool_errno(); /* removed meanwhile */
+    if (fstat(fd, &st) != 0 || ((g->live || changed_within(&st, SETTLED_S)) && fdatasync(fd) != 0))
+        s = spool_errno();
+    close(fd);
+    return s;
+}
+
 enum status spool_sync(const char *dir)
 {
     struct spool_segment *segments;
@@ -179,15 +228,9 @@ enum status spool_sync(const char *dir)
     if (s != STATUS_OK)
         return s;
     for (size_t i = 0; i < n; i++) {
-        char path[PATH_MAX];
-        if (!segments[i].live || spool_segment_path(path, dir, segments[i].number) != STATUS_OK)
-            continue;
-        int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        if (fd < 0)
-            continue; /* removed meanwhile */
-        if (fdatasync(fd) != 0)
-            s = spool_errno();
-        close(fd);
+        enum status one = sync_one(dir, &segments[i]);
+        if (one != STATUS_OK)
+            s = one;
     }
     free(segments);
     enum status dir_status = io_sync_dir(dir);

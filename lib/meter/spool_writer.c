@@ -1,7 +1,6 @@
 /* spool_writer.c: a writer's segment: append, rotate, give up */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -38,6 +37,7 @@ enum status spool_writer_open(const struct spool_options *o, struct spool_writer
     w->options = *o;
     w->fd = -1;
     enum status s = spool_node_load(o->dir, false, &w->node);
+    spool_segment_sweep(o->dir);
     if (s == STATUS_OK && !(w->buffer = malloc(SPOOL_APPEND_MAX)))
         s = STATUS_NO_MEMORY;
     if (s != STATUS_OK) {
@@ -120,10 +120,10 @@ static enum status new_segment(struct spool_writer *w)
     spool_segment_encode(header, &made);
 
     enum status s = spool_segment_path(path, w->options.dir, made.number);
-    int n = snprintf(hidden, sizeof hidden, "%s/.%d.new", w->options.dir, (int)getpid());
-    if (s != STATUS_OK || n < 0 || n >= (int)sizeof hidden)
-        return STATUS_LIMIT;
-    unlink(hidden); /* of a process killed with this id: may be a segment's second name, never to be written through */
+    if (s == STATUS_OK)
+        s = spool_segment_hidden(hidden, w->options.dir, made.number);
+    if (s != STATUS_OK)
+        return s;
     int fd = open(hidden, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return spool_errno();

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <CUnit/Basic.h>
@@ -14,6 +15,15 @@
 
 static char dir[] = "/tmp/test-spool-XXXXXX";
 static struct spool_node node;
+
+/* In place of the C library's: counts what spool_sync syncs. */
+static int syncs;
+
+int fdatasync(int fd)
+{
+    syncs++;
+    return fd < 0 ? -1 : 0;
+}
 
 static struct text text(const char *s)
 {
@@ -352,6 +362,54 @@ static void an_event_out_of_its_bounds_is_refused(void)
     empty_spool();
 }
 
+static void a_segment_that_its_writer_left_is_synced_until_the_kernel_has_written_it(void)
+{
+    char path[256];
+    struct timespec old[2] = {{.tv_sec = time(NULL) - 600}, {.tv_sec = time(NULL) - 600}};
+    uint64_t number = write_segment(3);
+    syncs = 0;
+    CU_ASSERT_EQUAL(spool_sync(dir), STATUS_OK);
+    CU_ASSERT_EQUAL(syncs, 1);
+    path_of(number, path);
+    CU_ASSERT_EQUAL(utimensat(AT_FDCWD, path, old, 0), 0);
+    CU_ASSERT_EQUAL(spool_sync(dir), STATUS_OK);
+    CU_ASSERT_EQUAL(syncs, 1);
+    empty_spool();
+}
+
+static void a_durable_append_is_synced_before_it_returns(void)
+{
+    struct spool_writer *w = open_writer(1 << 20);
+    struct event e = {.tenant = text("t1"), .metric = text("api_call"), .value = 1};
+    syncs = 0;
+    CU_ASSERT_EQUAL(spool_append(w, &e, 1, true), STATUS_OK);
+    CU_ASSERT_EQUAL(syncs, 1);
+    CU_ASSERT_EQUAL(append(w, 1), STATUS_OK);
+    CU_ASSERT_EQUAL(syncs, 1);
+    spool_writer_close(w);
+    empty_spool();
+}
+
+/* Two containers that share a spool have processes with one id. */
+static void what_another_writer_of_the_same_process_id_is_making_is_left_alone(void)
+{
+    char others[256], left[256];
+    struct stat st;
+    struct timespec old[2] = {{.tv_sec = time(NULL) - 600}, {.tv_sec = time(NULL) - 600}};
+    snprintf(others, sizeof others, "%s/.%d.new", dir, (int)getpid());
+    snprintf(left, sizeof left, "%s/.%016x.new", dir, 7);
+    int a = open(others, O_WRONLY | O_CREAT, 0600), b = open(left, O_WRONLY | O_CREAT, 0600);
+    CU_ASSERT_FATAL(a >= 0 && b >= 0);
+    CU_ASSERT_EQUAL(futimens(b, old), 0);
+    write_segment(1);
+    CU_ASSERT_EQUAL(stat(others, &st), 0);
+    CU_ASSERT_EQUAL(stat(left, &st), -1); /* of a killed writer, swept when one opens */
+    close(a);
+    close(b);
+    unlink(others);
+    empty_spool();
+}
+
 static int set_up(void)
 {
     return mkdtemp(dir) && spool_node_load(dir, true, &node) == STATUS_OK ? 0 : 1;
@@ -380,6 +438,9 @@ int main(void)
     ADD(a_killed_writer_loses_nothing_that_was_appended);
     ADD(the_bound_of_the_spool_refuses_and_stores_nothing);
     ADD(an_event_out_of_its_bounds_is_refused);
+    ADD(a_segment_that_its_writer_left_is_synced_until_the_kernel_has_written_it);
+    ADD(a_durable_append_is_synced_before_it_returns);
+    ADD(what_another_writer_of_the_same_process_id_is_making_is_left_alone);
     CU_basic_set_mode(CU_BRM_NORMAL);
     CU_basic_run_tests();
     unsigned failed = CU_get_number_of_failures();
