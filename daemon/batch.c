@@ -32,7 +32,8 @@ struct batch {
     size_t n_segments, turn;
     struct ingest_event *events;
     size_t n_events, most, cautious; /* cautious: at most so many, after PostgreSQL refused a value; 0: no */
-    char alone[40];                  /* why the next single event is rejected; "": it is not */
+    char alone[40];                  /* why the event of alone_segment and alone_at is rejected; "": none is */
+    uint64_t alone_segment, alone_at;
     char *arena;
     size_t arena_used;
     struct ingest_span *spans;
@@ -214,7 +215,7 @@ static void take(struct batch *b, struct segment *s, const struct event *e, uint
     i->uncounted = table ? !table_holds(table, s->number, position, e) : !(e->flags & EVENT_COUNTED);
     i->reject = examine_event(b->examiner, i, b->arena + b->arena_used, &kept);
     b->arena_used += kept;
-    if (!i->reject && b->alone[0] && b->n_events == 1)
+    if (!i->reject && b->alone[0] && s->number == b->alone_segment && position == b->alone_at)
         i->reject = b->alone;
 }
 
@@ -280,13 +281,23 @@ static bool read_turn(struct batch *b, struct segment *s, const struct table *ta
     return true;
 }
 
+/* Reads from a segment if that is possible; false when it has no more for now. */
+static bool read_segment(struct batch *b, struct segment *s, const struct table *table)
+{
+    return s->known && s->listed && !s->foreign && open_segment(b, s) == STATUS_OK && read_turn(b, s, table);
+}
+
 enum status batch_read(struct batch *b, const struct table *table)
 {
+    struct segment *refused = b->alone[0] ? find(b, b->alone_segment) : NULL;
+
     b->behind = b->behind && !b->cautious;
+    if (refused) /* the others' turns come when it is out of the way */
+        read_segment(b, refused, table);
     for (size_t empty = 0; b->n_segments > 0 && empty < b->n_segments && room(b) > 0;) {
         struct segment *s = &b->segments[b->turn++ % b->n_segments];
 
-        if (s->known && s->listed && !s->foreign && open_segment(b, s) == STATUS_OK && read_turn(b, s, table))
+        if (read_segment(b, s, table))
             empty = 0;
         else
             empty++;
@@ -350,6 +361,10 @@ void batch_split(struct batch *b, const char *reason)
 {
     size_t n = b->n_events;
 
+    if (n == 1) {
+        b->alone_segment = b->events[0].segment;
+        b->alone_at = b->events[0].position;
+    }
     batch_rewind(b);
     b->cautious = n > 1 ? n / 2 : 1;
     if (n == 1)
