@@ -107,6 +107,7 @@ static enum status add_segment(struct batch *b, const struct spool_segment *from
     if (!(spans = realloc(b->spans, (b->n_segments + 1) * sizeof(*spans))))
         return STATUS_NO_MEMORY;
     b->spans = spans;
+    b->contents.spans = spans; /* a batch may be waiting for PostgreSQL */
     b->segments[b->n_segments++] = (struct segment){
         .number = from->number,
         .foreign = from->header_intact && memcmp(from->node, b->node->uuid, sizeof(from->node)) != 0,
