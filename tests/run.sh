@@ -17,6 +17,7 @@ suites() {
     cat <<'SUITES'
 unit make --no-print-directory unit
 checks sh tests/checks/run.sh
+simulation make --no-print-directory simulate
 sql node --test --test-concurrency=1 tests/sql/
 cli node --test --test-concurrency=1 tests/cli/
 gate node --test --test-concurrency=1 tests/gate/

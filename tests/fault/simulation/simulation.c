@@ -1,0 +1,349 @@
+/* simulation.c: writers and a collector on one disk and one database, everything breaking; then the books are compared */
+#include <inttypes.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/collector.h"
+#include "lib/meter/spool.h"
+#include "tests/fault/simulation/process.h"
+
+#define COLLECTOR 0
+#define TURNS_MOST 700
+#define LAST_TURNS 50000
+#define SEGMENT_AGE_US INT64_C(3600000000)
+
+/* What the clients know of an event. */
+struct attempt {
+    bool acknowledged, durable, refused, cut; /* cut: the power was, after it was acknowledged */
+    bool poison, gone;
+    char id; /* 0: none */
+};
+static struct attempt attempts[SIM_EVENTS];
+static unsigned n_attempts;
+static struct config config;
+static bool ending, power_was_cut;
+static uint64_t kills;
+
+/* ---- the parts of the daemon that are not simulated ---- */
+
+bool table_good(const struct table *t)
+{
+    (void)t;
+    return true;
+}
+bool table_holds(const struct table *t, uint64_t segment, uint64_t position, const struct event *e)
+{
+    (void)t, (void)segment, (void)position, (void)e;
+    return true;
+}
+void table_apply(struct table *t, const struct ingest_result *result)
+{
+    (void)t, (void)result;
+}
+void table_doubt(struct table *t)
+{
+    (void)t;
+}
+enum status table_build(struct table *t, struct batch *b, struct ingest *in)
+{
+    (void)t, (void)b, (void)in;
+    return STATUS_OK;
+}
+enum status table_follow(struct table *t)
+{
+    (void)t;
+    return STATUS_OK;
+}
+enum status table_renew(struct table *t)
+{
+    (void)t;
+    return STATUS_OK;
+}
+enum status table_mend(struct table *t, struct batch *b)
+{
+    (void)t, (void)b;
+    return STATUS_OK;
+}
+enum status table_degraded(struct table *t, struct ingest *in, uint64_t *recorded)
+{
+    (void)t, (void)in, (void)recorded;
+    return STATUS_OK;
+}
+const char *table_error(const struct table *t)
+{
+    (void)t;
+    return "";
+}
+void chores_run(struct collector *c, int64_t now)
+{
+    (void)c, (void)now;
+}
+void chores_reserve(struct collector *c, bool give_back)
+{
+    (void)c, (void)give_back;
+}
+void measure_now(struct collector *c, const char *tenant)
+{
+    (void)c, (void)tenant;
+}
+void status_write(struct collector *c)
+{
+    (void)c;
+}
+void status_failed(struct collector *c, const char *what, enum status s, const char *why)
+{
+    (void)c, (void)what, (void)s, (void)why;
+}
+
+/* ---- the processes ---- */
+
+static void run_collector(void)
+{
+    struct collector *c = calloc(1, sizeof(*c));
+    struct ingest_options o = {0};
+    int64_t wait;
+
+    c->config = &config;
+    if (spool_node_load(SIM_DIR, false, &c->node) != STATUS_OK || ingest_open(&o, &c->ingest) != STATUS_OK ||
+        batch_create(&config, &c->node, &c->batch) != STATUS_OK)
+        return;
+    while (loop_once(c, &wait) == STATUS_OK) {
+        sim_forward(wait);
+        sim_step();
+        if (ending && batch_drained(c->batch))
+            break;
+        if (ending)
+            sim_forward(1000000);
+    }
+    batch_destroy(c->batch);
+}
+
+static struct event make_event(struct attempt *a, char name[24])
+{
+    static const char ids[] = "0123456789";
+    unsigned serial = n_attempts++;
+
+    *a = (struct attempt){.poison = sim_random(60) == 0, .gone = sim_random(40) == 0};
+    if (!a->poison && !a->gone && sim_random(3) == 0)
+        a->id = (char)('0' + sim_random(10));
+    snprintf(name, 24, a->gone ? "tg" : "tenant%u", (unsigned)sim_random(3));
+    struct event e = {.tenant = {name, strlen(name)}, .metric = {"api_call", 8}};
+
+    e.value = (int64_t)serial * SIM_KINDS + (a->poison ? SIM_POISON : SIM_PLAIN);
+    e.metadata = (struct text){"{\"method\":\"GET\",\"normalized\":\"/a\"}", sim_random(2) ? 34 : 0};
+    if (a->id)
+        e.id = (struct text){&ids[a->id - '0'], 1};
+    return e;
+}
+
+/* Appends up to three events and keeps the answer; false when there are enough. */
+static bool write_some(struct spool_writer *w, bool durable)
+{
+    struct event events[3];
+    char names[3][24];
+    unsigned first = n_attempts, n = 1 + (unsigned)sim_random(3);
+
+    if (first + n > SIM_EVENTS || ending)
+        return false;
+    for (unsigned i = 0; i < n; i++)
+        events[i] = make_event(&attempts[first + i], names[i]);
+    enum status s = spool_append(w, events, n, durable);
+
+    sim_note(10 + s);
+    for (unsigned i = 0; i < n; i++) {
+        attempts[first + i].acknowledged = s == STATUS_OK;
+        attempts[first + i].durable = durable || config.spool.sync == SPOOL_SYNC_ALWAYS;
+        attempts[first + i].refused = s == STATUS_NO_SPACE;
+    }
+    return true;
+}
+
+static void run_writer(void)
+{
+    bool web = sim_process() % 2 == 0;
+    struct spool_options o = {.dir = SIM_DIR,
+                              .kind = web ? SPOOL_WEB : SPOOL_GATE,
+                              .sync = (enum spool_sync)config.spool.sync,
+                              .segment_bytes = 400 + sim_random(4000),
+                              .segment_age_us = SEGMENT_AGE_US,
+                              .max_bytes = sim_random(8) ? 0 : 8000};
+    struct spool_writer *w;
+
+    if (spool_writer_open(&o, &w) != STATUS_OK)
+        return;
+    for (int64_t left = 1 + (int64_t)sim_random(30); left > 0 && write_some(w, web); left--)
+        sim_step();
+    spool_writer_close(w);
+}
+
+/* ---- one run ---- */
+
+static void kill_process(int i)
+{
+    if (process_alive(i))
+        kills++;
+    process_end(i);
+}
+
+static void cut_power(void)
+{
+    power_was_cut = true;
+    for (int i = 0; i < SIM_PROCESSES; i++)
+        kill_process(i);
+    disk_power_cut();
+    for (unsigned i = 0; i < n_attempts; i++)
+        attempts[i].cut = true;
+}
+
+static void begin(uint64_t seed, bool plant)
+{
+    struct spool_node node = {.uuid = {1, 2, 3}, .token = {4}};
+
+    sim_begin(seed);
+    sim_calm(true);
+    disk_format();
+    database_reset(plant);
+    memset(attempts, 0, sizeof(attempts));
+    n_attempts = 0;
+    ending = power_was_cut = false;
+    config = (struct config){.paths.spool_dir = SIM_DIR,
+                             .spool = {.sync = (int64_t)sim_random(3), .sync_ms = 50},
+                             .collector = {.batch_rows = 1 + (int64_t)sim_random(12), .batch_ms = 5}};
+    if (spool_node_store(SIM_DIR, &node) != STATUS_OK)
+        abort();
+    sim_calm(false);
+}
+
+static const char *wrong(const struct attempt *a, const struct sim_book *b, const bool *id_there)
+{
+    unsigned sum = (unsigned)b->stored + b->rejected + b->duplicate;
+
+    if (b->stored > 1 || sum > 1)
+        return "recorded twice";
+    if (b->rejected && !a->poison && !a->gone)
+        return "good, but rejected";
+    if (sum && a->refused)
+        return "refused, but recorded";
+    if (a->acknowledged && sum == 0 && (!a->cut || a->durable))
+        return "acknowledged, but lost";
+    if (a->acknowledged && a->id && sum && !id_there[a->id - '0'])
+        return "a duplicate of nothing";
+    return NULL;
+}
+
+static const char *compare(unsigned *serial)
+{
+    unsigned ids[10] = {0};
+    bool there[10];
+    const char *what = NULL;
+
+    for (unsigned i = 0; i < n_attempts; i++)
+        if (attempts[i].id)
+            ids[attempts[i].id - '0'] += database_book(i)->stored;
+    for (int i = 0; i < 10; i++) {
+        there[i] = ids[i] > 0;
+        if (ids[i] > 1)
+            what = "an id stored twice";
+    }
+    for (*serial = 0; !what && *serial < n_attempts; (*serial)++)
+        if ((what = wrong(&attempts[*serial], database_book(*serial), there)))
+            return what;
+    if (!what && database_damage() > 0 && !power_was_cut)
+        what = "damage where nothing was damaged";
+    return what;
+}
+
+/* NULL, or what broke. */
+static const char *run(uint64_t seed, bool plant, unsigned *serial)
+{
+    begin(seed, plant);
+    int64_t turns = 100 + (int64_t)sim_random(TURNS_MOST - 100), cut = sim_random(3) ? -1 : (int64_t)sim_random((uint64_t)turns);
+
+    for (int64_t t = 0; t < turns; t++) {
+        int i = (int)sim_random(SIM_PROCESSES);
+
+        if (t == cut)
+            cut_power();
+        if (!process_alive(i) && sim_random(4) == 0)
+            process_start(i, i == COLLECTOR ? run_collector : run_writer);
+        if (process_alive(i))
+            process_run(i);
+        if (sim_fault(60))
+            kill_process(i);
+    }
+    sim_calm(true);
+    ending = true;
+    for (int i = 0; i < SIM_PROCESSES; i++)
+        kill_process(i);
+    process_start(COLLECTOR, run_collector);
+    for (int64_t t = 0; t < LAST_TURNS && process_alive(COLLECTOR); t++)
+        process_run(COLLECTOR);
+    if (process_alive(COLLECTOR)) {
+        process_end(COLLECTOR);
+        return "the spool was never drained";
+    }
+    return compare(serial);
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* The first runs are done twice: a seed gives one trace. */
+#define TWICE 50
+
+int main(int argc, char **argv)
+{
+    uint64_t runs = 2000, first = 1, broken = 0, acknowledged = 0, differ = 0, at = 0;
+    bool plant = false;
+
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--plant") == 0)
+            plant = true;
+        else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
+            first = strtoull(argv[++i], NULL, 10), runs = 1;
+        else
+            runs = strtoull(argv[i], NULL, 10);
+    }
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    mallopt(M_MMAP_THRESHOLD, 1 << 26);
+    mallopt(M_TRIM_THRESHOLD, 1 << 28);
+    double started = seconds();
+
+    for (uint64_t n = 0; n < runs && broken < 5; n++) {
+        unsigned serial = 0;
+        const char *what = run(first + n, plant, &serial);
+        uint64_t trace = sim_trace();
+
+        at = n + 1;
+        for (unsigned i = 0; i < n_attempts; i++)
+            acknowledged += attempts[i].acknowledged;
+        if (what) {
+            printf("seed %" PRIu64 ": event %u: %s (replay with --seed %" PRIu64 "%s)\n", first + n, serial, what, first + n,
+                   plant ? " --plant" : "");
+            broken++;
+        }
+        if (n < TWICE) {
+            run(first + n, plant, &serial);
+            differ += sim_trace() != trace;
+        }
+        if (runs == 1)
+            printf("seed %" PRIu64 ": trace %016" PRIx64 ", %u events, %" PRIu64 " kills\n", first, trace, n_attempts, kills);
+        if (plant && broken)
+            break;
+    }
+    printf("%" PRIu64 " runs, %.0f a second, %" PRIu64 " events acknowledged, %" PRIu64 " kills, %" PRIu64
+           " runs broke a promise, %" PRIu64 " replays differ\n",
+           at, (double)at / (seconds() - started), acknowledged, kills, broken, differ);
+    bool passed = plant ? broken > 0 && differ == 0 : broken == 0 && differ == 0;
+
+    printf("%d passed, %d failed\n", passed, !passed);
+    return !passed;
+}
