@@ -80,7 +80,7 @@ $(TOOLS): $(O)/tools/%: tests/tools/%.c $(call archive,meter base)
 .PHONY: tools
 tools: $(TOOLS)
 
-# The simulation: spool and collector against a disk and a database in memory (docs/spool.md).
+# The simulation: spool and collector against a disk and a database in memory (docs/spool.md, "Simulation").
 SIMULATION := $(patsubst %.c,$(O)/%.o,$(wildcard tests/fault/simulation/*.c) daemon/loop.c daemon/batch.c lib/store/examine.c)
 SIMULATED := open mkostemp close pread pwrite read write lseek fstat ftruncate fallocate fdatasync fsync fchmod flock link unlink rename \
 	opendir readdir closedir mkdir stat getpid random malloc calloc realloc free clock_wall_us clock_mono_us log_write \
