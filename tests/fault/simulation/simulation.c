@@ -57,9 +57,10 @@ enum status table_follow(struct table *t)
     (void)t;
     return STATUS_OK;
 }
-enum status table_renew(struct table *t)
+enum status table_renew(struct table *t, bool *more)
 {
     (void)t;
+    *more = false;
     return STATUS_OK;
 }
 enum status table_mend(struct table *t, struct batch *b)
