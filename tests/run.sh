@@ -26,6 +26,7 @@ http-lighttpd node tests/lib/with_stack.mjs lighttpd node --test --test-concurre
 http-apache node tests/lib/with_stack.mjs apache node --test --test-concurrency=1 tests/http/
 http-nginx node tests/lib/with_stack.mjs nginx node --test --test-concurrency=1 tests/http/
 fault sh tests/fault/run.sh
+isolation node tests/lib/with_stack.mjs lighttpd node --test --test-concurrency=1 tests/isolation/
 docs node tests/lib/with_stack.mjs lighttpd node --test --test-concurrency=1 tests/docs/
 browser node tests/lib/with_stack.mjs lighttpd node --test --test-concurrency=1 tests/browser/
 SUITES
