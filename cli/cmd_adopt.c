@@ -7,20 +7,26 @@
 #include "lib/store/migrate.h"
 
 static const char missing_columns[] =
-    "SELECT coalesce(string_agg(n.tab || '.' || n.col, ', ' ORDER BY 1), '') FROM (VALUES ('tenants', 'id'), ('tenants', 'name'), "
+    "SELECT coalesce(string_agg(n.tab || '.' || n.col, ', ' ORDER BY 1), '') FROM (VALUES ('tenants', 'id'), "
+    "('tenants', 'name'), "
     "('users', 'id'), ('users', 'tenant_id'), ('subscription_tiers', 'id'), ('subscription_tiers', 'name'), "
     "('subscription_tiers', 'limits'), ('tenant_subscriptions', 'tenant_id'), ('tenant_subscriptions', 'tier_id'), "
     "('tenant_subscriptions', 'usage_limits'), ('tenant_subscriptions', 'current_usage')) AS n (tab, col) "
-    "WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass('public.' || n.tab) AND a.attname = n.col "
+    "WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass('public.' || n.tab) AND a.attname = "
+    "n.col "
     "AND NOT a.attisdropped)";
 
 /* Tables of ours whose names are taken by the host's. */
 static const char taken_names[] =
-    "SELECT coalesce(string_agg(n, ', '), '') FROM unnest(ARRAY['usage_metrics', 'usage_limit_keys', 'tenant_settings', "
-    "'tenant_periods', 'usage_tracking', 'usage_summary', 'usage_hourly', 'usage_daily', 'usage_counts', 'usage_changes', "
-    "'usage_event_ids', 'usage_rejected', 'collector_progress', 'collector_degraded', 'collector_nodes', 'spool_damage', "
+    "SELECT coalesce(string_agg(n, ', '), '') FROM unnest(ARRAY['usage_metrics', 'usage_limit_keys', "
+    "'tenant_settings', "
+    "'tenant_periods', 'usage_tracking', 'usage_summary', 'usage_hourly', 'usage_daily', 'usage_counts', "
+    "'usage_changes', "
+    "'usage_event_ids', 'usage_rejected', 'collector_progress', 'collector_degraded', 'collector_nodes', "
+    "'spool_damage', "
     "'usage_limit_overrides', 'api_keys', 'accounts', 'account_sessions', 'signin_failures', 'config_changes', "
-    "'enforce_shares']) n WHERE to_regclass('public.' || n) IS NOT NULL AND to_regclass('tollgate.schema_migrations') IS NULL";
+    "'enforce_shares']) n WHERE to_regclass('public.' || n) IS NOT NULL AND to_regclass('tollgate.schema_migrations') "
+    "IS NULL";
 
 static const char tenants_sql[] =
     "SELECT t.id, EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = t.id "
@@ -31,7 +37,8 @@ static const char grants[] =
     "GRANT SELECT, REFERENCES, TRIGGER ON public.tenants, public.users, public.subscription_tiers, "
     "public.tenant_subscriptions TO tollgate_owner WITH GRANT OPTION; "
     "GRANT INSERT, UPDATE ON public.tenant_subscriptions TO tollgate_owner WITH GRANT OPTION; "
-    "DO $$ DECLARE s text; t text; BEGIN FOR s IN SELECT n.nspname FROM pg_namespace n JOIN public.tenants x ON x.id = n.nspname "
+    "DO $$ DECLARE s text; t text; BEGIN FOR s IN SELECT n.nspname FROM pg_namespace n JOIN public.tenants x ON x.id = "
+    "n.nspname "
     "LOOP EXECUTE format('GRANT USAGE ON SCHEMA %I TO tollgate_owner', s); "
     "FOREACH t IN ARRAY ARRAY['patients', 'appointments'] LOOP "
     "IF to_regclass(format('%I.%I', s, t)) IS NOT NULL THEN "
@@ -60,18 +67,22 @@ static enum status ask(struct cli *c, const char *sql, char *out, size_t size)
 
 static void list_additions(size_t tenants, size_t schemas, bool enforce)
 {
-    printf("Tollgate will add to this database:\n"
-           "  roles      tollgate_owner, tollgate_web, tollgate_collector (when they are missing)\n"
-           "  schema     tollgate: its functions, views and schema_migrations\n"
-           "  tables     in public: tenant_settings, tenant_periods, usage_*, collector_*, spool_damage, api_keys, accounts,\n"
-           "             account_sessions, signin_failures, config_changes, enforce_shares\n"
-           "  triggers   tollgate_* on tenants, users, subscription_tiers, tenant_subscriptions,\n"
-           "             and on patients and appointments in %zu schemas\n"
-           "  grants     tollgate_owner: USAGE on those schemas; SELECT, REFERENCES, TRIGGER on the tables named above;\n"
-           "             INSERT, UPDATE on tenant_subscriptions; CREATE on the database and on schema public\n"
-           "             tollgate_collector: SELECT on the four host tables, UPDATE of tenant_subscriptions.current_usage\n"
-           "  rows       settings, periods and counts of %zu tenants; usage_limits and current_usage are filled from now on\n",
-           schemas, tenants);
+    printf(
+        "Tollgate will add to this database:\n"
+        "  roles      tollgate_owner, tollgate_web, tollgate_collector (when they are missing)\n"
+        "  schema     tollgate: its functions, views and schema_migrations\n"
+        "  tables     in public: tenant_settings, tenant_periods, usage_*, collector_*, spool_damage, api_keys, "
+        "accounts,\n"
+        "             account_sessions, signin_failures, config_changes, enforce_shares\n"
+        "  triggers   tollgate_* on tenants, users, subscription_tiers, tenant_subscriptions,\n"
+        "             and on patients and appointments in %zu schemas\n"
+        "  grants     tollgate_owner: USAGE on those schemas; SELECT, REFERENCES, TRIGGER on the tables named above;\n"
+        "             INSERT, UPDATE on tenant_subscriptions; CREATE on the database and on schema public\n"
+        "             tollgate_collector: SELECT on the four host tables, UPDATE of "
+        "tenant_subscriptions.current_usage\n"
+        "  rows       settings, periods and counts of %zu tenants; usage_limits and current_usage are filled from now "
+        "on\n",
+        schemas, tenants);
     if (enforce)
         printf("  enforce    tollgate_limit_* triggers that refuse patients and users beyond the plan\n");
     printf("It changes and removes nothing else.\n");
@@ -81,7 +92,8 @@ static int take_tenant(struct cli *c, const char *tenant, bool enforce)
 {
     const char *params[] = {tenant};
     static const char *const steps[] = {
-        "INSERT INTO public.tenant_settings (tenant_id, schema_name) VALUES ($1::text, $1::text) ON CONFLICT DO NOTHING",
+        "INSERT INTO public.tenant_settings (tenant_id, schema_name) VALUES ($1::text, $1::text) ON CONFLICT DO "
+        "NOTHING",
         "SELECT tollgate.attach($1)",
         "SELECT tollgate.ensure_periods($1, now(), now() + interval '65 days')",
         "SELECT tollgate.apply_limits($1)",

@@ -12,7 +12,8 @@ static int list(struct cli *c)
         {"tenant_id", "tenant", TABLE_TEXT}, {"enforced", "enforced", TABLE_BOOLEAN}, {"metric", "metric", TABLE_TEXT},
         {"max", "limit", TABLE_NUMBER},      {"used", "used", TABLE_NUMBER},          {0}};
     static const char sql[] =
-        "SELECT s.tenant_id, s.enforced, e.metric, nullif(e.max, 1000000000000000), e.max - e.free FROM public.tenant_settings s "
+        "SELECT s.tenant_id, s.enforced, e.metric, nullif(e.max, 1000000000000000), e.max - e.free FROM "
+        "public.tenant_settings s "
         "LEFT JOIN (SELECT tenant_id, metric, max(max) FILTER (WHERE slot = 0) AS max, sum(free) AS free "
         "FROM public.enforce_shares GROUP BY 1, 2) e ON e.tenant_id = s.tenant_id ORDER BY 1, 3";
     struct db_rows *r = NULL;

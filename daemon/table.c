@@ -19,7 +19,7 @@
 #define FIRST_CURSOR "3" /* PostgreSQL's first transaction: everything that is kept */
 #define MEND_TENANTS 32  /* looked at in a call of table_mend */
 #define MEND_DRIFTS 64
-#define RENEW_TENANTS 250 /* read in a call of table_renew */
+#define RENEW_TENANTS 250     /* read in a call of table_renew */
 #define DEGRADED_TENANTS 4096 /* looked at in a call of table_degraded */
 #define DEGRADED_MOST 64
 

@@ -128,7 +128,8 @@ static void add_refusal(struct answer *a, const struct answer_form *form, int st
         return;
     }
     add(a, "Status: %d %s\r\n%sContent-Type: %s\r\nX-Tollgate-Type: %s\r\nCache-Control: private, no-store\r\n", status,
-        reason_phrase(status), fields, type, type); /* Apache loses an authorizer's Content-Type; its conf mends it by the other */
+        reason_phrase(status), fields, type,
+        type); /* Apache loses an authorizer's Content-Type; its conf mends it by the other */
     if (form->html)
         add(a, "Content-Security-Policy: default-src 'none'; style-src 'self'\r\n");
     add(a, "\r\n%s", form->head ? "" : body);

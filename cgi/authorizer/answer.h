@@ -25,8 +25,8 @@ struct answer {
 
 /* How the caller wants refusals. */
 struct answer_form {
-    bool html;       /* a page, not JSON */
-    bool head;       /* no body */
+    bool html; /* a page, not JSON */
+    bool head; /* no body */
     bool nginx;
     uint64_t number; /* of the request, for its URN */
 };
@@ -34,14 +34,15 @@ struct answer_form {
 /* A refusal's words; all static. */
 struct answer_problem {
     int status;
-    const char *code;   /* "key_unknown" */
+    const char *code; /* "key_unknown" */
     const char *title;
     const char *detail; /* what to do */
     const char *header; /* one more header line with its CRLF, or NULL */
 };
 
 /* 200; `taken` is NULL for calls that are not metered. */
-void answer_admit(struct answer *a, const struct limit_catalogue *catalogue, const struct limit_answer *taken, int64_t now_us);
+void answer_admit(struct answer *a, const struct limit_catalogue *catalogue, const struct limit_answer *taken,
+                  int64_t now_us);
 void answer_refuse(struct answer *a, const struct answer_form *form, const struct answer_problem *problem);
 /* 429 by the limit that `taken->decisive` names. */
 void answer_limited(struct answer *a, const struct answer_form *form, const struct limit_catalogue *catalogue,

@@ -69,8 +69,9 @@ static void show_warning(void *pool, struct template_dict *warnings, const struc
 
     template_set(warning, "LOOK", look_of(l));
     template_set(warning, "WORD", word_of(l));
-    template_set(warning, "TEXT", talloc_asprintf(pool, "%s: %s %s, %.0f\u202f%%", l->label, amount(pool, l, l->used),
-                                                  of_what(pool, l), percent));
+    template_set(warning, "TEXT",
+                 talloc_asprintf(pool, "%s: %s %s, %.0f\u202f%%", l->label, amount(pool, l, l->used), of_what(pool, l),
+                                 percent));
 }
 
 static void show_limit(void *pool, struct template_dict *d, const struct usage_limit *l)
@@ -89,8 +90,9 @@ static void show_limit(void *pool, struct template_dict *d, const struct usage_l
         return;
     }
     template_set(card, "OF", of_what(pool, l));
-    template_set(card, "REST", l->used > l->max ? talloc_asprintf(pool, "%s over", amount(pool, l, l->used - l->max))
-                                                : talloc_asprintf(pool, "%s left", amount(pool, l, l->max - l->used)));
+    template_set(card, "REST",
+                 l->used > l->max ? talloc_asprintf(pool, "%s over", amount(pool, l, l->used - l->max))
+                                  : talloc_asprintf(pool, "%s left", amount(pool, l, l->max - l->used)));
     template_set(card, "PERCENT", talloc_asprintf(pool, "%.0f\u202f%%", percent));
     if (strcmp(look, "none") != 0)
         template_set(template_section(card, "FILL"), "WIDTH",

@@ -41,7 +41,8 @@ static char dummy[crypto_pwhash_STRBYTES];
 
 bool page_sign_in_prepare(void)
 {
-    return crypto_pwhash_str(dummy, "no account", 10, crypto_pwhash_OPSLIMIT_INTERACTIVE, crypto_pwhash_MEMLIMIT_INTERACTIVE) == 0;
+    return crypto_pwhash_str(dummy, "no account", 10, crypto_pwhash_OPSLIMIT_INTERACTIVE,
+                             crypto_pwhash_MEMLIMIT_INTERACTIVE) == 0;
 }
 
 void page_sign_in_subjects(const struct app *app, const char *email, struct sign_in_subjects *out)
@@ -116,7 +117,8 @@ void page_sign_in(struct app *app)
         return;
     }
     if (s == STATUS_OK) {
-        right = crypto_pwhash_str_verify(known ? account.password_hash : dummy, password, strlen(password)) == 0 && known;
+        right = crypto_pwhash_str_verify(known ? account.password_hash : dummy, password, strlen(password)) == 0 &&
+                known;
         if (!right) {
             show(app, 403, "The e-mail address or the password is wrong.");
             return;

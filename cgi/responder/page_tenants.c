@@ -28,9 +28,12 @@ static void show_row(struct template_dict *list, const struct db_rows *rows, siz
     if (limited)
         template_set(template_section(row, "FILL"), "WIDTH", width);
     template_set(row, "LOOK", percent >= 100 ? "over" : percent > 80 ? "near" : "ok");
-    template_set(row, "WORD", percent > 100 ? "exceeded" : percent >= 100 ? "reached" : percent > 80    ? "approaching"
-                              : limited && max == 0 ? "nothing in the plan"
-                                                    : "");
+    template_set(row, "WORD",
+                 percent > 100         ? "exceeded"
+                 : percent >= 100      ? "reached"
+                 : percent > 80        ? "approaching"
+                 : limited && max == 0 ? "nothing in the plan"
+                                       : "");
 }
 
 void page_tenants(struct app *app)
@@ -43,7 +46,8 @@ void page_tenants(struct app *app)
     size_t n;
 
     if (s == STATUS_OK)
-        s = tenants_by_percent(app->db, request_query(r, "percent"), request_query(r, "after"), search, ROWS + 1, &rows);
+        s = tenants_by_percent(app->db, request_query(r, "percent"), request_query(r, "after"), search, ROWS + 1,
+                               &rows);
     s = app_end(app, s);
     if (s != STATUS_OK) {
         if (s == STATUS_INVALID)

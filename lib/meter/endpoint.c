@@ -116,8 +116,8 @@ static bool is_id(const char *s, size_t n)
         at |= s[i] == '@';
         encoded |= (unsigned char)s[i] >= 0x80;
     }
-    return digits == n || is_uuid(s, n) || (n >= 8 && hexes == n && digits) || (n >= LONG_SEGMENT && digits) || at || encoded ||
-           n > 40;
+    return digits == n || is_uuid(s, n) || (n >= 8 && hexes == n && digits) || (n >= LONG_SEGMENT && digits) || at ||
+           encoded || n > 40;
 }
 
 size_t endpoint_normalise(const char *path, size_t length, char name[ENDPOINT_NAME_SIZE])

@@ -62,7 +62,8 @@ size_t event_size(const struct event *e)
         e->metadata.length > EVENT_METADATA_MAX || e->value > EVENT_VALUE_MAX || e->value < -EVENT_VALUE_MAX ||
         (e->flags & ~(uint32_t)KNOWN_FLAGS))
         return 0;
-    size_t n = EVENT_FIXED_BYTES + e->tenant.length + e->metric.length + e->source.length + e->id.length + e->metadata.length;
+    size_t n = EVENT_FIXED_BYTES + e->tenant.length + e->metric.length + e->source.length + e->id.length +
+               e->metadata.length;
     return (n + 7) & ~(size_t)7;
 }
 

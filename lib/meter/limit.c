@@ -81,7 +81,8 @@ static void decide_minute(const struct limit_count *c, int64_t amount, int64_t n
     }
 }
 
-void limit_decide(const struct limit *l, const struct limit_count *c, int64_t amount, int64_t now_us, struct limit_verdict *out)
+void limit_decide(const struct limit *l, const struct limit_count *c, int64_t amount, int64_t now_us,
+                  struct limit_verdict *out)
 {
     struct limit_verdict v = {.limit = plain_limit(l, now_us)};
     v.ceiling = ceiling_of(l, v.limit, now_us);
@@ -121,10 +122,15 @@ double limit_percent(int64_t used, int64_t max)
 const char *limit_reason_code(enum limit_reason r)
 {
     switch (r) {
-    case LIMIT_REACHED: return "usage_limit_reached";
-    case LIMIT_NO_SUBSCRIPTION: return "no_subscription";
-    case LIMIT_METRIC_UNKNOWN: return "metric_unknown";
-    case LIMIT_SUSPENDED: return "suspended";
-    default: return "";
+    case LIMIT_REACHED:
+        return "usage_limit_reached";
+    case LIMIT_NO_SUBSCRIPTION:
+        return "no_subscription";
+    case LIMIT_METRIC_UNKNOWN:
+        return "metric_unknown";
+    case LIMIT_SUSPENDED:
+        return "suspended";
+    default:
+        return "";
     }
 }

@@ -28,13 +28,13 @@ enum limit_mode {
 };
 
 struct limit {
-    int64_t max;           /* LIMIT_UNLIMITED, 0 (nothing), or up to EVENT_VALUE_MAX */
-    int64_t until_us;      /* from here on max_after counts in place of max; LIMIT_NEVER */
+    int64_t max;      /* LIMIT_UNLIMITED, 0 (nothing), or up to EVENT_VALUE_MAX */
+    int64_t until_us; /* from here on max_after counts in place of max; LIMIT_NEVER */
     int64_t max_after;
     int64_t grace_until_us; /* LIMIT_GRACE by date; 0: none */
-    int32_t grace_percent; /* LIMIT_GRACE by percent, 0..1000 */
-    uint8_t mode;          /* enum limit_mode */
-    uint8_t window;        /* enum limit_window */
+    int32_t grace_percent;  /* LIMIT_GRACE by percent, 0..1000 */
+    uint8_t mode;           /* enum limit_mode */
+    uint8_t window;         /* enum limit_window */
 };
 
 /* What is used of one limit. */
@@ -56,14 +56,15 @@ enum limit_reason {
 struct limit_verdict {
     bool allowed;
     bool unlimited;
-    bool over;          /* admitted beyond the limit (soft, grace) */
-    int64_t limit;      /* the plain limit in force, LIMIT_UNLIMITED, millionths */
-    int64_t ceiling;    /* what it refuses beyond: limit, with grace; LIMIT_UNLIMITED when nothing is refused */
-    int64_t used;       /* before this call */
-    int64_t remaining;  /* up to the ceiling, after this call when allowed; never negative */
-    int64_t overage;    /* used beyond the plain limit, after this call when allowed; never negative */
-    int64_t resets_us;  /* when the window turns, or for a minute when a call of this amount passes; 0: never by itself */
-    int64_t tat_ns;     /* of a minute, when allowed: the value to store */
+    bool over;         /* admitted beyond the limit (soft, grace) */
+    int64_t limit;     /* the plain limit in force, LIMIT_UNLIMITED, millionths */
+    int64_t ceiling;   /* what it refuses beyond: limit, with grace; LIMIT_UNLIMITED when nothing is refused */
+    int64_t used;      /* before this call */
+    int64_t remaining; /* up to the ceiling, after this call when allowed; never negative */
+    int64_t overage;   /* used beyond the plain limit, after this call when allowed; never negative */
+    int64_t
+        resets_us;  /* when the window turns, or for a minute when a call of this amount passes; 0: never by itself */
+    int64_t tat_ns; /* of a minute, when allowed: the value to store */
 };
 
 /*

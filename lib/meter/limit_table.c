@@ -88,7 +88,8 @@ static enum status check_identity(const struct table_identity *i)
 {
     if (memcmp(i->magic, TABLE_MAGIC, 8) != 0 || i->checksum != identity_checksum(i))
         return STATUS_DAMAGED;
-    return i->version == LIMIT_TABLE_VERSION && i->tenant_bytes == sizeof(struct table_tenant) ? STATUS_OK : STATUS_VERSION;
+    return i->version == LIMIT_TABLE_VERSION && i->tenant_bytes == sizeof(struct table_tenant) ? STATUS_OK
+                                                                                               : STATUS_VERSION;
 }
 
 static enum status map_table(const char *run_dir, struct limit_table **out)
@@ -180,8 +181,9 @@ static bool same_file(const struct limit_table *t)
 {
     char path[PATH_MAX];
     struct stat here, mapped;
-    return io_path(path, sizeof path, t->run_dir, "limits") == STATUS_OK && stat(path, &here) == 0 && fstat(t->fd, &mapped) == 0 &&
-           here.st_ino == mapped.st_ino && here.st_dev == mapped.st_dev && mapped.st_size >= (off_t)TABLE_TENANTS_AT;
+    return io_path(path, sizeof path, t->run_dir, "limits") == STATUS_OK && stat(path, &here) == 0 &&
+           fstat(t->fd, &mapped) == 0 && here.st_ino == mapped.st_ino && here.st_dev == mapped.st_dev &&
+           mapped.st_size >= (off_t)TABLE_TENANTS_AT;
 }
 
 static bool header_stale(struct limit_table *t)
@@ -198,7 +200,8 @@ static bool header_stale(struct limit_table *t)
 
 bool limit_table_stale(const struct limit_table *constant)
 {
-    struct limit_table *t = (struct limit_table *)(uintptr_t)constant; /* what is remembered of the look is no part of its value */
+    struct limit_table *t = (struct limit_table *)(uintptr_t)
+        constant; /* what is remembered of the look is no part of its value */
     int64_t now = clock_mono_us();
     if (!t->gone && now - t->looked_at_us >= LOOK_US) {
         t->looked_at_us = now;

@@ -54,8 +54,8 @@ struct limit_catalogue {
     uint32_t n_metrics, n_limits;
     struct {
         char name[LIMIT_NAME_SIZE];
-        uint8_t kind;     /* enum limit_metric_kind */
-        uint8_t derived;  /* counted from the host's tables or measured: values posted by clients are refused */
+        uint8_t kind;    /* enum limit_metric_kind */
+        uint8_t derived; /* counted from the host's tables or measured: values posted by clients are refused */
     } metrics[LIMIT_METRICS];
     struct {
         char key[LIMIT_NAME_SIZE]; /* "api_calls_per_day" */
@@ -73,16 +73,16 @@ struct limit_span {
 struct limit_tenant {
     char id[LIMIT_TENANT_SIZE];
     char tier[LIMIT_TIER_SIZE];
-    uint8_t state; /* enum limit_state */
-    struct limit limits[LIMIT_SLOTS]; /* by the catalogue's order; a slot not used is unlimited */
-    struct limit_span days[LIMIT_DAYS];      /* ascending from yesterday; empty ones have end_us 0 */
+    uint8_t state;                            /* enum limit_state */
+    struct limit limits[LIMIT_SLOTS];         /* by the catalogue's order; a slot not used is unlimited */
+    struct limit_span days[LIMIT_DAYS];       /* ascending from yesterday; empty ones have end_us 0 */
     struct limit_span periods[LIMIT_PERIODS]; /* ascending from the last one */
 };
 
 struct limit_key {
     unsigned char hash[LIMIT_HASH_BYTES];
     char id[LIMIT_KEY_ID_SIZE];
-    uint8_t scopes;     /* enum limit_scope, or'ed */
+    uint8_t scopes;      /* enum limit_scope, or'ed */
     uint8_t is_operator; /* an operator's key has no tenant */
     uint8_t revoked;
     int64_t expires_us; /* LIMIT_NEVER */
@@ -132,19 +132,20 @@ int limit_table_metric(const struct limit_catalogue *c, const char *name, size_t
 /* ---- taking: gate, web ---- */
 
 struct limit_ask {
-    uint8_t metric;  /* index in the catalogue */
-    int64_t amount;  /* millionths, 0 asks without taking */
+    uint8_t metric; /* index in the catalogue */
+    int64_t amount; /* millionths, 0 asks without taking */
 };
 
 struct limit_answer {
-    enum limit_reason reason;  /* LIMIT_ADMITTED, or why not */
+    enum limit_reason reason; /* LIMIT_ADMITTED, or why not */
     enum limit_state state;
     char tenant[LIMIT_TENANT_SIZE];
     char tier[LIMIT_TIER_SIZE];
-    uint32_t n;                /* limits that the asked metrics have, unlimited ones included */
-    int32_t decisive;          /* index below of the limit that refused, or of the one with the least left; -1: none is limited */
+    uint32_t n; /* limits that the asked metrics have, unlimited ones included */
+    int32_t
+        decisive; /* index below of the limit that refused, or of the one with the least left; -1: none is limited */
     struct {
-        uint8_t slot;          /* in the catalogue */
+        uint8_t slot; /* in the catalogue */
         uint8_t metric;
         uint8_t window;
         int32_t end_offset_s;
@@ -161,8 +162,8 @@ MUST_CHECK enum status limit_table_join(struct limit_table *t);
  * The answer is filled also when refused. STATUS_OK says that a decision was made, see answer->reason.
  * STATUS_UNAVAILABLE: no window of the ring holds now_us (the collector has been away for days).
  */
-MUST_CHECK enum status limit_table_decide(struct limit_table *t, uint32_t tenant, const struct limit_ask *asks, size_t n,
-                                          int64_t now_us, bool take, struct limit_answer *answer);
+MUST_CHECK enum status limit_table_decide(struct limit_table *t, uint32_t tenant, const struct limit_ask *asks,
+                                          size_t n, int64_t now_us, bool take, struct limit_answer *answer);
 void limit_table_done(struct limit_table *t);
 MUST_CHECK enum status limit_table_undo(struct limit_table *t, uint32_t tenant, const struct limit_ask *asks, size_t n,
                                         const struct limit_answer *answer);
@@ -174,7 +175,8 @@ MUST_CHECK enum status limit_table_degraded_add(struct limit_table *t, uint32_t 
 /* STATUS_CONFLICT: a metric or limit that is there would get another place; retire the table and create another. */
 MUST_CHECK enum status limit_table_put_catalogue(struct limit_table *t, const struct limit_catalogue *c);
 /* Adds or replaces by id; *index is its place, which it keeps for good. Counts of windows that stay are kept, new ones start at 0. */
-MUST_CHECK enum status limit_table_put_tenant(struct limit_table *t, const struct limit_tenant *tenant, uint32_t *index);
+MUST_CHECK enum status limit_table_put_tenant(struct limit_table *t, const struct limit_tenant *tenant,
+                                              uint32_t *index);
 MUST_CHECK enum status limit_table_drop_tenant(struct limit_table *t, uint32_t index);
 MUST_CHECK enum status limit_table_put_key(struct limit_table *t, const struct limit_key *key);
 MUST_CHECK enum status limit_table_drop_key(struct limit_table *t, const unsigned char hash[LIMIT_HASH_BYTES]);
@@ -187,7 +189,8 @@ MUST_CHECK enum status limit_table_set_gauge(struct limit_table *t, uint32_t ten
 MUST_CHECK enum status limit_table_add(struct limit_table *t, uint32_t tenant, uint8_t metric, int64_t recorded_us,
                                        int64_t amount);
 /* The count of one limit's window that holds at_us: what the collector compares with the database. */
-MUST_CHECK enum status limit_table_count(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t at_us, int64_t *used);
+MUST_CHECK enum status limit_table_count(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t at_us,
+                                         int64_t *used);
 /* STATUS_CONFLICT while a live writer has taken for the tenant and not yet appended. Dead writers' marks are cleared. */
 MUST_CHECK enum status limit_table_idle(struct limit_table *t, uint32_t tenant);
 /*
@@ -195,10 +198,11 @@ MUST_CHECK enum status limit_table_idle(struct limit_table *t, uint32_t tenant);
  * later. Right only in this order: count → idle → spool read to its end and committed → mend with that count as `seen`:
  * then whatever was taken before the count was read is in the database, and whatever came later has moved the count.
  */
-MUST_CHECK enum status limit_table_mend(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t at_us, int64_t seen,
-                                        int64_t right);
+MUST_CHECK enum status limit_table_mend(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t at_us,
+                                        int64_t seen, int64_t right);
 MUST_CHECK enum status limit_table_degraded(struct limit_table *t, uint32_t tenant, uint8_t metric, int64_t *total);
-uint32_t limit_table_tenants(const struct limit_table *t); /* places in use, for loops over tenants; a place may be free */
+uint32_t limit_table_tenants(
+    const struct limit_table *t); /* places in use, for loops over tenants; a place may be free */
 
 /* ---- what /metrics shows ---- */
 
@@ -206,9 +210,16 @@ uint32_t limit_table_tenants(const struct limit_table *t); /* places in use, for
 #define LIMIT_LATENCY_BUCKETS 16
 extern const int32_t limit_latency_bounds_us[LIMIT_LATENCY_BUCKETS - 1];
 enum limit_result {
-    LIMIT_RESULT_ADMITTED, LIMIT_RESULT_PASSED /* own route or operator: not metered */, LIMIT_RESULT_BAD_REQUEST,
-    LIMIT_RESULT_UNAUTHORIZED, LIMIT_RESULT_FORBIDDEN, LIMIT_RESULT_NOT_FOUND, LIMIT_RESULT_LIMITED,
-    LIMIT_RESULT_DEGRADED, LIMIT_RESULT_UNAVAILABLE, LIMIT_RESULTS
+    LIMIT_RESULT_ADMITTED,
+    LIMIT_RESULT_PASSED /* own route or operator: not metered */,
+    LIMIT_RESULT_BAD_REQUEST,
+    LIMIT_RESULT_UNAUTHORIZED,
+    LIMIT_RESULT_FORBIDDEN,
+    LIMIT_RESULT_NOT_FOUND,
+    LIMIT_RESULT_LIMITED,
+    LIMIT_RESULT_DEGRADED,
+    LIMIT_RESULT_UNAVAILABLE,
+    LIMIT_RESULTS
 };
 struct limit_stats {
     uint64_t results[LIMIT_RESULTS];

@@ -41,15 +41,16 @@ struct index_tenant *table_index_tenants(struct limit_table *t)
 
 static size_t index_size(uint64_t key_places, uint64_t tenant_places)
 {
-    return sizeof(struct index_header) + key_places * sizeof(struct index_key) + tenant_places * sizeof(struct index_tenant);
+    return sizeof(struct index_header) + key_places * sizeof(struct index_key) +
+           tenant_places * sizeof(struct index_tenant);
 }
 
 enum status table_index_make(const char *run_dir, uint64_t table_id, uint64_t generation, uint64_t key_places,
                              uint64_t tenant_places)
 {
     char path[PATH_MAX], fresh[PATH_MAX];
-    struct index_header h = {.table_id = table_id, .generation = generation, .key_places = key_places,
-                             .tenant_places = tenant_places};
+    struct index_header h = {
+        .table_id = table_id, .generation = generation, .key_places = key_places, .tenant_places = tenant_places};
     memcpy(h.magic, INDEX_MAGIC, 8);
     h.checksum = table_index_checksum(&h);
     enum status s = io_path(path, sizeof path, run_dir, "limits.index");
@@ -74,8 +75,8 @@ static bool sane(const struct index_header *h, size_t bytes, uint64_t table_id)
 {
     return memcmp(h->magic, INDEX_MAGIC, 8) == 0 && h->checksum == table_index_checksum(h) && h->table_id == table_id &&
            h->key_places && !(h->key_places & (h->key_places - 1)) && h->tenant_places &&
-           !(h->tenant_places & (h->tenant_places - 1)) && h->key_places < UINT32_MAX && h->tenant_places < UINT32_MAX &&
-           bytes >= index_size(h->key_places, h->tenant_places);
+           !(h->tenant_places & (h->tenant_places - 1)) && h->key_places < UINT32_MAX &&
+           h->tenant_places < UINT32_MAX && bytes >= index_size(h->key_places, h->tenant_places);
 }
 
 static enum status map_index(struct limit_table *t)
@@ -240,7 +241,8 @@ static int compare_spans(const void *a, const void *b)
 static void copy_spans(const struct table_span *from, int n, struct limit_span *to)
 {
     for (int i = 0; i < n; i++)
-        to[i] = (struct limit_span){.start_us = atomic_load(&from[i].start_us), .end_us = atomic_load(&from[i].end_us),
+        to[i] = (struct limit_span){.start_us = atomic_load(&from[i].start_us),
+                                    .end_us = atomic_load(&from[i].end_us),
                                     .end_offset_s = (int32_t)atomic_load(&from[i].end_offset_s)};
     qsort(to, (size_t)n, sizeof *to, compare_spans);
 }
@@ -282,8 +284,8 @@ enum status table_catalogue_refresh(struct limit_table *t)
         memcpy(&t->catalogue, &t->header->catalogues[version & 1].catalogue, sizeof t->catalogue);
         uint64_t checksum = t->header->catalogues[version & 1].checksum;
         bool empty = version == 0;
-        if ((empty || checksum == XXH3_64bits(&t->catalogue, sizeof t->catalogue)) && t->catalogue.n_limits <= LIMIT_SLOTS &&
-            t->catalogue.n_metrics <= LIMIT_METRICS) {
+        if ((empty || checksum == XXH3_64bits(&t->catalogue, sizeof t->catalogue)) &&
+            t->catalogue.n_limits <= LIMIT_SLOTS && t->catalogue.n_metrics <= LIMIT_METRICS) {
             t->catalogue_version = version;
             return STATUS_OK;
         }

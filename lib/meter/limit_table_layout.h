@@ -9,9 +9,9 @@
 
 #define TABLE_MAGIC "TGLIMIT1"
 #define INDEX_MAGIC "TGINDEX1"
-#define TABLE_TENANTS_AT (128u << 10)  /* behind the header and the writers */
-#define TABLE_TENANTS_MAX (1u << 20)   /* places that the mapping is reserved for */
-#define TABLE_GROW 256u                /* places added at a time */
+#define TABLE_TENANTS_AT (128u << 10)             /* behind the header and the writers */
+#define TABLE_TENANTS_MAX (1u << 20)              /* places that the mapping is reserved for */
+#define TABLE_GROW 256u                           /* places added at a time */
 #define TABLE_LOCK_AT INT64_C(0x4000000000000000) /* writers' locks: bytes far behind the file's end */
 #define INDEX_FIRST_PLACES 4096u
 
@@ -27,17 +27,17 @@ struct table_identity {
     uint32_t version;
     uint32_t tenant_bytes; /* sizeof (struct table_tenant) of the writer: another build's layout is another version */
     unsigned char node[16];
-    uint64_t id;           /* random; the index names it too */
-    uint64_t checksum;     /* xxh3 of the above */
+    uint64_t id;       /* random; the index names it too */
+    uint64_t checksum; /* xxh3 of the above */
 };
 
 struct table_header {
     struct table_identity identity;
     _Atomic uint32_t superseded;
     _Atomic uint32_t ready;
-    _Atomic uint32_t damaged;  /* somebody met bytes that are wrong */
+    _Atomic uint32_t damaged; /* somebody met bytes that are wrong */
     _Atomic uint32_t n_tenants;
-    _Atomic uint32_t capacity; /* places that the file has */
+    _Atomic uint32_t capacity;          /* places that the file has */
     _Atomic uint32_t catalogue_version; /* its lowest bit says which copy is in force */
     _Atomic uint64_t index_generation;
     struct {
@@ -94,17 +94,17 @@ struct index_header {
 };
 
 struct limit_table {
-    int fd;                  /* of `limits`, for locks and growth */
+    int fd; /* of `limits`, for locks and growth */
     struct table_header *header;
     struct table_writer *writers;
     struct table_tenant *tenants;
-    size_t mapped;           /* bytes reserved */
-    char *index;             /* mapping of `limits.index`, NULL when not mapped */
+    size_t mapped; /* bytes reserved */
+    char *index;   /* mapping of `limits.index`, NULL when not mapped */
     size_t index_bytes;
     uint64_t index_generation;
-    int writer;              /* this process's slot, -1 */
-    int64_t looked_at_us;    /* last look at the file in run_dir */
-    bool gone;               /* that look found another file, or none */
+    int writer;                       /* this process's slot, -1 */
+    int64_t looked_at_us;             /* last look at the file in run_dir */
+    bool gone;                        /* that look found another file, or none */
     struct limit_catalogue catalogue; /* a copy of the one in force */
     uint32_t catalogue_version;
     sigjmp_buf jump;
@@ -138,7 +138,7 @@ struct index_key *table_index_keys(struct limit_table *t);
 struct index_tenant *table_index_tenants(struct limit_table *t);
 uint64_t table_index_checksum(const struct index_header *h);
 /* Writes an empty index of these places for this table and renames it into place. */
-MUST_CHECK enum status table_index_make(const char *run_dir, uint64_t table_id, uint64_t generation, uint64_t key_places,
-                                        uint64_t tenant_places);
+MUST_CHECK enum status table_index_make(const char *run_dir, uint64_t table_id, uint64_t generation,
+                                        uint64_t key_places, uint64_t tenant_places);
 
 #endif

@@ -13,13 +13,13 @@
 #include "lib/meter/limit_table_layout.h"
 
 /* Every function of this file is a guarded call of the one with the work; arguments go through a struct. */
-#define GUARDED(t, call)                                                                                                       \
-    do {                                                                                                                       \
-        if (!GUARD_ENTER(t))                                                                                                   \
-            return guard_damaged(t);                                                                                           \
-        enum status guarded_status = (call);                                                                                   \
-        guard_leave(t);                                                                                                        \
-        return guarded_status;                                                                                                 \
+#define GUARDED(t, call)                     \
+    do {                                     \
+        if (!GUARD_ENTER(t))                 \
+            return guard_damaged(t);         \
+        enum status guarded_status = (call); \
+        guard_leave(t);                      \
+        return guarded_status;               \
     } while (0)
 
 /* ---- catalogue ---- */
@@ -139,7 +139,8 @@ static enum status grow_index(struct limit_table *t)
 static enum status room_in_index(struct limit_table *t)
 {
     const struct index_header *h = table_index(t);
-    bool full = atomic_load(&h->n_keys) * 5 >= h->key_places * 3 || atomic_load(&h->n_tenants) * 5 >= h->tenant_places * 3;
+    bool full = atomic_load(&h->n_keys) * 5 >= h->key_places * 3 ||
+                atomic_load(&h->n_tenants) * 5 >= h->tenant_places * 3;
     return full ? grow_index(t) : STATUS_OK;
 }
 
@@ -160,7 +161,8 @@ static enum status grow_tenants(struct limit_table *t, uint32_t need)
     return STATUS_OK;
 }
 
-static void put_config(struct table_tenant *to, uint32_t index, const struct limit_tenant *from, const struct limit_catalogue *c)
+static void put_config(struct table_tenant *to, uint32_t index, const struct limit_tenant *from,
+                       const struct limit_catalogue *c)
 {
     uint32_t version = atomic_load(&to->version) + 1;
     struct table_config *config = &to->configs[version & 1];
@@ -199,8 +201,8 @@ static int free_span(const struct table_span *spans, const struct limit_span *wa
 }
 
 /* Spans that stay keep their counts; new ones take the places of those that are past, emptied before they are shown. */
-static void put_spans(struct table_tenant *tenant, struct table_span *spans, const struct limit_span *wanted, int n, uint8_t window,
-                      const struct limit_catalogue *c)
+static void put_spans(struct table_tenant *tenant, struct table_span *spans, const struct limit_span *wanted, int n,
+                      uint8_t window, const struct limit_catalogue *c)
 {
     for (int i = 0; i < n; i++) {
         if (!wanted[i].end_us)
@@ -404,7 +406,8 @@ static _Atomic int64_t *count_at(struct limit_table *t, struct table_tenant *ten
     return span < 0 ? NULL : &tenant->counts[slot][span];
 }
 
-static enum status add_amount(struct limit_table *t, uint32_t index, uint8_t metric, int64_t recorded_us, int64_t amount)
+static enum status add_amount(struct limit_table *t, uint32_t index, uint8_t metric, int64_t recorded_us,
+                              int64_t amount)
 {
     struct table_tenant *tenant = table_tenant_at(t, index);
     enum status s = tenant ? table_catalogue_refresh(t) : STATUS_NOT_FOUND;
@@ -421,7 +424,8 @@ enum status limit_table_add(struct limit_table *t, uint32_t tenant, uint8_t metr
     GUARDED(t, add_amount(t, tenant, metric, recorded_us, amount));
 }
 
-static enum status find_count(struct limit_table *t, uint32_t index, uint8_t slot, int64_t at_us, _Atomic int64_t **count)
+static enum status find_count(struct limit_table *t, uint32_t index, uint8_t slot, int64_t at_us,
+                              _Atomic int64_t **count)
 {
     struct table_tenant *tenant = table_tenant_at(t, index);
     enum status s = tenant ? table_catalogue_refresh(t) : STATUS_NOT_FOUND;
@@ -479,7 +483,8 @@ static enum status mend(struct limit_table *t, uint32_t index, uint8_t slot, int
     return s;
 }
 
-enum status limit_table_mend(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t at_us, int64_t seen, int64_t right)
+enum status limit_table_mend(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t at_us, int64_t seen,
+                             int64_t right)
 {
     GUARDED(t, mend(t, tenant, slot, at_us, seen, right));
 }

@@ -4,7 +4,7 @@
 
 #include "lib/meter/limit_table_layout.h"
 
-const int32_t limit_latency_bounds_us[LIMIT_LATENCY_BUCKETS - 1] = {1,   2,    5,    10,   20,   50,    100,  200,
+const int32_t limit_latency_bounds_us[LIMIT_LATENCY_BUCKETS - 1] = {1,   2,    5,    10,   20,    50,    100,   200,
                                                                     500, 1000, 2000, 5000, 10000, 50000, 100000};
 
 static void count_call(struct table_writer *w, enum limit_result r, int64_t latency_us)

@@ -36,9 +36,12 @@ static void mark(struct limit_table *t, uint64_t value)
 static enum limit_reason reason_of_state(uint64_t state)
 {
     switch (state) {
-    case LIMIT_TENANT_ACTIVE: return LIMIT_ADMITTED;
-    case LIMIT_TENANT_SUSPENDED: return LIMIT_SUSPENDED;
-    default: return LIMIT_NO_SUBSCRIPTION;
+    case LIMIT_TENANT_ACTIVE:
+        return LIMIT_ADMITTED;
+    case LIMIT_TENANT_SUSPENDED:
+        return LIMIT_SUSPENDED;
+    default:
+        return LIMIT_NO_SUBSCRIPTION;
     }
 }
 
@@ -74,7 +77,9 @@ static enum status locate(struct limit_table *t, struct table_tenant *tenant, ui
 static struct limit_count count_of(const struct limit_answer *answer, uint32_t i, int64_t value)
 {
     bool minute = answer->limits[i].window == LIMIT_MINUTE;
-    return (struct limit_count){.used = minute ? 0 : value, .tat_ns = minute ? value : 0, .start_us = answer->limits[i].start_us,
+    return (struct limit_count){.used = minute ? 0 : value,
+                                .tat_ns = minute ? value : 0,
+                                .start_us = answer->limits[i].start_us,
                                 .end_us = answer->limits[i].end_us};
 }
 
@@ -89,7 +94,8 @@ static void choose_decisive(struct limit_answer *answer)
             answer->reason = LIMIT_REACHED;
             return;
         }
-        if (!v->unlimited && (answer->decisive < 0 || v->remaining < answer->limits[answer->decisive].verdict.remaining))
+        if (!v->unlimited &&
+            (answer->decisive < 0 || v->remaining < answer->limits[answer->decisive].verdict.remaining))
             answer->decisive = (int32_t)i;
     }
 }
@@ -132,7 +138,8 @@ static bool take_all(struct limit_answer *answer, struct place *places, int64_t 
 }
 
 static enum status gather(struct limit_table *t, struct table_tenant *tenant, const struct table_config *config,
-                          const struct limit_ask *asks, size_t n, int64_t now_us, struct limit_answer *answer, struct place *places)
+                          const struct limit_ask *asks, size_t n, int64_t now_us, struct limit_answer *answer,
+                          struct place *places)
 {
     for (size_t a = 0; a < n; a++) {
         if (asks[a].metric >= t->catalogue.n_metrics)
@@ -210,8 +217,8 @@ static enum status report(struct limit_table *t, enum status s)
     return s;
 }
 
-enum status limit_table_decide(struct limit_table *t, uint32_t tenant, const struct limit_ask *asks, size_t n, int64_t now_us,
-                               bool take, struct limit_answer *answer)
+enum status limit_table_decide(struct limit_table *t, uint32_t tenant, const struct limit_ask *asks, size_t n,
+                               int64_t now_us, bool take, struct limit_answer *answer)
 {
     if (!GUARD_ENTER(t))
         return guard_damaged(t);

@@ -73,9 +73,9 @@ struct spool_options {
     const char *dir; /* must outlive the writer */
     enum spool_writer_kind kind;
     enum spool_sync sync;
-    size_t segment_bytes;  /* a segment is closed when it has grown to this; 64 KiB..1 GiB */
+    size_t segment_bytes;   /* a segment is closed when it has grown to this; 64 KiB..1 GiB */
     int64_t segment_age_us; /* or is this old, at the next append */
-    uint64_t max_bytes;    /* the spool's whole size at which appends fail with STATUS_NO_SPACE; 0: no bound */
+    uint64_t max_bytes;     /* the spool's whole size at which appends fail with STATUS_NO_SPACE; 0: no bound */
 };
 
 /*

@@ -33,8 +33,8 @@ static enum status parse(const char *text, struct spool_node *node)
 void spool_node_text(const struct spool_node *node, char out[SPOOL_NODE_TEXT])
 {
     const unsigned char *u = node->uuid;
-    snprintf(out, SPOOL_NODE_TEXT, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1], u[2], u[3],
-             u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
+    snprintf(out, SPOOL_NODE_TEXT, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", u[0], u[1],
+             u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]);
 }
 
 enum status spool_node_store(const char *dir, const struct spool_node *node)

@@ -19,7 +19,7 @@
 #include "lib/base/io.h"
 
 #define MAGIC "TGSPOOL1"
-#define NAME_LENGTH 20 /* 16 digits, ".seg" */
+#define NAME_LENGTH 20   /* 16 digits, ".seg" */
 #define HIDDEN_LENGTH 21 /* ".", 16 digits, ".new" */
 #define SWEEP_AGE_S 60   /* nobody takes so long to make a segment */
 #define SETTLED_S 120    /* the kernel has written by itself what is older (vm.dirty_expire_centisecs: 30 s) */
@@ -30,10 +30,14 @@ enum status spool_errno(void)
     switch (errno) {
     case ENOSPC:
     case EDQUOT:
-    case EFBIG: return STATUS_NO_SPACE;
-    case ENOENT: return STATUS_NOT_FOUND;
-    case ENOMEM: return STATUS_NO_MEMORY;
-    default: return STATUS_IO;
+    case EFBIG:
+        return STATUS_NO_SPACE;
+    case ENOENT:
+        return STATUS_NOT_FOUND;
+    case ENOMEM:
+        return STATUS_NO_MEMORY;
+    default:
+        return STATUS_IO;
     }
 }
 

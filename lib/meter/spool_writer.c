@@ -19,10 +19,10 @@
 struct spool_writer {
     struct spool_options options;
     struct spool_node node;
-    int fd;             /* -1: no segment yet */
+    int fd; /* -1: no segment yet */
     uint64_t number, seed;
-    uint64_t offset;    /* where the next record goes */
-    uint64_t reserved;  /* blocks are there up to here */
+    uint64_t offset;   /* where the next record goes */
+    uint64_t reserved; /* blocks are there up to here */
     uint64_t sequence;
     int64_t made_us;
     bool folder_synced; /* the segment's name is on disk */
@@ -167,7 +167,8 @@ static enum status encode_all(struct spool_writer *w, struct event *events, size
         events[i].appended_us = now_us;
         if (events[i].recorded_us == 0)
             events[i].recorded_us = now_us;
-        enum status s = event_encode(&events[i], w->seed + w->offset + used, w->buffer + used, SPOOL_APPEND_MAX - used, &length);
+        enum status s = event_encode(&events[i], w->seed + w->offset + used, w->buffer + used, SPOOL_APPEND_MAX - used,
+                                     &length);
         if (s != STATUS_OK)
             return s;
         used += length;

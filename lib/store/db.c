@@ -64,16 +64,16 @@ static enum status status_of(const char *state)
         const char *prefix;
         enum status status;
     } table[] = {
-        { "08", STATUS_UNAVAILABLE },    /* connection */
-        { "53", STATUS_UNAVAILABLE },    /* disk full, out of memory, too many connections */
-        { "57", STATUS_UNAVAILABLE },    /* shutdown, statement timeout */
-        { "58", STATUS_UNAVAILABLE },    /* the server's own input and output */
-        { "25006", STATUS_UNAVAILABLE }, /* read-only: a standby after a failover */
-        { "40", STATUS_CONFLICT },       /* serialization, deadlock */
-        { "55P03", STATUS_CONFLICT },    /* lock timeout */
-        { "25P02", STATUS_CONFLICT },    /* the transaction has failed before */
-        { "23505", STATUS_CONFLICT },    /* unique violation */
-        { "42501", STATUS_DENIED },      /* no permission, row-level security */
+        {"08", STATUS_UNAVAILABLE},    /* connection */
+        {"53", STATUS_UNAVAILABLE},    /* disk full, out of memory, too many connections */
+        {"57", STATUS_UNAVAILABLE},    /* shutdown, statement timeout */
+        {"58", STATUS_UNAVAILABLE},    /* the server's own input and output */
+        {"25006", STATUS_UNAVAILABLE}, /* read-only: a standby after a failover */
+        {"40", STATUS_CONFLICT},       /* serialization, deadlock */
+        {"55P03", STATUS_CONFLICT},    /* lock timeout */
+        {"25P02", STATUS_CONFLICT},    /* the transaction has failed before */
+        {"23505", STATUS_CONFLICT},    /* unique violation */
+        {"42501", STATUS_DENIED},      /* no permission, row-level security */
     };
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
@@ -110,8 +110,8 @@ static void ignore_notice(void *arg, const PGresult *r)
 static enum status connect_now(struct db *d)
 {
     char timeout[24];
-    const char *keys[] = { "connect_timeout", "fallback_application_name", "client_encoding", "dbname", NULL };
-    const char *values[] = { timeout, d->name, "UTF8", d->conninfo, NULL };
+    const char *keys[] = {"connect_timeout", "fallback_application_name", "client_encoding", "dbname", NULL};
+    const char *values[] = {timeout, d->name, "UTF8", d->conninfo, NULL};
 
     snprintf(timeout, sizeof(timeout), "%d", d->connect_timeout_s);
     drop_connection(d);
@@ -186,7 +186,7 @@ static enum status send_begin(struct db *d, const char *tenant)
                                    "set_config('statement_timeout', $2, true), set_config('TimeZone', 'UTC', true), "
                                    "set_config('DateStyle', 'ISO', true)";
     char timeout[24];
-    const char *params[] = { tenant ? tenant : "", timeout };
+    const char *params[] = {tenant ? tenant : "", timeout};
     enum status s = STATUS_OK;
 
     snprintf(timeout, sizeof(timeout), "%ds", d->statement_timeout_s);

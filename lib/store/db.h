@@ -42,7 +42,8 @@ void db_rollback(struct db *d);
  * free it with db_rows_free. STATUS_CONFLICT: deadlock, serialization failure, unique violation; STATUS_INVALID: the
  * database refused the values (db_error tells); STATUS_UNAVAILABLE: connection lost, shutdown, disk full.
  */
-MUST_CHECK enum status db_query(struct db *d, const char *sql, size_t n, const char *const params[], struct db_rows **rows);
+MUST_CHECK enum status db_query(struct db *d, const char *sql, size_t n, const char *const params[],
+                                struct db_rows **rows);
 /* As db_query, but STATUS_NOT_FOUND (and no rows) when the statement gives none. */
 MUST_CHECK enum status db_query_found(struct db *d, const char *sql, size_t n, const char *const params[],
                                       struct db_rows **rows);

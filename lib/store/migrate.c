@@ -83,7 +83,7 @@ static enum status read_sql(const char *dir, const char *name, char **text, size
 /* One value of one row; the statement in a transaction of its own. */
 static enum status ask(struct db *d, const char *sql, const char *param, char *out, size_t size)
 {
-    const char *params[] = { param };
+    const char *params[] = {param};
     struct db_rows *r = NULL;
     enum status s = db_begin(d, NULL);
 
@@ -140,10 +140,10 @@ static enum status prepare_roles(struct db *d, const struct migrate_options *o, 
     static const char rights[] = "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user";
     static const char super[] = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user";
     static const char member[] = "SELECT pg_has_role(current_user, 'tollgate_owner', 'MEMBER')";
-    static const char grant[] =
-        "DO $$BEGIN EXECUTE format('GRANT CREATE, CONNECT ON DATABASE %I TO tollgate_owner', current_database()); END$$; "
-        "GRANT USAGE, CREATE ON SCHEMA public TO tollgate_owner; "
-        "GRANT USAGE ON SCHEMA public TO tollgate_web, tollgate_collector";
+    static const char grant[] = "DO $$BEGIN EXECUTE format('GRANT CREATE, CONNECT ON DATABASE %I TO tollgate_owner', "
+                                "current_database()); END$$; "
+                                "GRANT USAGE, CREATE ON SCHEMA public TO tollgate_owner; "
+                                "GRANT USAGE ON SCHEMA public TO tollgate_web, tollgate_collector";
     char answer[32];
     enum status s = ask(d, missing, NULL, answer, sizeof(answer));
 
@@ -154,7 +154,8 @@ static enum status prepare_roles(struct db *d, const struct migrate_options *o, 
             return explain(d, s, "roles", problem);
         if (answer[0] != 't') {
             snprintf(problem, PROBLEM_SIZE,
-                     "Tollgate's roles are missing and this user may not make them: as superuser run psql -f %.300s/roles.sql",
+                     "Tollgate's roles are missing and this user may not make them: as superuser run psql -f "
+                     "%.300s/roles.sql",
                      o->sql_dir);
             return STATUS_DENIED;
         }
@@ -169,7 +170,8 @@ static enum status prepare_roles(struct db *d, const struct migrate_options *o, 
     if ((s = ask(d, member, NULL, answer, sizeof(answer))) != STATUS_OK)
         return explain(d, s, "roles", problem);
     if (answer[0] != 't') {
-        snprintf(problem, PROBLEM_SIZE, "the connection [database] owner must be tollgate_owner, a member of it or a superuser");
+        snprintf(problem, PROBLEM_SIZE,
+                 "the connection [database] owner must be tollgate_owner, a member of it or a superuser");
         return STATUS_DENIED;
     }
     return STATUS_OK;
@@ -178,7 +180,8 @@ static enum status prepare_roles(struct db *d, const struct migrate_options *o, 
 static enum status migrated_before(struct db *d, bool *yes)
 {
     char answer[8] = "";
-    enum status s = ask(d, "SELECT to_regclass('tollgate.schema_migrations') IS NOT NULL", NULL, answer, sizeof(answer));
+    enum status s = ask(d, "SELECT to_regclass('tollgate.schema_migrations') IS NOT NULL", NULL, answer,
+                        sizeof(answer));
 
     *yes = answer[0] == 't';
     return s;
@@ -199,7 +202,8 @@ static enum status prepare_host(struct db *d, const struct migrate_options *o, c
     if (s != STATUS_OK)
         return explain(d, s, "host's tables", problem);
     if (missing[0] != '\0' && (before || strcmp(missing, all) != 0)) {
-        snprintf(problem, PROBLEM_SIZE, "this database lacks %s: Tollgate needs all four of the host's tables, or none", missing);
+        snprintf(problem, PROBLEM_SIZE, "this database lacks %s: Tollgate needs all four of the host's tables, or none",
+                 missing);
         return STATUS_INVALID;
     }
     if (missing[0] != '\0' && o->host == MIGRATE_HOST_NEW) {
@@ -207,11 +211,13 @@ static enum status prepare_host(struct db *d, const struct migrate_options *o, c
         return migrate_folder(d, o, "host", problem);
     }
     if (missing[0] != '\0') {
-        snprintf(problem, PROBLEM_SIZE, "this database has no tenants: `tollgate migrate --new` makes the host's tables too");
+        snprintf(problem, PROBLEM_SIZE,
+                 "this database has no tenants: `tollgate migrate --new` makes the host's tables too");
         return STATUS_NOT_FOUND;
     }
     if (!before && o->host != MIGRATE_HOST_ADOPT) {
-        snprintf(problem, PROBLEM_SIZE, "this database has tables of its own: `tollgate adopt` lists what it would add");
+        snprintf(problem, PROBLEM_SIZE,
+                 "this database has tables of its own: `tollgate adopt` lists what it would add");
         return STATUS_EXISTS;
     }
     if (o->host == MIGRATE_HOST_ADOPT && o->host_grants && (s = run_text(d, "SELECT 1", o->host_grants)) != STATUS_OK)
@@ -219,7 +225,8 @@ static enum status prepare_host(struct db *d, const struct migrate_options *o, c
     return STATUS_OK;
 }
 
-enum status migrate_folder(struct db *d, const struct migrate_options *o, const char *folder, char problem[PROBLEM_SIZE])
+enum status migrate_folder(struct db *d, const struct migrate_options *o, const char *folder,
+                           char problem[PROBLEM_SIZE])
 {
     char dir[1024], line[320];
     struct files f;
@@ -244,12 +251,13 @@ enum status migrate_folder(struct db *d, const struct migrate_options *o, const 
 /* What is recorded of a version: "" when nothing. */
 static enum status recorded(struct db *d, const char *version, char out[CHECKSUM_SIZE])
 {
-    return ask(d, "SELECT checksum FROM tollgate.schema_migrations WHERE version = $1::int", version, out, CHECKSUM_SIZE);
+    return ask(d, "SELECT checksum FROM tollgate.schema_migrations WHERE version = $1::int", version, out,
+               CHECKSUM_SIZE);
 }
 
 static enum status apply(struct db *d, const char *name, const char *version, const char *text, const char *sum)
 {
-    const char *params[] = { version, name, sum };
+    const char *params[] = {version, name, sum};
     enum status s = db_begin(d, NULL);
 
     if (s == STATUS_OK)
@@ -267,7 +275,7 @@ static enum status apply(struct db *d, const char *name, const char *version, co
 
 static enum status one_file(struct db *d, const struct migrate_options *o, const char *name, char problem[PROBLEM_SIZE])
 {
-    char version[4] = { name[0], name[1], name[2], '\0' };
+    char version[4] = {name[0], name[1], name[2], '\0'};
     char sum[CHECKSUM_SIZE], before[CHECKSUM_SIZE], line[320];
     int64_t from = clock_mono_us();
     char *text = NULL;
@@ -289,7 +297,8 @@ static enum status one_file(struct db *d, const struct migrate_options *o, const
     } else if (strcmp(before, sum) != 0) {
         s = STATUS_VERSION;
         snprintf(problem, PROBLEM_SIZE,
-                 "%.200s was changed after this database ran it: restore the file and put the change into a new one", name);
+                 "%.200s was changed after this database ran it: restore the file and put the change into a new one",
+                 name);
     }
     free(text);
     return s;
@@ -297,15 +306,17 @@ static enum status one_file(struct db *d, const struct migrate_options *o, const
 
 static enum status refuse_newer(struct db *d, const char *newest, char problem[PROBLEM_SIZE])
 {
-    char version[4] = { newest[0], newest[1], newest[2], '\0' }, found[128];
-    enum status s = ask(d, "SELECT name FROM tollgate.schema_migrations WHERE version > $1::int ORDER BY version LIMIT 1",
+    char version[4] = {newest[0], newest[1], newest[2], '\0'}, found[128];
+    enum status s = ask(d,
+                        "SELECT name FROM tollgate.schema_migrations WHERE version > $1::int ORDER BY version LIMIT 1",
                         version, found, sizeof(found));
 
     if (s != STATUS_OK)
         return explain(d, s, "schema_migrations", problem);
     if (found[0] == '\0')
         return STATUS_OK;
-    snprintf(problem, PROBLEM_SIZE, "the database is newer than this program: it has %s; install the newer Tollgate", found);
+    snprintf(problem, PROBLEM_SIZE, "the database is newer than this program: it has %s; install the newer Tollgate",
+             found);
     return STATUS_VERSION;
 }
 

@@ -22,7 +22,7 @@ struct migrate_options {
     const char *sql_dir;
     enum migrate_host host;
     void (*progress)(const char *line); /* may be NULL */
-    const char *host_grants;            /* MIGRATE_HOST_ADOPT: run by the connecting user once the roles are there; NULL */
+    const char *host_grants; /* MIGRATE_HOST_ADOPT: run by the connecting user once the roles are there; NULL */
 };
 
 /* On failure `problem` says what to do. STATUS_VERSION: changed file or newer database; STATUS_DENIED: roles, rights. */

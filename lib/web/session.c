@@ -46,7 +46,8 @@ enum status session_cookie_read(const struct request *r, const char *name, bool 
 
     cookie_name(name, secure, full);
     value = request_cookie(r, full);
-    if (value == NULL || sodium_base642bin(read, sizeof read, value, strlen(value), NULL, &length, NULL, VARIANT) != 0 ||
+    if (value == NULL ||
+        sodium_base642bin(read, sizeof read, value, strlen(value), NULL, &length, NULL, VARIANT) != 0 ||
         length != sizeof read)
         return STATUS_NOT_FOUND;
     memcpy(token, read, sizeof read);

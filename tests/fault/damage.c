@@ -47,7 +47,8 @@ static enum status append_some(struct spool_writer *w, struct segment *g)
         size_t length = number_below(16) ? number_below(400) : number_below(EVENT_METADATA_MAX);
         for (size_t k = 0; k < length; k++)
             noise[k] = (char)(' ' + number_below(90));
-        struct event e = {.tenant = {"t1", 2}, .metric = {"api_call", 8}, .metadata = {noise, length}, .value = (int64_t)i};
+        struct event e = {
+            .tenant = {"t1", 2}, .metric = {"api_call", 8}, .metadata = {noise, length}, .value = (int64_t)i};
         s = spool_append(w, &e, 1, false);
         g->number = spool_writer_segment(w, &end);
         g->at[i + 1] = end;
@@ -58,7 +59,10 @@ static enum status append_some(struct spool_writer *w, struct segment *g)
 /* Writes a segment and takes its bytes; its file stays. */
 static enum status make(struct segment *g)
 {
-    struct spool_options o = {.dir = dir, .kind = SPOOL_GATE, .sync = SPOOL_SYNC_NEVER, .segment_bytes = FILE_MOST,
+    struct spool_options o = {.dir = dir,
+                              .kind = SPOOL_GATE,
+                              .sync = SPOOL_SYNC_NEVER,
+                              .segment_bytes = FILE_MOST,
                               .segment_age_us = INT64_C(3600000000)};
     struct spool_writer *w;
     char path[128];
@@ -113,11 +117,21 @@ static void damage(struct segment *g, const struct segment *other)
 {
     size_t a = number_below(g->length), b = number_below(g->length);
     switch (number_below(6)) {
-    case 0: g->length = a; break;
-    case 1: flip_bits(g, 0); break;
-    case 2: swap_blocks(g); break;
-    case 3: stale_tail(g, other); break;
-    case 4: memset(g->bytes + (a < b ? a : b), 0, a < b ? b - a : a - b); break;
+    case 0:
+        g->length = a;
+        break;
+    case 1:
+        flip_bits(g, 0);
+        break;
+    case 2:
+        swap_blocks(g);
+        break;
+    case 3:
+        stale_tail(g, other);
+        break;
+    case 4:
+        memset(g->bytes + (a < b ? a : b), 0, a < b ? b - a : a - b);
+        break;
     default:
         for (size_t i = 0; i < SPOOL_HEADER_BYTES; i++)
             g->bytes[i] = (unsigned char)number_below(256);
@@ -232,8 +246,9 @@ int main(int argc, char **argv)
             failed++;
         }
     }
-    printf("damage: %ld segments from seed %" PRIu64 ": sent %zu, intact %zu, damaged %zu, lost or doubled in %ld runs\n", runs, seed,
-           intact + damaged, intact, damaged, failed);
+    printf("damage: %ld segments from seed %" PRIu64
+           ": sent %zu, intact %zu, damaged %zu, lost or doubled in %ld runs\n",
+           runs, seed, intact + damaged, intact, damaged, failed);
     snprintf(path, sizeof path, "%s/node", dir);
     unlink(path);
     rmdir(dir);

@@ -22,9 +22,25 @@
 #include <libpq-fe.h>
 
 enum call {
-    CALL_OPEN, CALL_WRITE, CALL_PWRITE, CALL_FDATASYNC, CALL_FSYNC, CALL_RENAME, CALL_UNLINK, CALL_LINK, CALL_MMAP,
-    CALL_FTRUNCATE, CALL_FALLOCATE,
-    CALL_CONNECT, CALL_BEGIN, CALL_QUERY, CALL_COPY, CALL_COPY_END, CALL_COMMIT_BEFORE, CALL_COMMIT_DURING, CALL_COMMIT_AFTER,
+    CALL_OPEN,
+    CALL_WRITE,
+    CALL_PWRITE,
+    CALL_FDATASYNC,
+    CALL_FSYNC,
+    CALL_RENAME,
+    CALL_UNLINK,
+    CALL_LINK,
+    CALL_MMAP,
+    CALL_FTRUNCATE,
+    CALL_FALLOCATE,
+    CALL_CONNECT,
+    CALL_BEGIN,
+    CALL_QUERY,
+    CALL_COPY,
+    CALL_COPY_END,
+    CALL_COMMIT_BEFORE,
+    CALL_COMMIT_DURING,
+    CALL_COMMIT_AFTER,
 };
 
 struct order {
@@ -191,16 +207,16 @@ PGconn *PQconnectdbParams(const char *const *keywords, const char *const *values
     return c;
 }
 
-int PQsendQueryParams(PGconn *c, const char *sql, int n, const Oid *types, const char *const *values, const int *lengths,
-                      const int *formats, int format)
+int PQsendQueryParams(PGconn *c, const char *sql, int n, const Oid *types, const char *const *values,
+                      const int *lengths, const int *formats, int format)
 {
     if (strcmp(sql, "BEGIN") == 0 && is_due(CALL_BEGIN))
         cut(c);
     return REAL(PQsendQueryParams)(c, sql, n, types, values, lengths, formats, format);
 }
 
-PGresult *PQexecParams(PGconn *c, const char *sql, int n, const Oid *types, const char *const *values, const int *lengths,
-                       const int *formats, int format)
+PGresult *PQexecParams(PGconn *c, const char *sql, int n, const Oid *types, const char *const *values,
+                       const int *lengths, const int *formats, int format)
 {
     if (is_due(CALL_QUERY))
         cut(c);

@@ -14,8 +14,9 @@
 #define SEGMENTS_MOST 32
 #define SEGMENT_BYTES (256u << 20)
 
-static const char *const places[] = {"/api/patients/:id", "/api/patients", "/api/appointments", "/api/appointments/:id",
-                                     "/api/files", "/api/users", "/api/reports/:id/lines", "/api/search"};
+static const char *const places[] = {"/api/patients/:id",      "/api/patients", "/api/appointments",
+                                     "/api/appointments/:id",  "/api/files",    "/api/users",
+                                     "/api/reports/:id/lines", "/api/search"};
 static const char *const methods[] = {"GET", "POST", "PUT"};
 
 static enum status append(struct spool_writer *w, long i, long tenants)

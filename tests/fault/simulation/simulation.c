@@ -261,7 +261,8 @@ static const char *compare(unsigned *serial)
 static const char *run(uint64_t seed, bool plant, unsigned *serial)
 {
     begin(seed, plant);
-    int64_t turns = 100 + (int64_t)sim_random(TURNS_MOST - 100), cut = sim_random(3) ? -1 : (int64_t)sim_random((uint64_t)turns);
+    int64_t turns = 100 + (int64_t)sim_random(TURNS_MOST - 100),
+            cut = sim_random(3) ? -1 : (int64_t)sim_random((uint64_t)turns);
 
     for (int64_t t = 0; t < turns; t++) {
         int i = (int)sim_random(SIM_PROCESSES);
@@ -327,8 +328,8 @@ int main(int argc, char **argv)
         for (unsigned i = 0; i < n_attempts; i++)
             acknowledged += attempts[i].acknowledged;
         if (what) {
-            printf("seed %" PRIu64 ": event %u: %s (replay with --seed %" PRIu64 "%s)\n", first + n, serial, what, first + n,
-                   plant ? " --plant" : "");
+            printf("seed %" PRIu64 ": event %u: %s (replay with --seed %" PRIu64 "%s)\n", first + n, serial, what,
+                   first + n, plant ? " --plant" : "");
             broken++;
         }
         if (n < TWICE) {
@@ -336,7 +337,8 @@ int main(int argc, char **argv)
             differ += sim_trace() != trace;
         }
         if (runs == 1)
-            printf("seed %" PRIu64 ": trace %016" PRIx64 ", %u events, %" PRIu64 " kills\n", first, trace, n_attempts, kills);
+            printf("seed %" PRIu64 ": trace %016" PRIx64 ", %u events, %" PRIu64 " kills\n", first, trace, n_attempts,
+                   kills);
         if (plant && broken)
             break;
     }

@@ -35,7 +35,10 @@ static const struct zone {
 /* The first second of a local day, found without the code under test: the earliest instant that has its date. */
 static int64_t first_of(const struct day *day, int plus)
 {
-    struct tm noon = {.tm_year = day->year - 1900, .tm_mon = day->month - 1, .tm_mday = day->day + plus, .tm_hour = 12,
+    struct tm noon = {.tm_year = day->year - 1900,
+                      .tm_mon = day->month - 1,
+                      .tm_mday = day->day + plus,
+                      .tm_hour = 12,
                       .tm_isdst = -1};
     struct tm there, before;
     time_t at = mktime(&noon), low = at - 14 * 3600;
@@ -58,7 +61,8 @@ static int32_t offset_at(int64_t us)
     return (int32_t)there.tm_gmtoff;
 }
 
-static uint32_t put_tenant(struct limit_table *t, const char *id, const struct day *day, int64_t a_day, int64_t a_minute)
+static uint32_t put_tenant(struct limit_table *t, const char *id, const struct day *day, int64_t a_day,
+                           int64_t a_minute)
 {
     struct limit_tenant who = {.state = LIMIT_TENANT_ACTIVE};
     uint32_t index = 0;
@@ -159,7 +163,8 @@ static void seconds_are_never_early_and_never_late(void)
             CU_ASSERT_EQUAL_FATAL(limit_table_create(dir, node, &t, &fresh), STATUS_OK);
             CU_ASSERT_EQUAL_FATAL(limit_table_put_catalogue(t, &catalogue), STATUS_OK);
             const struct day *day = &zones[z].days[d];
-            uint32_t by_day = put_tenant(t, "day", day, A_DAY, 0), by_minute = put_tenant(t, "minute", day, 0, A_MINUTE);
+            uint32_t by_day = put_tenant(t, "day", day, A_DAY, 0),
+                     by_minute = put_tenant(t, "minute", day, 0, A_MINUTE);
             int64_t start = first_of(day, 0), end = first_of(day, 1);
             for (int64_t now = start, n = 0; now < end; now += 60 * SECOND, n++) {
                 int64_t inside = n * 7919 * 131 % (60 * SECOND); /* not always on the second */

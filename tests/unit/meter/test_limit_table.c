@@ -249,7 +249,8 @@ static void killed_takers_and_publishers_leave_nothing_locked_or_torn(void)
                 _exit(1);
             for (;;) {
                 struct limit_answer a;
-                if (limit_table_decide(mine, index, one_call, 1, NOW, true, &a) != STATUS_OK || a.reason != LIMIT_ADMITTED)
+                if (limit_table_decide(mine, index, one_call, 1, NOW, true, &a) != STATUS_OK ||
+                    a.reason != LIMIT_ADMITTED)
                     _exit(1);
                 __atomic_fetch_add(passed, 1, __ATOMIC_SEQ_CST);
                 limit_table_done(mine);
@@ -272,7 +273,8 @@ static void killed_takers_and_publishers_leave_nothing_locked_or_torn(void)
     }
     int64_t counted = used(t, index, 0, NOW), more = counted - (int64_t)*passed;
     CU_ASSERT(more >= 0 && more <= kills);
-    CU_ASSERT_EQUAL(limit_table_mend(t, index, 0, NOW, counted * EVENT_MILLION, (int64_t)*passed * EVENT_MILLION), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_mend(t, index, 0, NOW, counted * EVENT_MILLION, (int64_t)*passed * EVENT_MILLION),
+                    STATUS_OK);
     CU_ASSERT_EQUAL(used(t, index, 0, NOW), (int64_t)*passed);
     CU_ASSERT_EQUAL(limit_table_join(t), STATUS_OK);
     munmap(passed, 4096);

@@ -32,7 +32,10 @@ static struct text text(const char *s)
 
 static struct spool_writer *open_writer(size_t segment_bytes)
 {
-    struct spool_options o = {.dir = dir, .kind = SPOOL_GATE, .sync = SPOOL_SYNC_NEVER, .segment_bytes = segment_bytes,
+    struct spool_options o = {.dir = dir,
+                              .kind = SPOOL_GATE,
+                              .sync = SPOOL_SYNC_NEVER,
+                              .segment_bytes = segment_bytes,
                               .segment_age_us = INT64_C(3600000000)};
     struct spool_writer *w = NULL;
     CU_ASSERT_EQUAL_FATAL(spool_writer_open(&o, &w), STATUS_OK);
@@ -41,7 +44,10 @@ static struct spool_writer *open_writer(size_t segment_bytes)
 
 static enum status append(struct spool_writer *w, int64_t value)
 {
-    struct event e = {.tenant = text("t1"), .metric = text("api_call"), .metadata = text("{\"endpoint\":\"/api/x\"}"), .value = value};
+    struct event e = {.tenant = text("t1"),
+                      .metric = text("api_call"),
+                      .metadata = text("{\"endpoint\":\"/api/x\"}"),
+                      .value = value};
     return spool_append(w, &e, 1, false);
 }
 
@@ -97,8 +103,14 @@ static void path_of(uint64_t number, char out[256])
 static void what_is_appended_is_read_back_in_order(void)
 {
     struct spool_writer *w = open_writer(1 << 20);
-    struct event e = {.tenant = text("tenant"), .metric = text("file_upload"), .source = text("s"), .id = text("id-1"),
-                      .metadata = text("{}"), .value = -5 * EVENT_MILLION, .recorded_us = 42, .flags = EVENT_COUNTED};
+    struct event e = {.tenant = text("tenant"),
+                      .metric = text("file_upload"),
+                      .source = text("s"),
+                      .id = text("id-1"),
+                      .metadata = text("{}"),
+                      .value = -5 * EVENT_MILLION,
+                      .recorded_us = 42,
+                      .flags = EVENT_COUNTED};
     CU_ASSERT_EQUAL(spool_append(w, &e, 1, true), STATUS_OK);
     CU_ASSERT_EQUAL(append(w, 7), STATUS_OK);
     uint64_t bytes, next, number = spool_writer_segment(w, &bytes);
@@ -325,7 +337,10 @@ static void a_killed_writer_loses_nothing_that_was_appended(void)
 
 static void the_bound_of_the_spool_refuses_and_stores_nothing(void)
 {
-    struct spool_options o = {.dir = dir, .kind = SPOOL_WEB, .segment_bytes = 65536, .segment_age_us = INT64_C(3600000000),
+    struct spool_options o = {.dir = dir,
+                              .kind = SPOOL_WEB,
+                              .segment_bytes = 65536,
+                              .segment_age_us = INT64_C(3600000000),
                               .max_bytes = 200000};
     struct spool_writer *w;
     CU_ASSERT_EQUAL_FATAL(spool_writer_open(&o, &w), STATUS_OK);

@@ -43,23 +43,25 @@ static void kill_backend(void)
 
     CU_ASSERT_EQUAL_FATAL(db_open(conninfo, "killer", &other), STATUS_OK);
     CU_ASSERT_EQUAL(db_begin(other, NULL), STATUS_OK);
-    CU_ASSERT_EQUAL(db_query(other,
-                             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'test_db'",
-                             0, NULL, NULL),
-                    STATUS_OK);
+    CU_ASSERT_EQUAL(
+        db_query(other,
+                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'test_db'", 0,
+                 NULL, NULL),
+        STATUS_OK);
     CU_ASSERT_EQUAL(db_commit(other), STATUS_OK);
     db_close(other);
 }
 
 static void a_query_returns_text_numbers_and_nulls(void)
 {
-    const char *params[] = { "x'y", NULL, "42" };
+    const char *params[] = {"x'y", NULL, "42"};
     struct db_rows *r;
 
     CU_ASSERT_EQUAL_FATAL(db_begin(d, "t1"), STATUS_OK);
-    CU_ASSERT_EQUAL_FATAL(db_query(d, "SELECT $1::text, $2::text, $3::bigint, true, 1.5, current_setting('tollgate.tenant_id')",
-                                   3, params, &r),
-                          STATUS_OK);
+    CU_ASSERT_EQUAL_FATAL(
+        db_query(d, "SELECT $1::text, $2::text, $3::bigint, true, 1.5, current_setting('tollgate.tenant_id')", 3,
+                 params, &r),
+        STATUS_OK);
     CU_ASSERT_EQUAL(db_count(r), 1);
     CU_ASSERT_STRING_EQUAL(db_text(r, 0, 0), "x'y");
     CU_ASSERT_TRUE(db_null(r, 0, 1));
@@ -85,7 +87,7 @@ static void the_tenant_ends_with_its_transaction(void)
 
 static void refused_values_and_conflicts_have_their_status(void)
 {
-    const char *word[] = { "word" };
+    const char *word[] = {"word"};
 
     CU_ASSERT_EQUAL_FATAL(db_begin(d, NULL), STATUS_OK);
     CU_ASSERT_EQUAL(db_query(d, "SELECT $1::bigint", 1, word, NULL), STATUS_INVALID);
@@ -93,8 +95,9 @@ static void refused_values_and_conflicts_have_their_status(void)
     CU_ASSERT_EQUAL(db_query(d, "SELECT 1", 0, NULL, NULL), STATUS_CONFLICT);
     CU_ASSERT_EQUAL(db_commit(d), STATUS_CONFLICT);
     CU_ASSERT_EQUAL_FATAL(db_begin(d, NULL), STATUS_OK);
-    CU_ASSERT_EQUAL(db_script(d, "CREATE TEMP TABLE once (k int PRIMARY KEY) ON COMMIT DROP; INSERT INTO once VALUES (1)"),
-                    STATUS_OK);
+    CU_ASSERT_EQUAL(
+        db_script(d, "CREATE TEMP TABLE once (k int PRIMARY KEY) ON COMMIT DROP; INSERT INTO once VALUES (1)"),
+        STATUS_OK);
     CU_ASSERT_EQUAL(db_query(d, "INSERT INTO once VALUES (1)", 0, NULL, NULL), STATUS_CONFLICT);
     db_rollback(d);
 }
@@ -184,20 +187,20 @@ static void a_server_that_is_away_is_unavailable(void)
 int main(void)
 {
     static CU_TestInfo tests[] = {
-        { "a query returns text, numbers and nulls", a_query_returns_text_numbers_and_nulls },
-        { "the tenant ends with its transaction", the_tenant_ends_with_its_transaction },
-        { "refused values and conflicts have their status", refused_values_and_conflicts_have_their_status },
-        { "an own error carries its detail", an_own_error_carries_its_detail },
-        { "a slow statement is cut off", a_slow_statement_is_cut_off },
-        { "COPY brings rows and reports a bad one", copy_brings_rows_and_reports_a_bad_one },
-        { "a connection that died idle is renewed at begin", a_connection_that_died_idle_is_renewed_at_begin },
-        { "a connection lost in a transaction is unavailable, then renewed",
-          a_connection_lost_in_a_transaction_is_unavailable_then_renewed },
-        { "a connection lost at commit is unavailable", a_connection_lost_at_commit_is_unavailable },
-        { "a server that is away is unavailable", a_server_that_is_away_is_unavailable },
+        {"a query returns text, numbers and nulls", a_query_returns_text_numbers_and_nulls},
+        {"the tenant ends with its transaction", the_tenant_ends_with_its_transaction},
+        {"refused values and conflicts have their status", refused_values_and_conflicts_have_their_status},
+        {"an own error carries its detail", an_own_error_carries_its_detail},
+        {"a slow statement is cut off", a_slow_statement_is_cut_off},
+        {"COPY brings rows and reports a bad one", copy_brings_rows_and_reports_a_bad_one},
+        {"a connection that died idle is renewed at begin", a_connection_that_died_idle_is_renewed_at_begin},
+        {"a connection lost in a transaction is unavailable, then renewed",
+         a_connection_lost_in_a_transaction_is_unavailable_then_renewed},
+        {"a connection lost at commit is unavailable", a_connection_lost_at_commit_is_unavailable},
+        {"a server that is away is unavailable", a_server_that_is_away_is_unavailable},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = { { "db", start_server, stop_server, NULL, NULL, tests }, CU_SUITE_INFO_NULL };
+    CU_SuiteInfo suites[] = {{"db", start_server, stop_server, NULL, NULL, tests}, CU_SUITE_INFO_NULL};
     unsigned failures = 1;
 
     if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
