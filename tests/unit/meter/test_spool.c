@@ -311,11 +311,12 @@ static void a_killed_writer_loses_nothing_that_was_appended(void)
                 _exit(1);
         _exit(0);
     }
-    usleep(50000);
+    int acknowledged = 0, i;
+    CU_ASSERT_EQUAL_FATAL(read(pipes[0], &acknowledged, sizeof acknowledged), (ssize_t)sizeof acknowledged); /* it writes */
+    usleep(20000);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     close(pipes[1]);
-    int acknowledged = 0, i;
     while (read(pipes[0], &i, sizeof i) == sizeof i)
         acknowledged = i;
     close(pipes[0]);
