@@ -1,6 +1,6 @@
 {{%AUTOESCAPE context="HTML"}}{{>HEAD}}
 <div class="head"><div><h1>{{NAME}}</h1><p class="quiet"><span class="tag">{{PLAN}}</span> {{START}} to {{END}} · {{LEFT}}</p></div>
-{{#REFRESH}}<form method="post" action="/tenant/{{ID:u}}/refresh"><input type="hidden" name="csrf" value="{{CSRF}}"><button class="plain">Count again</button></form>{{/REFRESH}}</div>
+{{#REFRESH}}<form method="post" action="{{REFRESH_PATH}}"><input type="hidden" name="csrf" value="{{CSRF}}"><button class="plain">Count again</button></form>{{/REFRESH}}</div>
 {{#NOTICE}}<p class="note good" role="status">Counted again. Storage follows when the collector has measured it.</p>{{/NOTICE}}
 {{#WARNINGS}}<section class="card alerts" aria-label="Warnings"><ul>{{#WARNING}}<li class="{{LOOK}}"><span class="word">{{WORD}}</span> {{TEXT}}</li>{{/WARNING}}</ul></section>{{/WARNINGS}}
 {{#UNSUBSCRIBED}}<p class="note near">This tenant has no plan, so nothing is limited or shown against a limit.</p>{{/UNSUBSCRIBED}}

@@ -150,11 +150,11 @@ const char *page_number(int64_t millionths, char out[PAGE_NUMBER_SIZE])
     return out;
 }
 
-const char *page_tenant_path(const struct app *app, const char *more)
+const char *page_tenant_path(const struct app *app, const char *id, const char *more)
 {
     char *path = talloc_strdup(app->request->pool, "/tenant/");
 
-    for (const char *p = app->tenant; path != NULL && *p != '\0'; p++) {
+    for (const char *p = id; path != NULL && *p != '\0'; p++) {
         bool plain = isalnum((unsigned char)*p) || strchr("-._~", *p) != NULL;
         path = talloc_asprintf_append(path, plain ? "%c" : "%%%02X", (unsigned char)*p);
     }

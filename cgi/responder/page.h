@@ -44,7 +44,7 @@ void page_send(struct app *app, int status, const char *file, struct template_di
 
 #define PAGE_NUMBER_SIZE 48
 /* The path of a tenant's page, its id encoded; in the request's pool. */
-const char *page_tenant_path(const struct app *app, const char *more);
+const char *page_tenant_path(const struct app *app, const char *id, const char *more);
 /* Millionths with a thin space between thousands and at most three places: "12 345", "0.004". Returns `out`. */
 const char *page_number(int64_t millionths, char out[PAGE_NUMBER_SIZE]);
 

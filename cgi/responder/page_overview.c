@@ -93,7 +93,8 @@ static void show_limit(void *pool, struct template_dict *d, const struct usage_l
     template_set(card, "REST",
                  l->used > l->max ? talloc_asprintf(pool, "%s over", amount(pool, l, l->used - l->max))
                                   : talloc_asprintf(pool, "%s left", amount(pool, l, l->max - l->used)));
-    template_set(card, "PERCENT", talloc_asprintf(pool, "%.0f\u202f%%", percent));
+    template_set(card, "PERCENT",
+                 percent > 0 && percent < 1 ? "< 1\u202f%" : talloc_asprintf(pool, "%.0f\u202f%%", percent));
     if (strcmp(look, "none") != 0)
         template_set(template_section(card, "FILL"), "WIDTH",
                      talloc_asprintf(pool, "%.2f", percent > 100 ? 100.0 : percent));
@@ -170,7 +171,7 @@ static void show(struct app *app, const struct overview *o)
     int64_t left = db_int(o->period, 0, 1);
     void *pool = app->request->pool;
 
-    template_set(d, "ID", app->tenant);
+    template_set(d, "REFRESH_PATH", page_tenant_path(app, app->tenant, "/refresh"));
     template_set(d, "NAME", r->tenant_name);
     template_set(d, "PLAN", r->subscribed ? r->tier_name : "No plan");
     template_set(d, "START", r->usage.period_start);
@@ -234,5 +235,5 @@ void page_refresh(struct app *app)
     if (s != STATUS_OK)
         app_fail(app, s, "refresh");
     else
-        response_redirect(app->response, page_tenant_path(app, "?counted=1"));
+        response_redirect(app->response, page_tenant_path(app, app->tenant, "?counted=1"));
 }

@@ -7,7 +7,7 @@
 
 #define ROWS 50
 
-static void show_row(struct template_dict *list, const struct db_rows *rows, size_t i)
+static void show_row(const struct app *app, struct template_dict *list, const struct db_rows *rows, size_t i)
 {
     struct template_dict *row = template_section(list, "ROW");
     double percent = db_double(rows, i, 4), max = db_double(rows, i, 7);
@@ -18,6 +18,7 @@ static void show_row(struct template_dict *list, const struct db_rows *rows, siz
         snprintf(text, sizeof text, "%.0f\u202f%%", percent);
     snprintf(width, sizeof width, "%.2f", percent > 100 ? 100.0 : percent);
     template_set(row, "ID", db_text(rows, i, 0));
+    template_set(row, "PATH", page_tenant_path(app, db_text(rows, i, 0), ""));
     template_set(row, "NAME", db_text(rows, i, 1));
     template_set(row, "PLAN", db_text(rows, i, 2)[0] == '\0' ? "No plan" : db_text(rows, i, 2));
     template_set(row, "STATE", active ? "" : db_text(rows, i, 3));
@@ -63,7 +64,7 @@ void page_tenants(struct app *app)
         template_show(d, "EMPTY");
     list = n == 0 ? NULL : template_section(d, "LIST");
     for (size_t i = 0; i < n && i < ROWS; i++)
-        show_row(list, rows, i);
+        show_row(app, list, rows, i);
     if (n > ROWS) {
         more = template_section(d, "MORE");
         template_set(more, "AFTER", db_text(rows, ROWS - 1, 4));

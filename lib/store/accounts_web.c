@@ -23,7 +23,8 @@ static const char days_sql[] =
     " GROUP BY 1 ORDER BY 1";
 static const char endpoints_sql[] =
     "SELECT d.method, d.endpoint, sum(d.total)::bigint FROM usage_daily d WHERE d.tenant_id = $1"
-    " AND d.metric_type = 'api_call' AND d.day > current_date - 30 AND d.endpoint <> ''"
+    " AND d.metric_type = 'api_call' AND d.endpoint <> '' AND d.day > (SELECT tollgate.day_of(now(), p.time_zone) - 30"
+    " FROM tenant_periods p WHERE p.tenant_id = $1 AND p.starts_at <= now() AND p.ends_at > now())"
     " GROUP BY 1, 2 ORDER BY 3 DESC, 2, 1 LIMIT $2::int";
 
 static enum status one_account(struct db *d, const char *sql, size_t n, const char *const params[], struct account *out)
