@@ -8,7 +8,7 @@ mkdir -p "$log"
 
 # What a fresh machine lacks: Debian's packages, and npm's for the browser.
 demo/packages.sh run build test || exit 1
-if [ -f tests/package-lock.json ] && [ tests/package-lock.json -nt tests/node_modules ]; then
+if [ ! -d tests/node_modules ] || [ tests/package-lock.json -nt tests/node_modules ]; then
     (cd tests && npm ci --no-audit --no-fund --loglevel=error) || exit 1
     touch tests/node_modules
 fi
