@@ -69,6 +69,10 @@ $(BUILD)/test/fault/%: tests/fault/%.c FORCE
 	@$(MAKE) --no-print-directory MODE=test $(foreach l,base meter,$(BUILD)/test/lib$(l).a)
 	@mkdir -p $(@D)
 	$(CC) $(COMMON) $(WARN) $(CFLAGS_test) -o $@ $< $(foreach l,meter base,$(BUILD)/test/lib$(l).a) $(BASE_LIBS)
+# Fuzz targets need clang's libFuzzer; tests/fuzz/run.sh.
+$(BUILD)/test/fuzz/%: tests/fuzz/%.c FORCE
+	@mkdir -p $(@D)
+	clang $(COMMON) $(WARN) $(CFLAGS_test) -fsanitize=fuzzer -o $@ $< $(wildcard lib/meter/event.c lib/meter/spool_*.c) lib/base/clock.c lib/base/io.c lib/base/status.c $(BASE_LIBS)
 $(O)/tools/failcall.so: tests/fault/failcall.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -isystem /usr/include/postgresql $(WARN) -O2 -g -fPIC -shared -o $@ $< -ldl

@@ -21,6 +21,7 @@ rolling node tests/fault/rolling.mjs|1|5
 rolling-apache node tests/fault/rolling.mjs|1 apache|5 apache
 failcall node tests/fault/failcall.mjs|1|8
 damage build/test/fault/damage|200|10000
+fuzz sh tests/fuzz/run.sh|-|120
 TESTS
 }
 
@@ -41,7 +42,7 @@ while IFS='|' read -r command short long; do
     if [ $status -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
     passed=$((passed + ok)) failed=$((failed + bad))
     echo "$name: $ok passed, $bad failed ($(($(date +%s) - started)) s)"
-    grep -E '^(calls|events|damage|degraded|failcall):|^(lighttpd|apache|nginx) ' "$log/fault-$name.log"
+    grep -E '^(calls|events|damage|degraded|failcall|fuzz):|^(lighttpd|apache|nginx) ' "$log/fault-$name.log"
     if [ "$bad" -ne 0 ]; then grep -v '^ok: ' "$log/fault-$name.log" | tail -20; fi
 done <"$log/fault-tests"
 echo "$passed passed, $failed failed"

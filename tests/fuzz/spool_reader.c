@@ -1,0 +1,122 @@
+/*
+ * spool_reader.c: any bytes as a segment, read in one go and from a place in it.
+ *
+ * The reader must find the very records that a search over the whole file finds, report every other byte once, and come to
+ * the end. The first byte of the input tells what the file gets: 1 a sound header, 2 checksums, 28 so many zeros before the
+ * rest that the end of the reader's window falls into it; the second how many words into it that is, and where to go on.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "lib/base/io.h"
+#include "lib/meter/spool_segment.h"
+#include "tests/fuzz/seal.h"
+
+#define NUMBER UINT64_C(0x00064cb1f0a5b123)
+#define HAS_HEADER 1
+#define HAS_CHECKSUMS 2
+#define AT_WINDOWS_END (4 | 8 | 16) /* all three: seldom, such a file is slow */
+#define WINDOW_BYTES (256u << 10)   /* as in lib/meter/spool_reader.c */
+
+int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
+
+static char dir[] = "/dev/shm/tollgate-fuzz-XXXXXX", path[64];
+static struct spool_segment segment = {
+    .number = NUMBER, .made_us = 1, .pid = 1, .kind = SPOOL_GATE, .node = "sixteen bytes..."};
+
+static void must(int holds)
+{
+    if (!holds)
+        abort();
+}
+
+static void leave(void)
+{
+    unlink(path);
+    rmdir(dir);
+}
+
+static void prepare(void)
+{
+    if (path[0])
+        return;
+    must(mkdtemp(dir) != NULL);
+    snprintf(path, sizeof path, "%s/%016llx.seg", dir, (unsigned long long)NUMBER);
+    atexit(leave);
+}
+
+static void write_file(unsigned char *bytes, size_t size, unsigned char what)
+{
+    if ((what & HAS_HEADER) && size >= SPOOL_HEADER_BYTES)
+        spool_segment_encode(bytes, &segment);
+    for (size_t at = SPOOL_HEADER_BYTES; (what & HAS_CHECKSUMS) && at < size;) {
+        size_t n = seal_length(bytes + at, size - at);
+        if (n)
+            seal(bytes + at, n, spool_seed(segment.node, NUMBER) + at);
+        at += n ? n : 8;
+    }
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    must(fd >= 0 && io_write_all(fd, bytes, size) == STATUS_OK);
+    close(fd);
+}
+
+/* Where the next record begins, from `at` on; the file's size when there is none. */
+static size_t search(const unsigned char *bytes, size_t size, size_t at)
+{
+    struct event e;
+    size_t length;
+    while (at < size &&
+           event_decode(bytes + at, size - at, spool_seed(segment.node, NUMBER) + at, &e, &length) != STATUS_OK)
+        at += 8;
+    return at < size ? at : size;
+}
+
+/* Reads from `from` to the end and compares with a search. */
+static void read_from(const unsigned char *bytes, size_t size, uint64_t from)
+{
+    struct spool_damage d;
+    struct spool_reader *r;
+    struct event e;
+    uint64_t at = from, next = from;
+    bool final = false;
+    enum status s = spool_reader_open(dir, NUMBER, from, segment.node, &r);
+    must(s == STATUS_OK || s == STATUS_VERSION);
+    if (s != STATUS_OK)
+        return;
+    while ((s = spool_read(r, &e, &next, &d, &final)) != STATUS_END) {
+        size_t record = search(bytes, size, at);
+        must(next > at && next <= size);
+        if (s == STATUS_OK) {
+            must(record == at && next == at + event_size(&e));
+        } else {
+            must(s == STATUS_DAMAGED && d.from == at && d.to == next && next <= record);
+            must(!d.torn_tail || next == size);
+        }
+        at = next;
+    }
+    must(final && (at == size || from >= size));
+    spool_reader_close(r);
+}
+
+int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
+{
+    if (size < 2)
+        return 0;
+    unsigned char what = data[0];
+    size_t words = (size_t)data[1] * 8, head, lead;
+    size -= 2;
+    head = size < SPOOL_HEADER_BYTES ? size : SPOOL_HEADER_BYTES;
+    lead = (what & AT_WINDOWS_END) == AT_WINDOWS_END && size > SPOOL_HEADER_BYTES ? WINDOW_BYTES - words : 0;
+    unsigned char *bytes = calloc(1, size + lead + 1);
+    must(bytes != NULL);
+    prepare();
+    memcpy(bytes, data + 2, head);
+    memcpy(bytes + head + lead, data + 2 + head, size - head);
+    write_file(bytes, size + lead, what);
+    read_from(bytes, size + lead, SPOOL_HEADER_BYTES);
+    read_from(bytes, size + lead, SPOOL_HEADER_BYTES + words);
+    free(bytes);
+    return 0;
+}
