@@ -9,7 +9,7 @@ CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -fst
 CFLAGS_test := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DTOLLGATE_TEST
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 LDFLAGS_test := -fsanitize=address,undefined
-COMMON := -std=gnu11 -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES)) -isystem /usr/include/postgresql
+COMMON := -std=gnu11 -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) -isystem /usr/include/postgresql
 O := $(BUILD)/$(MODE)
 
 LIBS := base meter web store remote

@@ -92,8 +92,7 @@ static int take_tenant(struct cli *c, const char *tenant, bool enforce)
 {
     const char *params[] = {tenant};
     static const char *const steps[] = {
-        "INSERT INTO public.tenant_settings (tenant_id, schema_name) VALUES ($1::text, $1::text) ON CONFLICT DO "
-        "NOTHING",
+        "INSERT INTO public.tenant_settings (tenant_id, schema_name) VALUES ($1::text, $1) ON CONFLICT DO NOTHING",
         "SELECT tollgate.attach($1)",
         "SELECT tollgate.ensure_periods($1, now(), now() + interval '65 days')",
         "SELECT tollgate.apply_limits($1)",
