@@ -87,7 +87,7 @@ static void list_row(struct table *t, const struct spool_segment *s)
         number_cell(t, s->pid);
         time_cell(t, s->made_us);
     } else {
-        table_cell(t, "header damaged");
+        table_cell(t, s->unreadable ? "can't be read" : "header damaged");
         table_cell(t, NULL);
         table_cell(t, NULL);
     }

@@ -175,11 +175,14 @@ enum status batch_look(struct batch *b, struct ingest *in)
     for (size_t i = 0; i < n && s == STATUS_OK; i++) {
         struct segment *g = find(b, list[i].number);
 
+        if (!g && list[i].unreadable)
+            continue; /* whose it is shows when it can be read */
         if (!g && (s = add_segment(b, &list[i])) == STATUS_OK)
             g = &b->segments[b->n_segments - 1];
         if (g) {
             g->listed = true;
-            g->bytes = list[i].bytes;
+            if (!list[i].unreadable)
+                g->bytes = list[i].bytes;
         }
     }
     free(list);
@@ -437,7 +440,7 @@ bool batch_drained(struct batch *b)
         const struct segment *s = find(b, list[i].number);
         uint64_t done = s && s->known ? (s->position ? s->position : SPOOL_HEADER_BYTES) : 0;
 
-        drained = s && (s->foreign || list[i].bytes <= done);
+        drained = s && (s->foreign || (!list[i].unreadable && list[i].bytes <= done));
     }
     free(list);
     return drained;

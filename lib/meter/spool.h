@@ -107,6 +107,7 @@ struct spool_segment {
     unsigned char node[16];
     bool live;          /* its writer holds the lock */
     bool header_intact; /* else only number and bytes are known */
+    bool unreadable;    /* nothing but the number is known for now: it can't be opened or read */
 };
 
 /* Lists the segments of `dir` by number; *out is malloc'ed, the caller frees it. */
@@ -140,8 +141,8 @@ void spool_reader_close(struct spool_reader *r);
 /* Removes a segment's file. STATUS_CONFLICT when its writer still holds it. */
 MUST_CHECK enum status spool_remove(const char *dir, uint64_t number);
 /*
- * fdatasync(2) of each segment that may hold what only the page cache has: live ones, and those written to within two
- * minutes, whose writer has gone on or died since the last call. The collector calls it at the interval.
+ * fdatasync(2) of each segment that may hold what only the page cache has: live ones, and once each one whose writer has
+ * gone on or died, which then gets the mode 0400. The collector calls it at the interval.
  */
 MUST_CHECK enum status spool_sync(const char *dir);
 

@@ -22,7 +22,6 @@
 #define NAME_LENGTH 20   /* 16 digits, ".seg" */
 #define HIDDEN_LENGTH 21 /* ".", 16 digits, ".new" */
 #define SWEEP_AGE_S 60   /* nobody takes so long to make a segment */
-#define SETTLED_S 120    /* the kernel has written by itself what is older (vm.dirty_expire_centisecs: 30 s) */
 #define CHECKED 56
 
 enum status spool_errno(void)
@@ -53,24 +52,30 @@ enum status spool_segment_hidden(char out[PATH_MAX], const char *dir, uint64_t n
     return n > 0 && n < PATH_MAX ? STATUS_OK : STATUS_LIMIT;
 }
 
-/* Was the file changed within `seconds`? True also of a time to come: the clock was set back. */
-static bool changed_within(const struct stat *st, int64_t seconds)
+/* Older than anybody takes to make a segment, by a clock that may have been set: a writer then makes it again. */
+static bool is_old(const char *path)
 {
-    return st->st_mtime + seconds > clock_wall_us() / CLOCK_US_PER_SECOND;
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return false;
+    bool old = fstat(fd, &st) == 0 && st.st_mtime + SWEEP_AGE_S < clock_wall_us() / CLOCK_US_PER_SECOND;
+    close(fd);
+    return old;
 }
 
 void spool_segment_sweep(const char *dir)
 {
-    DIR *d = opendir(dir);
+    char path[PATH_MAX];
     const struct dirent *entry;
-    struct stat st;
+    DIR *d = opendir(dir);
     if (!d)
         return;
     while ((entry = readdir(d))) {
         const char *name = entry->d_name;
         if (name[0] == '.' && strlen(name) == HIDDEN_LENGTH && strcmp(name + 17, ".new") == 0 &&
-            fstatat(dirfd(d), name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !changed_within(&st, SWEEP_AGE_S))
-            unlinkat(dirfd(d), name, 0);
+            io_path(path, sizeof(path), dir, name) == STATUS_OK && is_old(path))
+            unlink(path);
     }
     closedir(d);
 }
@@ -134,20 +139,23 @@ static bool look_at(const char *dir, uint64_t number, struct spool_segment *s)
     struct stat st;
     if (spool_segment_path(path, dir, number) != STATUS_OK)
         return false;
+    memset(s, 0, sizeof *s);
+    s->number = number;
+    s->unreadable = true;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
-        return false;
-    memset(s, 0, sizeof *s);
+        return errno != ENOENT;
     s->live = spool_segment_live(fd); /* before the size: a dead writer's size is final */
-    bool ok = fstat(fd, &st) == 0;
-    if (ok) {
+    ssize_t n = fstat(fd, &st) == 0 ? pread(fd, header, sizeof header, 0) : -1;
+    if (n >= 0) {
+        s->unreadable = false;
         s->bytes = (uint64_t)st.st_size;
-        s->header_intact = pread(fd, header, sizeof header, 0) == (ssize_t)sizeof header &&
-                           spool_segment_decode(header, s) == STATUS_OK && s->number == number;
+        s->header_intact = n == (ssize_t)sizeof header && spool_segment_decode(header, s) == STATUS_OK &&
+                           s->number == number;
         s->number = number;
     }
     close(fd);
-    return ok;
+    return true;
 }
 
 static int by_number(const void *a, const void *b)
@@ -164,7 +172,12 @@ enum status spool_list(const char *dir, struct spool_segment **out, size_t *n)
     enum status s = !d ? spool_errno() : found ? STATUS_OK : STATUS_NO_MEMORY;
     const struct dirent *entry;
     uint64_t number;
-    while (s == STATUS_OK && (entry = readdir(d))) {
+    while (s == STATUS_OK) {
+        errno = 0;
+        if (!(entry = readdir(d))) {
+            s = errno ? STATUS_IO : STATUS_OK; /* never a part for the whole */
+            break;
+        }
         if (!number_of(entry->d_name, &number))
             continue;
         if (used == room) {
@@ -207,7 +220,10 @@ enum status spool_remove(const char *dir, uint64_t number)
     return s;
 }
 
-/* A segment whose writer has gone on or is dead may still hold what only the page cache has. */
+/*
+ * A segment whose writer has gone on or died may hold what only the page cache has. Once it is synced nothing is added to
+ * it, which its mode then says: 0400, so that the thousand segments of an outage are not synced every second.
+ */
 static enum status sync_one(const char *dir, const struct spool_segment *g)
 {
     char path[PATH_MAX];
@@ -218,8 +234,11 @@ static enum status sync_one(const char *dir, const struct spool_segment *g)
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return errno == ENOENT ? STATUS_OK : spool_errno(); /* removed meanwhile */
-    if (fstat(fd, &st) != 0 || ((g->live || changed_within(&st, SETTLED_S)) && fdatasync(fd) != 0))
+    bool pending = fstat(fd, &st) != 0 || g->live || (st.st_mode & S_IWUSR);
+    if (pending && fdatasync(fd) != 0)
         s = spool_errno();
+    else if (pending && !g->live && fchmod(fd, 0400) != 0)
+        s = STATUS_OK; /* another's file: it is synced again */
     close(fd);
     return s;
 }

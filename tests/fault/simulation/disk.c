@@ -22,6 +22,7 @@
 struct inode {
     unsigned char cached[INODE_BYTES], durable[INODE_BYTES];
     size_t size, durable_size;
+    mode_t mode;
     unsigned errors; /* of writing back; each descriptor learns of it once */
 };
 struct name {
@@ -64,6 +65,7 @@ static int new_inode(void)
     if (n_inodes == INODES)
         return -1;
     memset(&inodes[n_inodes], 0, sizeof(inodes[0]));
+    inodes[n_inodes].mode = 0600;
     return n_inodes++;
 }
 
@@ -265,6 +267,7 @@ int __wrap_fstat(int fd, struct stat *st)
         return fail(EIO);
     memset(st, 0, sizeof(*st));
     st->st_size = (off_t)inodes[file_of(fd)->inode].size;
+    st->st_mode = S_IFREG | inodes[file_of(fd)->inode].mode;
     return 0;
 }
 
@@ -328,8 +331,10 @@ int __wrap_fsync(int fd)
 int __wrap_fchmod(int fd, mode_t mode);
 int __wrap_fchmod(int fd, mode_t mode)
 {
-    (void)file_of(fd);
-    (void)mode;
+    sim_step();
+    if (sim_fault(20))
+        return fail(EPERM);
+    inodes[file_of(fd)->inode].mode = mode;
     return 0;
 }
 

@@ -122,6 +122,22 @@ static void run_collector(void)
     batch_destroy(c->batch);
 }
 
+/* What was acknowledged when a sync began is safe from a power cut when it has ended. */
+enum status __real_spool_sync(const char *dir);
+enum status __wrap_spool_sync(const char *dir);
+enum status __wrap_spool_sync(const char *dir)
+{
+    bool safe[SIM_EVENTS];
+
+    for (unsigned i = 0; i < SIM_EVENTS; i++)
+        safe[i] = attempts[i].acknowledged && !attempts[i].cut;
+    enum status s = __real_spool_sync(dir);
+
+    for (unsigned i = 0; s == STATUS_OK && i < SIM_EVENTS; i++)
+        attempts[i].durable = attempts[i].durable || safe[i];
+    return s;
+}
+
 static struct event make_event(struct attempt *a, char name[24])
 {
     static const char ids[] = "0123456789";
