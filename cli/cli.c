@@ -256,6 +256,53 @@ int cli_show(struct cli *c, struct db_rows *rows, const struct table_column colu
     return one ? table_print_one(&t, c->json) : table_print(&t, c->json);
 }
 
+int cli_list(struct cli *c, int argc, char *argv[], enum status (*list)(struct db *d, struct db_rows **rows),
+             const struct table_column columns[], const char *what)
+{
+    struct db_rows *rows = NULL;
+    enum status s;
+
+    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, NULL, 0, 0))
+        return CLI_USAGE;
+    if (cli_begin(c))
+        return CLI_FAILED;
+    s = list(c->db, &rows);
+    return s ? cli_fail(c, s, what) : cli_show(c, rows, columns, false);
+}
+
+int cli_list_of(struct cli *c, int argc, char *argv[],
+                enum status (*list)(struct db *d, const char *tenant, struct db_rows **rows),
+                const struct table_column columns[], const char *what)
+{
+    const char *tenant = NULL;
+    const struct cli_option options[] = {{"tenant", &tenant, NULL}, {0}};
+    struct db_rows *rows = NULL;
+    enum status s;
+
+    if (cli_parse(argc, argv, options, NULL, 0, 0))
+        return CLI_USAGE;
+    if (cli_begin(c))
+        return CLI_FAILED;
+    s = list(c->db, tenant, &rows);
+    return s ? cli_fail(c, s, what) : cli_show(c, rows, columns, false);
+}
+
+int cli_show_named(struct cli *c, int argc, char *argv[],
+                   enum status (*show)(struct db *d, const char *name, struct db_rows **rows),
+                   const struct table_column columns[])
+{
+    struct db_rows *rows = NULL;
+    const char *name;
+    enum status s;
+
+    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &name, 1, 1))
+        return CLI_USAGE;
+    if (cli_begin(c))
+        return CLI_FAILED;
+    s = show(c->db, name, &rows);
+    return s ? cli_fail(c, s, name) : cli_show(c, rows, columns, true);
+}
+
 int cli_end(struct cli *c, enum status s, const char *what, const char *done, const char *id)
 {
     static const struct table_column only_id[] = {{"id", "id", TABLE_TEXT}, {0}};

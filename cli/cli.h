@@ -86,6 +86,17 @@ bool cli_number(const char *name, const char *text, long long least, long long m
 
 /* Prints all rows (whose columns are `columns` in order), or with `one` the first alone; frees them. An exit status. */
 int cli_show(struct cli *c, struct db_rows *rows, const struct table_column columns[], bool one);
+/* A whole `list` command: no words; one transaction; `list`'s rows. `what` is said when it fails. An exit status. */
+int cli_list(struct cli *c, int argc, char *argv[], enum status (*list)(struct db *d, struct db_rows **rows),
+             const struct table_column columns[], const char *what);
+/* The same with --tenant ID, NULL when it is not given. */
+int cli_list_of(struct cli *c, int argc, char *argv[],
+                enum status (*list)(struct db *d, const char *tenant, struct db_rows **rows),
+                const struct table_column columns[], const char *what);
+/* A whole `show` command: one word, which names the row. An exit status. */
+int cli_show_named(struct cli *c, int argc, char *argv[],
+                   enum status (*show)(struct db *d, const char *name, struct db_rows **rows),
+                   const struct table_column columns[]);
 /* Commits, prints `done` (unless --json, which prints {"id":…}) and gives the exit status; a failure is said with `what`. */
 int cli_end(struct cli *c, enum status s, const char *what, const char *done, const char *id);
 

@@ -77,31 +77,12 @@ int cmd_account_create(struct cli *c, int argc, char *argv[])
 
 int cmd_account_list(struct cli *c, int argc, char *argv[])
 {
-    const char *tenant = NULL;
-    const struct cli_option options[] = {{"tenant", &tenant, NULL}, {0}};
-    struct db_rows *rows = NULL;
-    enum status s;
-
-    if (cli_parse(argc, argv, options, NULL, 0, 0))
-        return CLI_USAGE;
-    if (cli_begin(c))
-        return CLI_FAILED;
-    s = accounts_list(c->db, tenant, &rows);
-    return s ? cli_fail(c, s, "the accounts can't be listed") : cli_show(c, rows, columns, false);
+    return cli_list_of(c, argc, argv, accounts_list, columns, "the accounts can't be listed");
 }
 
 int cmd_account_show(struct cli *c, int argc, char *argv[])
 {
-    struct db_rows *rows = NULL;
-    const char *email;
-    enum status s;
-
-    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &email, 1, 1))
-        return CLI_USAGE;
-    if (cli_begin(c))
-        return CLI_FAILED;
-    s = accounts_show(c->db, email, &rows);
-    return s ? cli_fail(c, s, email) : cli_show(c, rows, columns, true);
+    return cli_show_named(c, argc, argv, accounts_show, columns);
 }
 
 int cmd_account_change(struct cli *c, int argc, char *argv[])

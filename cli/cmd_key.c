@@ -121,31 +121,12 @@ done:
 
 int cmd_key_list(struct cli *c, int argc, char *argv[])
 {
-    const char *tenant = NULL;
-    const struct cli_option options[] = {{"tenant", &tenant, NULL}, {0}};
-    struct db_rows *rows = NULL;
-    enum status s;
-
-    if (cli_parse(argc, argv, options, NULL, 0, 0))
-        return CLI_USAGE;
-    if (cli_begin(c))
-        return CLI_FAILED;
-    s = keys_list(c->db, tenant, &rows);
-    return s ? cli_fail(c, s, "the keys can't be listed") : cli_show(c, rows, columns, false);
+    return cli_list_of(c, argc, argv, keys_list, columns, "the keys can't be listed");
 }
 
 int cmd_key_show(struct cli *c, int argc, char *argv[])
 {
-    struct db_rows *rows = NULL;
-    const char *id;
-    enum status s;
-
-    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &id, 1, 1))
-        return CLI_USAGE;
-    if (cli_begin(c))
-        return CLI_FAILED;
-    s = keys_show(c->db, id, &rows);
-    return s ? cli_fail(c, s, id) : cli_show(c, rows, columns, true);
+    return cli_show_named(c, argc, argv, keys_show, columns);
 }
 
 int cmd_key_change(struct cli *c, int argc, char *argv[])

@@ -45,29 +45,12 @@ int cmd_metric_create(struct cli *c, int argc, char *argv[])
 
 int cmd_metric_list(struct cli *c, int argc, char *argv[])
 {
-    struct db_rows *rows = NULL;
-    enum status s;
-
-    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, NULL, 0, 0))
-        return CLI_USAGE;
-    if (cli_begin(c))
-        return CLI_FAILED;
-    s = metrics_list(c->db, &rows);
-    return s ? cli_fail(c, s, "the metrics can't be listed") : cli_show(c, rows, columns, false);
+    return cli_list(c, argc, argv, metrics_list, columns, "the metrics can't be listed");
 }
 
 int cmd_metric_show(struct cli *c, int argc, char *argv[])
 {
-    struct db_rows *rows = NULL;
-    const char *type;
-    enum status s;
-
-    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &type, 1, 1))
-        return CLI_USAGE;
-    if (cli_begin(c))
-        return CLI_FAILED;
-    s = metrics_show(c->db, type, &rows);
-    return s ? cli_fail(c, s, type) : cli_show(c, rows, columns, true);
+    return cli_show_named(c, argc, argv, metrics_show, columns);
 }
 
 int cmd_metric_change(struct cli *c, int argc, char *argv[])

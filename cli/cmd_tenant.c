@@ -72,29 +72,12 @@ int cmd_tenant_create(struct cli *c, int argc, char *argv[])
 
 int cmd_tenant_list(struct cli *c, int argc, char *argv[])
 {
-    struct db_rows *rows = NULL;
-    enum status s;
-
-    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, NULL, 0, 0))
-        return CLI_USAGE;
-    if (cli_begin(c))
-        return CLI_FAILED;
-    s = tenant_admin_list(c->db, &rows);
-    return s ? cli_fail(c, s, "the tenants can't be listed") : cli_show(c, rows, list_columns, false);
+    return cli_list(c, argc, argv, tenant_admin_list, list_columns, "the tenants can't be listed");
 }
 
 int cmd_tenant_show(struct cli *c, int argc, char *argv[])
 {
-    struct db_rows *rows = NULL;
-    const char *id;
-    enum status s;
-
-    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &id, 1, 1))
-        return CLI_USAGE;
-    if (cli_begin(c))
-        return CLI_FAILED;
-    s = tenant_admin_show(c->db, id, &rows);
-    return s ? cli_fail(c, s, id) : cli_show(c, rows, show_columns, true);
+    return cli_show_named(c, argc, argv, tenant_admin_show, show_columns);
 }
 
 int cmd_tenant_change(struct cli *c, int argc, char *argv[])

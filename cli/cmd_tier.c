@@ -80,29 +80,12 @@ int cmd_tier_create(struct cli *c, int argc, char *argv[])
 
 int cmd_tier_list(struct cli *c, int argc, char *argv[])
 {
-    struct db_rows *rows = NULL;
-    enum status s;
-
-    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, NULL, 0, 0))
-        return CLI_USAGE;
-    if (cli_begin(c))
-        return CLI_FAILED;
-    s = tiers_list(c->db, &rows);
-    return s ? cli_fail(c, s, "the tiers can't be listed") : cli_show(c, rows, columns, false);
+    return cli_list(c, argc, argv, tiers_list, columns, "the tiers can't be listed");
 }
 
 int cmd_tier_show(struct cli *c, int argc, char *argv[])
 {
-    struct db_rows *rows = NULL;
-    const char *id;
-    enum status s;
-
-    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &id, 1, 1))
-        return CLI_USAGE;
-    if (cli_begin(c))
-        return CLI_FAILED;
-    s = tiers_show(c->db, id, &rows);
-    return s ? cli_fail(c, s, id) : cli_show(c, rows, columns, true);
+    return cli_show_named(c, argc, argv, tiers_show, columns);
 }
 
 int cmd_tier_change(struct cli *c, int argc, char *argv[])
