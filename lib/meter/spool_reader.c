@@ -1,6 +1,5 @@
 /* spool_reader.c: a segment's records one after another, past damage, up to a torn tail */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,16 +20,13 @@ struct spool_reader {
 enum status spool_reader_open(const char *dir, uint64_t number, uint64_t offset, const unsigned char node[16],
                               struct spool_reader **out)
 {
-    char path[PATH_MAX];
     unsigned char header[SPOOL_HEADER_BYTES];
     struct spool_segment found;
     struct spool_reader *r = NULL;
-    enum status s = spool_segment_path(path, dir, number);
+    int fd;
+    enum status s = spool_segment_open(dir, number, &fd);
     if (s != STATUS_OK)
         return s;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return spool_errno();
     ssize_t n = pread(fd, header, sizeof header, 0);
     s = n == (ssize_t)sizeof header ? spool_segment_decode(header, &found) : n < 0 ? STATUS_IO : STATUS_DAMAGED;
     if (s == STATUS_OK && found.number != number)

@@ -80,6 +80,16 @@ void spool_segment_sweep(const char *dir)
     closedir(d);
 }
 
+enum status spool_segment_open(const char *dir, uint64_t number, int *fd)
+{
+    char path[PATH_MAX];
+    enum status s = spool_segment_path(path, dir, number);
+    if (s != STATUS_OK)
+        return s;
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    return *fd < 0 ? spool_errno() : STATUS_OK;
+}
+
 void spool_segment_encode(unsigned char out[SPOOL_HEADER_BYTES], const struct spool_segment *s)
 {
     uint32_t v32[] = {htole32(SPOOL_VERSION), htole32(SPOOL_HEADER_BYTES)};
@@ -226,14 +236,11 @@ enum status spool_remove(const char *dir, uint64_t number)
  */
 static enum status sync_one(const char *dir, const struct spool_segment *g)
 {
-    char path[PATH_MAX];
+    int fd;
     struct stat st;
-    enum status s = spool_segment_path(path, dir, g->number);
+    enum status s = spool_segment_open(dir, g->number, &fd);
     if (s != STATUS_OK)
-        return s;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return errno == ENOENT ? STATUS_OK : spool_errno(); /* removed meanwhile */
+        return s == STATUS_NOT_FOUND ? STATUS_OK : s; /* removed meanwhile */
     bool pending = fstat(fd, &st) != 0 || g->live || (st.st_mode & S_IWUSR);
     if (pending && fdatasync(fd) != 0)
         s = spool_errno();

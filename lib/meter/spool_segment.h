@@ -8,6 +8,8 @@
 
 /* `<dir>/<number>.seg`. */
 MUST_CHECK enum status spool_segment_path(char out[PATH_MAX], const char *dir, uint64_t number);
+/* Opens it for reading. STATUS_NOT_FOUND, STATUS_IO. */
+MUST_CHECK enum status spool_segment_open(const char *dir, uint64_t number, int *fd);
 void spool_segment_encode(unsigned char out[SPOOL_HEADER_BYTES], const struct spool_segment *s);
 /*
  * `<dir>/.<number>.new`: what a segment is called while it is made. By its number, not by its writer's process id, which
