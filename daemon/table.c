@@ -269,7 +269,7 @@ static enum status fill_key(void *arg, const struct limit_key *key, const char *
     struct limit_key k = *key;
 
     if (!k.is_operator && limit_table_tenant_index(t->limits, tenant, strlen(tenant), &k.tenant) != STATUS_OK)
-        return STATUS_OK; /* its tenant went meanwhile: a change says so */
+        return STATUS_OK; /* its tenant went, or comes with a change of its own, and its keys with it */
     return limit_table_put_key(t->limits, &k);
 }
 
@@ -339,7 +339,9 @@ static enum status follow_tenant(struct table *t, const char *id)
         return s;
     memset(&f, 0, sizeof(f));
     f.t = t;
-    return publish_counts(t->publish, id, fill_count, &f);
+    s = publish_counts(t->publish, id, fill_count, &f);
+    /* Its keys may have been there first, without a tenant to belong to. */
+    return s == STATUS_OK ? publish_keys_of(t->publish, id, fill_key, t) : s;
 }
 
 struct key_wanted {

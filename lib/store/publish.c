@@ -425,14 +425,22 @@ static enum status one_key(void *arg, const struct db_rows *rows, size_t row)
     return r->fn(r->arg, &k, db_text(rows, row, 1));
 }
 
+#define KEY_COLUMNS                                                                               \
+    "SELECT id, coalesce(tenant_id, ''), tenant_id IS NULL, hash, array_to_string(scopes, ','), " \
+    "revoked_at IS NOT NULL, " EPOCH_US("expires_at") " FROM api_keys "
+
 enum status publish_keys(struct publish *p, const char *only, publish_key_fn *fn, void *arg)
 {
-    static const char sql[] =
-        "SELECT id, coalesce(tenant_id, ''), tenant_id IS NULL, hash, array_to_string(scopes, ','), "
-        "revoked_at IS NOT NULL, " EPOCH_US("expires_at") " FROM api_keys WHERE $1::text IS NULL OR id = $1";
     struct key_reader r = {fn, arg};
 
-    return each_row(p, sql, only, one_key, &r);
+    return each_row(p, KEY_COLUMNS "WHERE $1::text IS NULL OR id = $1", only, one_key, &r);
+}
+
+enum status publish_keys_of(struct publish *p, const char *tenant, publish_key_fn *fn, void *arg)
+{
+    struct key_reader r = {fn, arg};
+
+    return each_row(p, KEY_COLUMNS "WHERE tenant_id = $1", tenant, one_key, &r);
 }
 
 /* ---- counts and changes ---- */

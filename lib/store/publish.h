@@ -44,6 +44,8 @@ MUST_CHECK enum status publish_tenants_after(struct publish *p, const struct lim
 /* tenant: "" of an operator's key. */
 typedef enum status publish_key_fn(void *arg, const struct limit_key *k, const char *tenant);
 MUST_CHECK enum status publish_keys(struct publish *p, const char *only, publish_key_fn *fn, void *arg);
+/* The keys of one tenant. */
+MUST_CHECK enum status publish_keys_of(struct publish *p, const char *tenant, publish_key_fn *fn, void *arg);
 
 struct publish_count {
     const char *tenant, *metric;
