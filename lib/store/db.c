@@ -180,7 +180,7 @@ static void take_piped(struct db *d, enum status *s)
 }
 
 /* BEGIN and the transaction's settings, one round trip. */
-static enum status send_begin(struct db *d, const char *tenant)
+static enum status send_begin(struct db *d, const char *begin, const char *tenant)
 {
     static const char settings[] = "SELECT set_config('tollgate.tenant_id', $1, true), "
                                    "set_config('statement_timeout', $2, true), set_config('TimeZone', 'UTC', true), "
@@ -190,7 +190,7 @@ static enum status send_begin(struct db *d, const char *tenant)
     enum status s = STATUS_OK;
 
     snprintf(timeout, sizeof(timeout), "%ds", d->statement_timeout_s);
-    if (!PQenterPipelineMode(d->conn) || !PQsendQueryParams(d->conn, "BEGIN", 0, NULL, NULL, NULL, NULL, 0) ||
+    if (!PQenterPipelineMode(d->conn) || !PQsendQueryParams(d->conn, begin, 0, NULL, NULL, NULL, NULL, 0) ||
         !PQsendQueryParams(d->conn, settings, 2, NULL, params, NULL, NULL, 0) || !PQpipelineSync(d->conn))
         return lost(d);
     take_piped(d, &s);
@@ -201,7 +201,7 @@ static enum status send_begin(struct db *d, const char *tenant)
     return s;
 }
 
-enum status db_begin(struct db *d, const char *tenant)
+static enum status start(struct db *d, const char *begin, const char *tenant)
 {
     bool fresh = false;
     enum status s;
@@ -214,15 +214,25 @@ enum status db_begin(struct db *d, const char *tenant)
         if ((s = connect_now(d)) != STATUS_OK)
             return s;
     }
-    s = send_begin(d, tenant);
+    s = send_begin(d, begin, tenant);
     if (s == STATUS_UNAVAILABLE && !fresh) { /* it died while idle: nothing was sent that could be lost */
         forget_error(d);
         if ((s = connect_now(d)) == STATUS_OK)
-            s = send_begin(d, tenant);
+            s = send_begin(d, begin, tenant);
     }
     if (s != STATUS_OK && d->conn)
         db_rollback(d);
     return s;
+}
+
+enum status db_begin(struct db *d, const char *tenant)
+{
+    return start(d, "BEGIN", tenant);
+}
+
+enum status db_begin_snapshot(struct db *d)
+{
+    return start(d, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL);
 }
 
 enum status db_commit(struct db *d)

@@ -33,6 +33,8 @@ int db_socket(const struct db *d);
  * STATUS_UNAVAILABLE: the database is away or does not take connections.
  */
 MUST_CHECK enum status db_begin(struct db *d, const char *tenant);
+/* Starts one that only reads: all its statements see the same snapshot, of its start. Ends like any other. */
+MUST_CHECK enum status db_begin_snapshot(struct db *d);
 /* STATUS_UNAVAILABLE: not known whether it was committed (the connection broke); STATUS_CONFLICT: rolled back. */
 MUST_CHECK enum status db_commit(struct db *d);
 void db_rollback(struct db *d);

@@ -51,7 +51,7 @@ const char *publish_error(const struct publish *p)
 enum status publish_begin(struct publish *p, char cursor[PUBLISH_CURSOR_SIZE])
 {
     struct db_rows *rows;
-    enum status s = db_begin(p->db, NULL);
+    enum status s = db_begin_snapshot(p->db);
 
     if (s != STATUS_OK)
         return s;

@@ -184,6 +184,39 @@ static void a_server_that_is_away_is_unavailable(void)
     db_close(away);
 }
 
+static int64_t count_seen(void)
+{
+    struct db_rows *r;
+    int64_t n = -1;
+
+    if (db_query(d, "SELECT count(*) FROM seen", 0, NULL, &r) == STATUS_OK) {
+        n = db_int(r, 0, 0);
+        db_rows_free(r);
+    }
+    return n;
+}
+
+static void a_snapshot_shows_nothing_that_was_committed_since_and_writes_nothing(void)
+{
+    struct db *other;
+
+    CU_ASSERT_EQUAL_FATAL(db_open(conninfo, "other", &other), STATUS_OK);
+    CU_ASSERT_EQUAL_FATAL(db_begin(other, NULL), STATUS_OK);
+    CU_ASSERT_EQUAL(db_script(other, "CREATE TABLE seen (n int); INSERT INTO seen VALUES (1)"), STATUS_OK);
+    CU_ASSERT_EQUAL(db_commit(other), STATUS_OK);
+    CU_ASSERT_EQUAL_FATAL(db_begin_snapshot(d), STATUS_OK);
+    CU_ASSERT_EQUAL(db_begin(other, NULL), STATUS_OK);
+    CU_ASSERT_EQUAL(db_script(other, "INSERT INTO seen VALUES (2)"), STATUS_OK);
+    CU_ASSERT_EQUAL(db_commit(other), STATUS_OK);
+    CU_ASSERT_EQUAL(count_seen(), 1);
+    CU_ASSERT_NOT_EQUAL(db_script(d, "INSERT INTO seen VALUES (3)"), STATUS_OK);
+    db_rollback(d);
+    CU_ASSERT_EQUAL(db_begin(d, NULL), STATUS_OK);
+    CU_ASSERT_EQUAL(count_seen(), 2);
+    CU_ASSERT_EQUAL(db_commit(d), STATUS_OK);
+    db_close(other);
+}
+
 int main(void)
 {
     static CU_TestInfo tests[] = {
@@ -197,6 +230,8 @@ int main(void)
         {"a connection lost in a transaction is unavailable, then renewed",
          a_connection_lost_in_a_transaction_is_unavailable_then_renewed},
         {"a connection lost at commit is unavailable", a_connection_lost_at_commit_is_unavailable},
+        {"a snapshot shows nothing that was committed since, and writes nothing",
+         a_snapshot_shows_nothing_that_was_committed_since_and_writes_nothing},
         {"a server that is away is unavailable", a_server_that_is_away_is_unavailable},
         CU_TEST_INFO_NULL,
     };

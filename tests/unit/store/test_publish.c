@@ -1,0 +1,115 @@
+/* test_publish.c: what the limit table is filled from, against a real PostgreSQL: a cluster of its own (tests/pg.sh) */
+#include "lib/store/publish.h"
+
+#include <CUnit/Basic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/store/db.h"
+#include "lib/store/migrate.h"
+
+static char conninfo[256], dir[64];
+static struct db *owner;
+static struct publish *p;
+
+static int start_server(void)
+{
+    struct migrate_options m = {.sql_dir = "sql", .host = MIGRATE_HOST_NEW};
+    char command[512], problem[512] = "";
+
+    snprintf(dir, sizeof(dir), "/tmp/tollgate-test-publish-%d", (int)getpid());
+    snprintf(command, sizeof(command),
+             "tests/pg.sh start %s >/dev/null && psql -qX -h %s -U postgres -f sql/roles.sql postgres && "
+             "createdb -h %s -U postgres -O tollgate_owner tg",
+             dir, dir, dir);
+    snprintf(conninfo, sizeof(conninfo), "host=%s user=tollgate_owner dbname=tg", dir);
+    if (system(command) != 0 || db_open(conninfo, "test", &owner) != STATUS_OK)
+        return 1;
+    if (migrate_run(owner, &m, problem) != STATUS_OK) {
+        fprintf(stderr, "test_publish: %s\n", problem);
+        return 1;
+    }
+    snprintf(conninfo, sizeof(conninfo), "host=%s user=tollgate_collector dbname=tg", dir);
+    return publish_open(conninfo, 5, 30, &p) != STATUS_OK;
+}
+
+static int stop_server(void)
+{
+    char command[128];
+
+    publish_close(p);
+    db_close(owner);
+    snprintf(command, sizeof(command), "tests/pg.sh remove %s", dir);
+    return system(command);
+}
+
+static void make_tenant(const char *id)
+{
+    char sql[512];
+
+    snprintf(sql, sizeof(sql),
+             "INSERT INTO tenants (id, name) VALUES ('%s', 'T'); INSERT INTO tenant_settings (tenant_id, schema_name) "
+             "VALUES ('%s', '%s') ON CONFLICT DO NOTHING",
+             id, id, id);
+    CU_ASSERT_EQUAL(db_begin(owner, NULL), STATUS_OK);
+    CU_ASSERT_EQUAL(db_script(owner, sql), STATUS_OK);
+    CU_ASSERT_EQUAL(db_commit(owner), STATUS_OK);
+}
+
+static enum status count_tenant(void *arg, const struct limit_tenant *t, const struct publish_gauge *gauges, size_t n)
+{
+    (void)t, (void)gauges, (void)n;
+    ++*(int *)arg;
+    return STATUS_OK;
+}
+
+static enum status count_change(void *arg, const struct publish_change *c)
+{
+    *(int *)arg += strcmp(c->subject, "second") == 0;
+    return STATUS_OK;
+}
+
+static void all_reads_of_one_bracket_see_one_snapshot_and_the_cursor_misses_nothing(void)
+{
+    struct limit_catalogue none, c;
+    char cursor[PUBLISH_CURSOR_SIZE], later[PUBLISH_CURSOR_SIZE];
+    bool moved;
+    int before = 0, within = 0, changes = 0, since = 0;
+
+    memset(&none, 0, sizeof(none));
+    make_tenant("first");
+    CU_ASSERT_EQUAL_FATAL(publish_begin(p, cursor), STATUS_OK);
+    CU_ASSERT_EQUAL(publish_catalogue(p, &none, &c, &moved), STATUS_OK);
+    CU_ASSERT_EQUAL(publish_tenants(p, &c, NULL, count_tenant, &before), STATUS_OK);
+    make_tenant("second");
+    CU_ASSERT_EQUAL(publish_tenants(p, &c, NULL, count_tenant, &within), STATUS_OK);
+    CU_ASSERT_EQUAL(publish_changes(p, cursor, count_change, &changes), STATUS_OK);
+    CU_ASSERT_EQUAL(publish_end(p), STATUS_OK);
+    CU_ASSERT_EQUAL(before, 1);
+    CU_ASSERT_EQUAL(within, 1);
+    CU_ASSERT_EQUAL(changes, 0);
+    CU_ASSERT_EQUAL_FATAL(publish_begin(p, later), STATUS_OK);
+    CU_ASSERT_EQUAL(publish_changes(p, cursor, count_change, &since), STATUS_OK);
+    CU_ASSERT_EQUAL(publish_end(p), STATUS_OK);
+    CU_ASSERT(since > 0);
+}
+
+int main(void)
+{
+    static CU_TestInfo tests[] = {
+        {"all reads of one bracket see one snapshot, and the cursor misses nothing",
+         all_reads_of_one_bracket_see_one_snapshot_and_the_cursor_misses_nothing},
+        CU_TEST_INFO_NULL,
+    };
+    CU_SuiteInfo suites[] = {{"publish", start_server, stop_server, NULL, NULL, tests}, CU_SUITE_INFO_NULL};
+    unsigned failures = 1;
+
+    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
+        return 1;
+    CU_basic_run_tests();
+    failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
+    CU_cleanup_registry();
+    return failures > 0;
+}
