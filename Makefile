@@ -87,7 +87,7 @@ tools: $(TOOLS)
 # The simulation: spool and collector against a disk and a database in memory (docs/spool.md, "Simulation").
 SIMULATION := $(patsubst %.c,$(O)/%.o,$(wildcard tests/fault/simulation/*.c) daemon/loop.c daemon/batch.c lib/store/examine.c)
 SIMULATED := open mkostemp close pread pwrite read write lseek fstat ftruncate fallocate fdatasync fsync fchmod flock link unlink rename \
-	opendir readdir closedir mkdir stat getpid random malloc calloc realloc free clock_wall_us clock_mono_us log_write \
+	opendir readdir rewinddir closedir mkdir stat getpid random malloc calloc realloc free clock_wall_us clock_mono_us log_write \
 	randombytes_uniform json_tokener_new_ex json_tokener_free spool_sync
 $(O)/simulation: $(SIMULATION) $(call archive,meter base)
 	$(CC) $(LDFLAGS_$(MODE)) $(foreach f,$(SIMULATED),-Wl,--wrap=$(f)) -o $@ $(SIMULATION) $(call archive,meter base) $(BASE_LIBS) -ljson-c

@@ -75,7 +75,11 @@ struct spool_options {
     enum spool_sync sync;
     size_t segment_bytes;   /* a segment is closed when it has grown to this; 64 KiB..1 GiB */
     int64_t segment_age_us; /* or is this old, at the next append */
-    uint64_t max_bytes;     /* the spool's whole size at which appends fail with STATUS_NO_SPACE; 0: no bound */
+    /*
+     * The spool's whole size at which appends fail with STATUS_NO_SPACE; 0: no bound. Each writer counts its own bytes and
+     * looks at the others' once a second, so together they may exceed it by what they append in that time.
+     */
+    uint64_t max_bytes;
 };
 
 /*

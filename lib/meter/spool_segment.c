@@ -133,7 +133,7 @@ bool spool_segment_live(int fd)
     return errno == EWOULDBLOCK;
 }
 
-static bool number_of(const char *name, uint64_t *number)
+bool spool_segment_number(const char *name, uint64_t *number)
 {
     if (strlen(name) != NAME_LENGTH || strcmp(name + 16, ".seg") != 0 || strspn(name, "0123456789abcdef") < 16)
         return false;
@@ -188,7 +188,7 @@ enum status spool_list(const char *dir, struct spool_segment **out, size_t *n)
             s = errno ? STATUS_IO : STATUS_OK; /* never a part for the whole */
             break;
         }
-        if (!number_of(entry->d_name, &number))
+        if (!spool_segment_number(entry->d_name, &number))
             continue;
         if (used == room) {
             struct spool_segment *grown = realloc(found, 2 * room * sizeof *found);

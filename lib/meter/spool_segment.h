@@ -8,6 +8,8 @@
 
 /* `<dir>/<number>.seg`. */
 MUST_CHECK enum status spool_segment_path(char out[PATH_MAX], const char *dir, uint64_t number);
+/* The number in a file's name; false when it is no segment's. */
+bool spool_segment_number(const char *name, uint64_t *number);
 /* Opens it for reading. STATUS_NOT_FOUND, STATUS_IO. */
 MUST_CHECK enum status spool_segment_open(const char *dir, uint64_t number, int *fd);
 void spool_segment_encode(unsigned char out[SPOOL_HEADER_BYTES], const struct spool_segment *s);

@@ -1,4 +1,5 @@
 /* spool_writer.c: a writer's segment: append, rotate, give up */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 
 #define RESERVE_STEP (256u << 10) /* blocks are reserved so far ahead, so that a full disk shows between records */
 #define NUMBER_RANDOM_BITS 12
+#define LOOK_AGAIN_US CLOCK_US_PER_SECOND /* the others' segments are looked at so often, and only at the bound's end */
 
 struct spool_writer {
     struct spool_options options;
@@ -27,6 +29,9 @@ struct spool_writer {
     int64_t made_us;
     bool folder_synced; /* the segment's name is on disk */
     unsigned char *buffer;
+    DIR *folder;          /* open while max_bytes bounds the spool, else NULL */
+    uint64_t spool_bytes; /* of all segments at the last look, and what was appended here since */
+    int64_t looked_us;    /* monotonic; 0: never */
 };
 
 enum status spool_writer_open(const struct spool_options *o, struct spool_writer **out)
@@ -40,6 +45,8 @@ enum status spool_writer_open(const struct spool_options *o, struct spool_writer
     spool_segment_sweep(o->dir);
     if (s == STATUS_OK && !(w->buffer = malloc(SPOOL_APPEND_MAX)))
         s = STATUS_NO_MEMORY;
+    if (s == STATUS_OK && o->max_bytes && !(w->folder = opendir(o->dir)))
+        s = spool_errno();
     if (s != STATUS_OK) {
         spool_writer_close(w);
         return s;
@@ -73,29 +80,47 @@ void spool_writer_close(struct spool_writer *w)
     if (!w)
         return;
     leave_segment(w);
+    if (w->folder)
+        closedir(w->folder);
     free(w->buffer);
     free(w);
 }
 
-/* What all segments take on disk: the bound is looked at when blocks are reserved, not at each append. */
-static uint64_t spool_bytes(const char *dir)
+/* What all segments hold, without memory of its own. A folder that can't be read bounds nothing. */
+static uint64_t look(const struct spool_writer *w)
 {
-    struct spool_segment *segments;
-    size_t n;
-    uint64_t sum = 0;
-    if (spool_list(dir, &segments, &n) != STATUS_OK)
-        return 0;
-    for (size_t i = 0; i < n; i++)
-        sum += segments[i].bytes;
-    free(segments);
+    const struct dirent *entry;
+    char path[PATH_MAX];
+    struct stat st;
+    uint64_t sum = 0, number;
+
+    rewinddir(w->folder);
+    while ((entry = readdir(w->folder)))
+        if (spool_segment_number(entry->d_name, &number) &&
+            spool_segment_path(path, w->options.dir, number) == STATUS_OK && stat(path, &st) == 0)
+            sum += (uint64_t)st.st_size;
     return sum;
+}
+
+/* The bound is looked at when blocks are reserved, not at each append; the folder once a second at most. */
+static bool within_bound(struct spool_writer *w, size_t more)
+{
+    int64_t now = clock_mono_us();
+
+    if (!w->folder)
+        return true;
+    if (w->looked_us == 0 || now - w->looked_us >= LOOK_AGAIN_US) {
+        w->spool_bytes = look(w);
+        w->looked_us = now;
+    }
+    return w->spool_bytes + more <= w->options.max_bytes;
 }
 
 static enum status reserve(struct spool_writer *w, size_t more)
 {
     if (w->offset + more <= w->reserved)
         return STATUS_OK;
-    if (w->options.max_bytes && spool_bytes(w->options.dir) + more > w->options.max_bytes)
+    if (!within_bound(w, more))
         return STATUS_NO_SPACE;
     size_t steps[] = {more > RESERVE_STEP ? more : RESERVE_STEP, more}; /* nearly full: just what is needed */
     for (size_t i = 0; i < 2; i++) {
@@ -232,6 +257,7 @@ enum status spool_append(struct spool_writer *w, struct event *events, size_t n,
         return s;
     }
     w->offset += total;
+    w->spool_bytes += total;
     w->sequence += n;
     return STATUS_OK;
 }

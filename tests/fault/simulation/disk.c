@@ -433,6 +433,16 @@ struct dirent *__wrap_readdir(DIR *d)
     return &l->entry;
 }
 
+void __wrap_rewinddir(DIR *d);
+void __wrap_rewinddir(DIR *d)
+{
+    struct listing *l = (struct listing *)(void *)d;
+
+    sim_step();
+    l->names = folder;
+    l->next = 0;
+}
+
 int __wrap_closedir(DIR *d);
 int __wrap_closedir(DIR *d)
 {
@@ -450,9 +460,11 @@ int __wrap_mkdir(const char *path, mode_t mode)
 int __wrap_stat(const char *path, struct stat *st);
 int __wrap_stat(const char *path, struct stat *st)
 {
-    (void)path;
+    const struct name *there = find(&folder, base(path));
+
     memset(st, 0, sizeof(*st));
-    st->st_mode = S_IFDIR;
+    st->st_mode = there ? S_IFREG : S_IFDIR;
+    st->st_size = there ? (off_t)inodes[there->inode].size : 0;
     return 0;
 }
 

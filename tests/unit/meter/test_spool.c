@@ -1,4 +1,6 @@
 /* test_spool.c: what is appended is read back, whatever happens to the bytes */
+#include <dirent.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +25,33 @@ int fdatasync(int fd)
 {
     syncs++;
     return fd < 0 ? -1 : 0;
+}
+
+/* In place of the C library's: counts how often a writer looks at the others' segments. */
+static int looks;
+
+void rewinddir(DIR *d)
+{
+    void (*real)(DIR *) = NULL;
+    *(void **)&real = dlsym(RTLD_NEXT, "rewinddir");
+    looks++;
+    real(d);
+}
+
+/* Of the address sanitizer's library; gcc brings no header that declares it. */
+int __sanitizer_install_malloc_and_free_hooks(void (*on_malloc)(const volatile void *, size_t),
+                                              void (*on_free)(const volatile void *));
+static size_t allocations;
+
+static void count_allocation(const volatile void *at, size_t size)
+{
+    (void)at, (void)size;
+    allocations++;
+}
+
+static void count_nothing(const volatile void *at)
+{
+    (void)at;
 }
 
 static struct text text(const char *s)
@@ -366,6 +395,61 @@ static void the_bound_of_the_spool_refuses_and_stores_nothing(void)
     empty_spool();
 }
 
+static void an_append_below_or_beyond_the_bound_allocates_nothing_and_looks_once_a_second(void)
+{
+    struct spool_options o = {.dir = dir,
+                              .kind = SPOOL_GATE,
+                              .segment_bytes = 65536,
+                              .segment_age_us = INT64_C(3600000000),
+                              .max_bytes = 1 << 20};
+    struct spool_writer *w;
+    enum status s = STATUS_OK;
+    CU_ASSERT_EQUAL_FATAL(spool_writer_open(&o, &w), STATUS_OK);
+    int64_t began = clock_mono_us();
+    int refused = 0, stored = 0;
+    looks = 0;
+    size_t before = allocations;
+    while (refused < 1000) {
+        s = append(w, 1);
+        stored += s == STATUS_OK;
+        refused += s == STATUS_NO_SPACE;
+        if (s != STATUS_OK && s != STATUS_NO_SPACE)
+            break;
+    }
+    CU_ASSERT_EQUAL(allocations - before, 0);
+    CU_ASSERT(stored > 1000);
+    CU_ASSERT(looks > 0 && looks <= 1 + (clock_mono_us() - began) / 1000000);
+    spool_writer_close(w);
+    empty_spool();
+}
+
+static void room_that_others_make_is_found_within_a_second(void)
+{
+    write_segment(1000);
+    struct spool_options o = {.dir = dir,
+                              .kind = SPOOL_GATE,
+                              .segment_bytes = 65536,
+                              .segment_age_us = INT64_C(3600000000),
+                              .max_bytes = 20000};
+    struct spool_writer *w;
+    CU_ASSERT_EQUAL_FATAL(spool_writer_open(&o, &w), STATUS_OK);
+    CU_ASSERT_EQUAL(append(w, 1), STATUS_NO_SPACE);
+    struct spool_segment *list;
+    size_t n;
+    CU_ASSERT_EQUAL_FATAL(spool_list(dir, &list, &n), STATUS_OK);
+    for (size_t i = 0; i < n; i++)
+        if (!list[i].live)
+            CU_ASSERT_EQUAL(spool_remove(dir, list[i].number), STATUS_OK);
+    free(list);
+    int64_t until = clock_mono_us() + 1500000;
+    enum status s;
+    while ((s = append(w, 1)) == STATUS_NO_SPACE && clock_mono_us() < until)
+        usleep(20000);
+    CU_ASSERT_EQUAL(s, STATUS_OK);
+    spool_writer_close(w);
+    empty_spool();
+}
+
 static void an_event_out_of_its_bounds_is_refused(void)
 {
     struct spool_writer *w = open_writer(1 << 20);
@@ -431,6 +515,8 @@ static void what_another_writer_of_the_same_process_id_is_making_is_left_alone(v
 
 static int set_up(void)
 {
+    if (!__sanitizer_install_malloc_and_free_hooks(count_allocation, count_nothing))
+        return 1;
     return mkdtemp(dir) && spool_node_load(dir, true, &node) == STATUS_OK ? 0 : 1;
 }
 
@@ -456,6 +542,8 @@ int main(void)
     ADD(a_record_that_is_being_written_is_not_taken_for_damage);
     ADD(a_killed_writer_loses_nothing_that_was_appended);
     ADD(the_bound_of_the_spool_refuses_and_stores_nothing);
+    ADD(an_append_below_or_beyond_the_bound_allocates_nothing_and_looks_once_a_second);
+    ADD(room_that_others_make_is_found_within_a_second);
     ADD(an_event_out_of_its_bounds_is_refused);
     ADD(a_segment_that_its_writer_left_is_synced_once);
     ADD(a_durable_append_is_synced_before_it_returns);
