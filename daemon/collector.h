@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "daemon/batch.h"
+#include "daemon/sync.h"
 #include "daemon/table.h"
 #include "lib/base/config.h"
 #include "lib/meter/spool.h"
@@ -22,6 +23,7 @@ struct collector {
     struct ingest *ingest;
     struct batch *batch;
     struct table *table;
+    struct sync *sync;
     const struct storage *storage;
     bool (*stopped)(void);
 
@@ -30,7 +32,7 @@ struct collector {
     int failures;                /* in a row; how long to back off */
 
     struct { /* monotonic times at which each is due */
-        int64_t sync, changes, follow, renew, mend, degraded, turn, chores, report, status, measure, measure_step,
+        int64_t changes, follow, renew, mend, degraded, turn, chores, report, status, measure, measure_step,
             reserve, database;
     } due;
     char measured[256]; /* the last tenant that was measured */

@@ -207,13 +207,10 @@ enum status loop_once(struct collector *c, int64_t *wait_us)
 {
     int64_t now = clock_mono_us();
     bool busy = false;
-    enum status s = STATUS_OK;
 
-    if (c->config->spool.sync == SPOOL_SYNC_INTERVAL && due(&c->due.sync, now, c->config->spool.sync_ms * MS) &&
-        (s = spool_sync(c->config->paths.spool_dir)) != STATUS_OK)
-        status_failed(c, "syncing the spool", s, "");
     if (now >= c->due.database) {
-        s = with_database(c, now, &busy);
+        enum status s = with_database(c, now, &busy);
+
         if (s == STATUS_DENIED)
             return s;
         if (s == STATUS_OK)

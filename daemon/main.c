@@ -162,8 +162,6 @@ static enum status take_node(struct collector *c, bool take_over)
                STATUS_UNAVAILABLE &&
            !stopping) {
         status_failed(c, "PostgreSQL", s, ingest_error(c->ingest));
-        if (c->config->spool.sync == SPOOL_SYNC_INTERVAL && spool_sync(c->config->paths.spool_dir) != STATUS_OK)
-            log_warning("the spool can't be synced");
         status_write(c);
         nap(TAKE_RETRY_US + random() % TAKE_RETRY_US);
     }
@@ -198,6 +196,8 @@ static enum status open_parts(struct collector *c)
         s = batch_create(f, &c->node, &c->batch);
     if (s == STATUS_OK)
         s = table_create(f, &c->node, &c->table);
+    if (s == STATUS_OK)
+        s = sync_create(f, &c->sync);
     c->storage = storage_find((size_t)f->storage.backend_kind);
     c->stopped = is_stopping;
     c->seen.started_us = clock_wall_us();
@@ -206,6 +206,7 @@ static enum status open_parts(struct collector *c)
 
 static void close_parts(struct collector *c)
 {
+    sync_destroy(c->sync);
     table_destroy(c->table);
     batch_destroy(c->batch);
     ingest_result_free(&c->result);

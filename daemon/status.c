@@ -61,6 +61,9 @@ static struct json_object *describe(struct collector *c)
     put_count(o, "lag_bytes", lag.bytes);
     json_object_object_add(o, "lag_seconds",
                            json_object_new_double(lag.oldest_us ? (double)(clock_wall_us() - lag.oldest_us) / 1e6 : 0));
+    json_object_object_add(o, "last_sync_age",
+                           sync_age_us(c->sync) < 0 ? NULL
+                                                    : json_object_new_double((double)sync_age_us(c->sync) / 1e6));
     put_count(o, "segments", lag.segments);
     put_count(o, "spool_bytes", lag.spool_bytes);
     put_count(o, "batches", c->seen.batches);

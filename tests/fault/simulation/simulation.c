@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "daemon/collector.h"
+#include "lib/base/clock.h"
 #include "lib/meter/spool.h"
 #include "tests/fault/simulation/process.h"
 
@@ -105,13 +106,18 @@ static void run_collector(void)
 {
     struct collector *c = calloc(1, sizeof(*c));
     struct ingest_options o = {0};
-    int64_t wait;
+    int64_t wait, sync_at = 0;
 
     c->config = &config;
     if (spool_node_load(SIM_DIR, false, &c->node) != STATUS_OK || ingest_open(&o, &c->ingest) != STATUS_OK ||
         batch_create(&config, &c->node, &c->batch) != STATUS_OK)
         return;
     while (loop_once(c, &wait) == STATUS_OK) {
+        if (config.spool.sync == SPOOL_SYNC_INTERVAL && clock_mono_us() >= sync_at) { /* the collector's other thread */
+            sync_at = clock_mono_us() + config.spool.sync_ms * 1000;
+            if (spool_sync(SIM_DIR) != STATUS_OK)
+                sim_note(4);
+        }
         sim_forward(wait);
         sim_step();
         if (ending && batch_drained(c->batch))

@@ -1,0 +1,66 @@
+// node.mjs: a node without its web server for a test: a PostgreSQL, a spool, a configuration, and the programs on request.
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { eventually, root } from './stack.mjs';
+
+const bin = (name) => join(root, 'build/release', name);
+
+// Makes it, with one tenant "f0", whose calls spool_write writes; `conf` is added to the configuration.
+export function makeNode(conf = '') {
+  const dir = mkdtempSync(join(tmpdir(), 'tg-node-'));
+  const pg = join(dir, 'pg'), file = join(dir, 'conf'), started = [];
+  execFileSync('chmod', ['711', dir]);
+  execFileSync(join(root, 'tests/pg.sh'), ['start', pg], { stdio: 'ignore' });
+  const psql = (db, ...args) => execFileSync('psql', ['-h', pg, '-U', 'postgres', '-d', db, '-XAtqv', 'ON_ERROR_STOP=1', ...args], { encoding: 'utf8' }).trim();
+  psql('postgres', '-f', join(root, 'sql/roles.sql'));
+  psql('postgres', '-c', 'CREATE DATABASE tollgate OWNER tollgate_owner');
+  for (const d of ['spool', 'run', 'storage']) mkdirSync(join(dir, d), { mode: 0o700 });
+  const node = {
+    dir, pg, file, spool: join(dir, 'spool'), run: join(dir, 'run'),
+    sql: (text) => psql('tollgate', '-c', text),
+    configure(more = '') {
+      writeFileSync(file, `[paths]\nspool_dir = ${dir}/spool\nrun_dir = ${dir}/run\nsql_dir = ${root}/sql\n[storage]\ndir = ${dir}/storage\n`
+        + `[database]\nowner = host=${pg} dbname=tollgate user=tollgate_owner\ncollector = host=${pg} dbname=tollgate user=tollgate_collector\n${more}`);
+    },
+    tollgate(args, env = {}) {
+      const r = spawnSync(bin('tollgate'), ['--config', file, ...args], { encoding: 'utf8', env: { ...process.env, ...env } });
+      return { status: r.status, out: r.stdout, err: r.stderr };
+    },
+    // Calls of "f0" into a segment of their own, its writer gone.
+    write(rows = 1) { execFileSync(bin('tools/spool_write'), [node.spool, String(rows), '1', '1'], { stdio: 'ignore' }); },
+    start(program) {
+      const log = openSync(join(dir, `${program}.log`), 'a');
+      const child = spawn(bin(program), ['--config', file], { stdio: ['ignore', log, log] });
+      closeSync(log);
+      started.push(child);
+      return child;
+    },
+    status: () => JSON.parse(readFileSync(join(dir, 'run/collector.json'), 'utf8')),
+    async collector() {
+      const child = node.start('tollgate-collector');
+      await eventually(() => { try { return node.status().pid === child.pid && node.status().table === 'ready'; } catch { return false; } },
+        () => `the collector's limit table: ${readFileSync(join(dir, 'tollgate-collector.log'), 'utf8')}`, 20);
+      return child;
+    },
+    async stop(child, signal = 'SIGTERM') {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const ended = new Promise((done) => child.once('exit', done));
+      child.kill(signal);
+      await ended;
+    },
+    async remove() {
+      for (const child of started) await node.stop(child, 'SIGKILL');
+      execFileSync(join(root, 'tests/pg.sh'), ['remove', pg], { stdio: 'ignore' });
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+  node.configure(conf);
+  const made = node.tollgate(['migrate', '--new']);
+  if (made.status !== 0) throw new Error(made.err);
+  node.sql('INSERT INTO subscription_tiers VALUES (\'free\', \'Free\', \'{"api_calls_per_day": -1}\');'
+    + "INSERT INTO tenants (id, name) VALUES ('f0', 'F'); INSERT INTO tenant_settings (tenant_id, schema_name) VALUES ('f0', 'f0') ON CONFLICT DO NOTHING;"
+    + "INSERT INTO tenant_subscriptions (tenant_id, tier_id) VALUES ('f0', 'free')");
+  return node;
+}
