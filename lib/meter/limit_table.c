@@ -24,7 +24,7 @@ _Static_assert(sizeof(struct table_header) + LIMIT_WRITERS * sizeof(struct table
 
 #define WRITERS_AT (TABLE_TENANTS_AT - LIMIT_WRITERS * sizeof(struct table_writer))
 
-/* ---- the guard: one table at a time in a process that does not use threads ---- */
+/* ---- the guard: one table at a time, by one thread of a process ---- */
 
 static struct limit_table *guarded;
 static struct sigaction before;
@@ -63,8 +63,10 @@ void guard_leave(struct limit_table *t)
 
 enum status guard_damaged(struct limit_table *t)
 {
-    guarded = NULL;
     t->gone = true;
+    if (GUARD_ENTER(t)) /* false: the header itself is what was cut off */
+        atomic_store(&t->header->damaged, 1);
+    guard_leave(t);
     return STATUS_DAMAGED;
 }
 

@@ -17,7 +17,9 @@
  * Windows are a ring: each of a tenant's days and periods has its start, end and counts; the collector fills the ones
  * ahead and reuses those long past, so the turn of a day needs nobody.
  *
- * Every index read from the file is checked against its bounds, and a file cut short under a reader (SIGBUS) ends in
+ * Keys, tenants' ids, limits and the catalogue carry checksums: damage there is STATUS_DAMAGED, which any reader tells all
+ * others, so that the collector makes a new table. Counts and windows change too often for one; the collector compares
+ * counts with PostgreSQL (limit_table_mend). Every index read from the file is checked against its bounds, and a file cut short under a reader (SIGBUS) ends in
  * STATUS_DAMAGED, not in a crash: see limit_table_guard. Nothing in here allocates after open.
  */
 #ifndef METER_LIMIT_TABLE_H
@@ -30,7 +32,7 @@
 #include "lib/base/status.h"
 #include "lib/meter/limit.h"
 
-#define LIMIT_TABLE_VERSION 1
+#define LIMIT_TABLE_VERSION 2
 #define LIMIT_SLOTS 16    /* limits in the catalogue */
 #define LIMIT_METRICS 32  /* metrics in the catalogue */
 #define LIMIT_DAYS 8      /* days in a tenant's ring: yesterday, today, six ahead */

@@ -109,12 +109,48 @@ static enum status map_index(struct limit_table *t)
 
 enum status table_index_refresh(struct limit_table *t)
 {
-    if (t->index && t->index_generation >= atomic_load(&t->header->index_generation))
+    uint64_t generation = atomic_load(&t->header->index_generation);
+    if (t->index && t->index_generation >= generation)
         return STATUS_OK;
-    return map_index(t);
+    enum status s = map_index(t);
+    /* a generation is told only when its file is in place */
+    return s == STATUS_OK && t->index_generation < generation ? STATUS_DAMAGED : s;
 }
 
 /* ---- keys ---- */
+
+uint64_t table_key_meta(const struct index_key *k, uint64_t meta)
+{
+    uint64_t parts[] = {meta & ~INDEX_CHECK, (uint64_t)atomic_load(&k->expires_us[(meta & INDEX_SECOND) != 0])};
+    uint64_t entry = XXH3_64bits(k, offsetof(struct index_key, expires_us));
+    return (meta & ~INDEX_CHECK) | (XXH3_64bits_withSeed(parts, sizeof parts, entry) & INDEX_CHECK);
+}
+
+/* A consistent copy of an entry; published anew meanwhile it is read again. */
+static enum status read_key(const struct index_key *k, uint64_t meta, struct limit_key *out)
+{
+    for (int i = 0; i < READ_TRIES; i++) {
+        int64_t expires_us = atomic_load(&k->expires_us[(meta & INDEX_SECOND) != 0]);
+        bool sound = table_key_meta(k, meta) == meta;
+        uint64_t now = atomic_load_explicit(&k->meta, memory_order_acquire);
+        if (!sound && now == meta)
+            return STATUS_DAMAGED; /* nobody wrote meanwhile: the bytes are wrong */
+        if (!sound || now != meta) {
+            meta = now;
+            continue;
+        }
+        memcpy(out->hash, k->hash, sizeof k->hash);
+        memcpy(out->id, k->id, sizeof k->id);
+        out->id[sizeof k->id] = '\0';
+        out->scopes = (uint8_t)(meta >> 8);
+        out->is_operator = (meta & INDEX_OPERATOR) != 0;
+        out->revoked = (meta & INDEX_REVOKED) != 0;
+        out->expires_us = expires_us;
+        out->tenant = (uint32_t)(meta >> 32);
+        return meta & INDEX_DROPPED ? STATUS_NOT_FOUND : STATUS_OK;
+    }
+    return STATUS_DAMAGED;
+}
 
 static enum status find_key(struct limit_table *t, const unsigned char hash[LIMIT_HASH_BYTES], struct limit_key *out)
 {
@@ -130,19 +166,8 @@ static enum status find_key(struct limit_table *t, const unsigned char hash[LIMI
         uint64_t meta = atomic_load_explicit(&k->meta, memory_order_acquire);
         if (!meta)
             return STATUS_NOT_FOUND;
-        if (sodium_memcmp(k->hash, hash, LIMIT_HASH_BYTES) != 0)
-            continue;
-        if (meta & INDEX_DROPPED)
-            return STATUS_NOT_FOUND;
-        memcpy(out->hash, hash, LIMIT_HASH_BYTES);
-        memcpy(out->id, k->id, sizeof k->id);
-        out->id[sizeof k->id] = '\0';
-        out->scopes = (uint8_t)(meta >> 8);
-        out->is_operator = (meta & INDEX_OPERATOR) != 0;
-        out->revoked = (meta & INDEX_REVOKED) != 0;
-        out->expires_us = atomic_load(&k->expires_us);
-        out->tenant = (uint32_t)(meta >> 32);
-        return STATUS_OK;
+        if (sodium_memcmp(k->hash, hash, LIMIT_HASH_BYTES) == 0)
+            return read_key(k, meta, out);
     }
     return STATUS_NOT_FOUND;
 }
@@ -151,7 +176,7 @@ enum status limit_table_key(struct limit_table *t, const unsigned char hash[LIMI
 {
     if (!GUARD_ENTER(t))
         return guard_damaged(t);
-    enum status s = find_key(t, hash, out);
+    enum status s = table_report(t, find_key(t, hash, out));
     guard_leave(t);
     return s;
 }
@@ -190,9 +215,17 @@ static enum status find_tenant(struct limit_table *t, const char *id, size_t len
     return STATUS_NOT_FOUND;
 }
 
-uint64_t table_config_checksum(const struct table_config *c, uint32_t index)
+uint64_t table_config_checksum(const struct table_tenant *tenant, const struct table_config *c, uint32_t index)
 {
-    return XXH3_64bits_withSeed(c, offsetof(struct table_config, checksum), index + 1);
+    uint64_t id = XXH3_64bits_withSeed(tenant->id, strnlen(tenant->id, sizeof tenant->id), index + 1);
+    return XXH3_64bits_withSeed(c, offsetof(struct table_config, checksum), id);
+}
+
+enum status table_report(struct limit_table *t, enum status s)
+{
+    if (s == STATUS_DAMAGED)
+        atomic_store(&t->header->damaged, 1);
+    return s;
 }
 
 enum status table_config_read(const struct table_tenant *tenant, uint32_t index, struct table_config *out)
@@ -201,7 +234,7 @@ enum status table_config_read(const struct table_tenant *tenant, uint32_t index,
         uint32_t version = atomic_load_explicit(&tenant->version, memory_order_acquire);
         memcpy(out, &tenant->configs[version & 1], sizeof *out);
         atomic_thread_fence(memory_order_acquire);
-        if (out->checksum == table_config_checksum(out, index))
+        if (out->checksum == table_config_checksum(tenant, out, index))
             return STATUS_OK;
         if (atomic_load(&tenant->version) == version)
             return STATUS_DAMAGED; /* nobody wrote meanwhile: the bytes are wrong */
@@ -223,7 +256,7 @@ enum status limit_table_tenant_index(struct limit_table *t, const char *id, size
     uint32_t found = 0;
     if (!GUARD_ENTER(t))
         return guard_damaged(t);
-    enum status s = index_of(t, id, length, &found);
+    enum status s = table_report(t, index_of(t, id, length, &found));
     guard_leave(t);
     if (s == STATUS_OK)
         *index = found;
@@ -268,7 +301,7 @@ enum status limit_table_tenant(struct limit_table *t, uint32_t index, struct lim
 {
     if (!GUARD_ENTER(t))
         return guard_damaged(t);
-    enum status s = copy_tenant(t, index, out);
+    enum status s = table_report(t, copy_tenant(t, index, out));
     guard_leave(t);
     return s;
 }
@@ -283,8 +316,9 @@ enum status table_catalogue_refresh(struct limit_table *t)
             return STATUS_OK;
         memcpy(&t->catalogue, &t->header->catalogues[version & 1].catalogue, sizeof t->catalogue);
         uint64_t checksum = t->header->catalogues[version & 1].checksum;
-        bool empty = version == 0;
-        if ((empty || checksum == XXH3_64bits(&t->catalogue, sizeof t->catalogue)) &&
+        if (version == 0) /* nothing was put yet */
+            memset(&t->catalogue, 0, sizeof t->catalogue);
+        if ((version == 0 || checksum == XXH3_64bits(&t->catalogue, sizeof t->catalogue)) &&
             t->catalogue.n_limits <= LIMIT_SLOTS && t->catalogue.n_metrics <= LIMIT_METRICS) {
             t->catalogue_version = version;
             return STATUS_OK;
@@ -298,7 +332,7 @@ enum status limit_table_catalogue(struct limit_table *t, struct limit_catalogue 
 {
     if (!GUARD_ENTER(t))
         return guard_damaged(t);
-    enum status s = table_catalogue_refresh(t);
+    enum status s = table_report(t, table_catalogue_refresh(t));
     guard_leave(t);
     if (s == STATUS_OK)
         memcpy(out, &t->catalogue, sizeof *out);

@@ -50,7 +50,7 @@ struct table_config {
     char tier[LIMIT_TIER_SIZE];
     struct limit limits[LIMIT_SLOTS];
     uint64_t state;
-    uint64_t checksum; /* xxh3 of the above, seeded with the place */
+    uint64_t checksum; /* xxh3 of the above, seeded with the place and the tenant's id */
 };
 
 struct table_span {
@@ -69,14 +69,15 @@ struct table_tenant {
     _Atomic int64_t degraded[LIMIT_METRICS];
 } __attribute__((aligned(64)));
 
-enum { INDEX_USED = 1, INDEX_OPERATOR = 2, INDEX_REVOKED = 4, INDEX_DROPPED = 8 };
+/* INDEX_SECOND: the second expiry is the one in force. */
+enum { INDEX_USED = 1, INDEX_OPERATOR = 2, INDEX_REVOKED = 4, INDEX_DROPPED = 8, INDEX_SECOND = 16 };
+#define INDEX_CHECK UINT64_C(0xffff0000)
 
 struct index_key {
     unsigned char hash[LIMIT_HASH_BYTES];
     char id[8];
-    _Atomic int64_t expires_us;
-    _Atomic uint64_t meta; /* flags | scopes << 8 | tenant << 32; 0: the place is free; written last */
-    uint64_t spare;
+    _Atomic int64_t expires_us[2];
+    _Atomic uint64_t meta; /* flags | scopes << 8 | check << 16 | tenant << 32; 0: the place is free; written last */
 };
 
 struct index_tenant {
@@ -124,7 +125,11 @@ enum status guard_damaged(struct limit_table *t);
 struct table_tenant *table_tenant_at(struct limit_table *t, uint32_t index);
 /* A consistent copy of the config in force. STATUS_DAMAGED. */
 MUST_CHECK enum status table_config_read(const struct table_tenant *tenant, uint32_t index, struct table_config *out);
-uint64_t table_config_checksum(const struct table_config *c, uint32_t index);
+uint64_t table_config_checksum(const struct table_tenant *tenant, const struct table_config *c, uint32_t index);
+/* `meta` with its check in place: over the entry's hash and id, meta's other bits and the expiry that they choose. */
+uint64_t table_key_meta(const struct index_key *k, uint64_t meta);
+/* Hands `s` on; STATUS_DAMAGED is also told to the others, so that the collector makes a new table. Within a guard. */
+enum status table_report(struct limit_table *t, enum status s);
 /* Refreshes t->catalogue when another is in force. */
 MUST_CHECK enum status table_catalogue_refresh(struct limit_table *t);
 /* The span of a ring that holds `at_us`, or -1. */

@@ -13,13 +13,13 @@
 #include "lib/meter/limit_table_layout.h"
 
 /* Every function of this file is a guarded call of the one with the work; arguments go through a struct. */
-#define GUARDED(t, call)                     \
-    do {                                     \
-        if (!GUARD_ENTER(t))                 \
-            return guard_damaged(t);         \
-        enum status guarded_status = (call); \
-        guard_leave(t);                      \
-        return guarded_status;               \
+#define GUARDED(t, call)                                    \
+    do {                                                    \
+        if (!GUARD_ENTER(t))                                \
+            return guard_damaged(t);                        \
+        enum status guarded_status = table_report(t, call); \
+        guard_leave(t);                                     \
+        return guarded_status;                              \
     } while (0)
 
 /* ---- catalogue ---- */
@@ -62,30 +62,39 @@ enum status limit_table_put_catalogue(struct limit_table *t, const struct limit_
 
 /* ---- the index's growth ---- */
 
-static void insert_key(struct limit_table *t, const struct index_key *from, uint64_t meta)
+/* A damaged index may have no free place: nothing in here looks at more than there are. */
+static enum status insert_key(struct limit_table *t, const struct index_key *from, uint64_t meta)
 {
-    uint64_t first, mask = table_index(t)->key_places - 1;
+    uint64_t first, places = table_index(t)->key_places;
     memcpy(&first, from->hash, sizeof first);
-    struct index_key *keys = table_index_keys(t);
-    while (atomic_load(&keys[first & mask].meta))
-        first++;
-    struct index_key *k = &keys[first & mask];
-    memcpy(k->hash, from->hash, sizeof k->hash);
-    memcpy(k->id, from->id, sizeof k->id);
-    atomic_store(&k->expires_us, atomic_load(&from->expires_us));
-    atomic_store_explicit(&k->meta, meta, memory_order_release);
-    atomic_fetch_add(&table_index(t)->n_keys, 1);
+    for (uint64_t i = 0; i < places; i++) {
+        struct index_key *k = &table_index_keys(t)[(first + i) & (places - 1)];
+        if (atomic_load(&k->meta))
+            continue;
+        memcpy(k->hash, from->hash, sizeof k->hash);
+        memcpy(k->id, from->id, sizeof k->id);
+        for (int e = 0; e < 2; e++)
+            atomic_store(&k->expires_us[e], atomic_load(&from->expires_us[e]));
+        atomic_store_explicit(&k->meta, table_key_meta(k, meta), memory_order_release);
+        atomic_fetch_add(&table_index(t)->n_keys, 1);
+        return STATUS_OK;
+    }
+    return STATUS_DAMAGED;
 }
 
-static void insert_tenant(struct limit_table *t, uint64_t hash, uint64_t place)
+static enum status insert_tenant(struct limit_table *t, uint64_t hash, uint64_t place)
 {
-    uint64_t at = hash, mask = table_index(t)->tenant_places - 1;
-    struct index_tenant *places = table_index_tenants(t);
-    while (atomic_load(&places[at & mask].place))
-        at++;
-    atomic_store(&places[at & mask].hash, hash);
-    atomic_store_explicit(&places[at & mask].place, place, memory_order_release);
-    atomic_fetch_add(&table_index(t)->n_tenants, 1);
+    uint64_t places = table_index(t)->tenant_places;
+    for (uint64_t i = 0; i < places; i++) {
+        struct index_tenant *p = &table_index_tenants(t)[(hash + i) & (places - 1)];
+        if (atomic_load(&p->place))
+            continue;
+        atomic_store(&p->hash, hash);
+        atomic_store_explicit(&p->place, place, memory_order_release);
+        atomic_fetch_add(&table_index(t)->n_tenants, 1);
+        return STATUS_OK;
+    }
+    return STATUS_DAMAGED;
 }
 
 static uint64_t live_keys(struct limit_table *t)
@@ -98,13 +107,21 @@ static uint64_t live_keys(struct limit_table *t)
     return n;
 }
 
+static uint64_t live_tenants(struct limit_table *t)
+{
+    uint64_t n = 0, places = table_index(t)->tenant_places;
+    for (uint64_t i = 0; i < places; i++)
+        n += atomic_load(&table_index_tenants(t)[i].place) != 0;
+    return n;
+}
+
 /* A new generation with room for twice what lives; dropped keys stay behind. */
 static enum status grow_index(struct limit_table *t)
 {
     uint64_t key_places = INDEX_FIRST_PLACES, tenant_places = INDEX_FIRST_PLACES;
     while (key_places < 3 * live_keys(t))
         key_places *= 2;
-    while (tenant_places < 3 * atomic_load(&table_index(t)->n_tenants))
+    while (tenant_places < 3 * live_tenants(t))
         tenant_places *= 2;
     uint64_t generation = t->index_generation + 1;
     enum status s = table_index_make(t->run_dir, t->header->identity.id, generation, key_places, tenant_places);
@@ -120,19 +137,21 @@ static enum status grow_index(struct limit_table *t)
         t->index = old;
         return s;
     }
-    for (uint64_t i = 0; i < table_index(&was)->key_places; i++) {
+    for (uint64_t i = 0; s == STATUS_OK && i < table_index(&was)->key_places; i++) {
         const struct index_key *k = &table_index_keys(&was)[i];
         uint64_t meta = atomic_load(&k->meta);
-        if (meta && !(meta & INDEX_DROPPED))
-            insert_key(t, k, meta);
+        if (meta && meta != table_key_meta(k, meta))
+            s = STATUS_DAMAGED;
+        else if (meta && !(meta & INDEX_DROPPED))
+            s = insert_key(t, k, meta);
     }
-    for (uint64_t i = 0; i < table_index(&was)->tenant_places; i++) {
+    for (uint64_t i = 0; s == STATUS_OK && i < table_index(&was)->tenant_places; i++) {
         uint64_t place = atomic_load(&table_index_tenants(&was)[i].place);
         if (place)
-            insert_tenant(t, atomic_load(&table_index_tenants(&was)[i].hash), place);
+            s = insert_tenant(t, atomic_load(&table_index_tenants(&was)[i].hash), place);
     }
     munmap(old, old_bytes);
-    return STATUS_OK;
+    return s;
 }
 
 /* At most 60 % full. */
@@ -171,7 +190,7 @@ static void put_config(struct table_tenant *to, uint32_t index, const struct lim
     for (uint32_t i = 0; i < c->n_limits; i++)
         config->limits[i].window = c->limits[i].window;
     config->state = from->state;
-    config->checksum = table_config_checksum(config, index);
+    config->checksum = table_config_checksum(to, config, index);
     atomic_store_explicit(&to->version, version, memory_order_release);
 }
 
@@ -227,21 +246,22 @@ static void put_spans(struct table_tenant *tenant, struct table_span *spans, con
 static enum status place_of(struct limit_table *t, const char *id, uint32_t *index)
 {
     uint64_t length = strlen(id), hash = XXH3_64bits(id, length), mask = table_index(t)->tenant_places - 1;
-    const struct index_tenant *places = table_index_tenants(t);
-    for (uint64_t i = hash;; i++) {
-        uint64_t place = atomic_load(&places[i & mask].place);
+    for (uint64_t i = 0; i <= mask; i++) {
+        const struct index_tenant *p = &table_index_tenants(t)[(hash + i) & mask];
+        uint64_t place = atomic_load(&p->place);
         if (!place)
             return STATUS_NOT_FOUND;
-        if (atomic_load(&places[i & mask].hash) != hash)
+        if (atomic_load(&p->hash) != hash)
             continue;
         const struct table_tenant *tenant = table_tenant_at(t, (uint32_t)(place - 1));
         if (!tenant)
             return STATUS_DAMAGED;
-        if (strcmp(tenant->id, id) == 0) {
+        if (strncmp(tenant->id, id, sizeof tenant->id) == 0) {
             *index = (uint32_t)(place - 1);
             return STATUS_OK;
         }
     }
+    return STATUS_DAMAGED;
 }
 
 static enum status put_tenant(struct limit_table *t, const struct limit_tenant *tenant, uint32_t *index)
@@ -274,10 +294,10 @@ static enum status put_tenant(struct limit_table *t, const struct limit_tenant *
     put_config(to, at, tenant, &t->catalogue);
     if (new) {
         atomic_store_explicit(&t->header->n_tenants, at + 1, memory_order_release);
-        insert_tenant(t, XXH3_64bits(tenant->id, strlen(tenant->id)), (uint64_t)at + 1);
+        s = insert_tenant(t, XXH3_64bits(tenant->id, strlen(tenant->id)), (uint64_t)at + 1);
     }
     *index = at;
-    return STATUS_OK;
+    return new ? s : STATUS_OK;
 }
 
 enum status limit_table_put_tenant(struct limit_table *t, const struct limit_tenant *tenant, uint32_t *index)
@@ -320,9 +340,9 @@ static struct index_key *key_place(struct limit_table *t, const unsigned char ha
     uint64_t first, mask = table_index(t)->key_places - 1;
     memcpy(&first, hash, sizeof first);
     struct index_key *keys = table_index_keys(t);
-    for (uint64_t i = first; atomic_load(&keys[i & mask].meta); i++)
-        if (memcmp(keys[i & mask].hash, hash, LIMIT_HASH_BYTES) == 0)
-            return &keys[i & mask];
+    for (uint64_t i = 0; i <= mask && atomic_load(&keys[(first + i) & mask].meta); i++)
+        if (memcmp(keys[(first + i) & mask].hash, hash, LIMIT_HASH_BYTES) == 0)
+            return &keys[(first + i) & mask];
     return NULL;
 }
 
@@ -336,18 +356,18 @@ static enum status put_key(struct limit_table *t, const struct limit_key *key)
     uint64_t meta = INDEX_USED | (key->is_operator ? INDEX_OPERATOR : 0u) | (key->revoked ? INDEX_REVOKED : 0u) |
                     (uint64_t)key->scopes << 8 | (uint64_t)key->tenant << 32;
     struct index_key *there = key_place(t, key->hash);
-    if (there) {
-        atomic_store(&there->expires_us, key->expires_us);
-        atomic_store_explicit(&there->meta, meta, memory_order_release);
+    if (there) { /* the expiry that is not in force is written, then the other bits choose it */
+        meta |= ~atomic_load(&there->meta) & INDEX_SECOND;
+        atomic_store(&there->expires_us[(meta & INDEX_SECOND) != 0], key->expires_us);
+        atomic_store_explicit(&there->meta, table_key_meta(there, meta), memory_order_release);
         return STATUS_OK;
     }
     struct index_key fresh;
     memset(&fresh, 0, sizeof fresh);
     memcpy(fresh.hash, key->hash, sizeof fresh.hash);
     memcpy(fresh.id, key->id, sizeof fresh.id);
-    atomic_store(&fresh.expires_us, key->expires_us);
-    insert_key(t, &fresh, meta);
-    return STATUS_OK;
+    atomic_store(&fresh.expires_us[0], key->expires_us);
+    return insert_key(t, &fresh, meta);
 }
 
 enum status limit_table_put_key(struct limit_table *t, const struct limit_key *key)
@@ -360,7 +380,7 @@ static enum status drop_key(struct limit_table *t, const unsigned char hash[LIMI
     enum status s = table_index_refresh(t);
     struct index_key *k = s == STATUS_OK ? key_place(t, hash) : NULL;
     if (k)
-        atomic_fetch_or(&k->meta, INDEX_DROPPED);
+        atomic_store(&k->meta, table_key_meta(k, atomic_load(&k->meta) | INDEX_DROPPED));
     return s != STATUS_OK ? s : k ? STATUS_OK : STATUS_NOT_FOUND;
 }
 

@@ -209,20 +209,12 @@ static enum status decide(struct limit_table *t, uint32_t index, const struct li
     return STATUS_OK;
 }
 
-/* Tells the others that bytes are wrong, so that the collector makes a new table. */
-static enum status report(struct limit_table *t, enum status s)
-{
-    if (s == STATUS_DAMAGED)
-        atomic_store(&t->header->damaged, 1);
-    return s;
-}
-
 enum status limit_table_decide(struct limit_table *t, uint32_t tenant, const struct limit_ask *asks, size_t n,
                                int64_t now_us, bool take, struct limit_answer *answer)
 {
     if (!GUARD_ENTER(t))
         return guard_damaged(t);
-    enum status s = report(t, decide(t, tenant, asks, n, now_us, take, answer));
+    enum status s = table_report(t, decide(t, tenant, asks, n, now_us, take, answer));
     guard_leave(t);
     return s;
 }

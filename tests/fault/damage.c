@@ -10,26 +10,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/base/io.h"
 #include "lib/meter/spool.h"
+#include "tests/fault/damage.h"
 
 #define RECORDS_MOST 64
 #define FILE_MOST ((size_t)8 << 20)
 
 static char dir[] = "/tmp/tollgate-damage-XXXXXX";
 static struct spool_node node;
-static uint64_t state;
-
-static uint64_t number_below(uint64_t n)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state % n;
-}
 
 struct segment {
     uint64_t number;
@@ -37,6 +28,7 @@ struct segment {
     size_t length, length_before;
     size_t n, at[RECORDS_MOST + 1]; /* where each record begins; the last entry is the end */
 };
+static struct segment other; /* whose end is a stale tail in others */
 
 static enum status append_some(struct spool_writer *w, struct segment *g)
 {
@@ -86,34 +78,7 @@ static enum status make(struct segment *g)
     return s;
 }
 
-static void flip_bits(struct segment *g, size_t from)
-{
-    for (uint64_t i = 0, n = 1 + number_below(8); i < n; i++)
-        g->bytes[from + number_below(g->length - from)] ^= (unsigned char)(1u << number_below(8));
-}
-
-static void swap_blocks(struct segment *g)
-{
-    static unsigned char kept[4096];
-    size_t size = (size_t)8 << number_below(10), blocks = g->length / size;
-    if (blocks < 2)
-        return;
-    size_t a = number_below(blocks) * size, b = number_below(blocks) * size;
-    memcpy(kept, g->bytes + a, size);
-    memmove(g->bytes + a, g->bytes + b, size);
-    memcpy(g->bytes + b, kept, size);
-}
-
-/* The end is of another segment, as after a power cut on a disk that had it there. */
-static void stale_tail(struct segment *g, const struct segment *other)
-{
-    size_t from = number_below(g->length), n = g->length - from;
-    if (n > other->length)
-        n = other->length;
-    memcpy(g->bytes + from, other->bytes + other->length - n, n);
-}
-
-static void damage(struct segment *g, const struct segment *other)
+static void damage(struct segment *g)
 {
     size_t a = number_below(g->length), b = number_below(g->length);
     switch (number_below(6)) {
@@ -121,13 +86,13 @@ static void damage(struct segment *g, const struct segment *other)
         g->length = a;
         break;
     case 1:
-        flip_bits(g, 0);
+        flip_bits(g->bytes, g->length);
         break;
     case 2:
-        swap_blocks(g);
+        swap_blocks(g->bytes, g->length);
         break;
     case 3:
-        stale_tail(g, other);
+        stale_tail(g->bytes, g->length, other.bytes, other.length);
         break;
     case 4:
         memset(g->bytes + (a < b ? a : b), 0, a < b ? b - a : a - b);
@@ -204,54 +169,56 @@ static const char *judge(const struct segment *g, size_t *intact, size_t *damage
     return wrong;
 }
 
-static const char *one_run(size_t *intact, size_t *damaged)
+static const char *damage_run(struct damage_sums *sums)
 {
-    struct segment g = {0}, other = {0};
+    struct segment g = {0};
+    size_t damaged = sums->damaged;
     char path[128];
     const char *wrong = "a segment could not be written";
-    if (make(&other) == STATUS_OK && spool_remove(dir, other.number) == STATUS_OK && make(&g) == STATUS_OK) {
-        damage(&g, &other);
+    if (make(&g) == STATUS_OK) {
+        damage(&g);
         snprintf(path, sizeof path, "%s/%016" PRIx64 ".seg", dir, g.number);
         int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
         if (fd >= 0 && io_write_all(fd, g.bytes, g.length) == STATUS_OK)
-            wrong = judge(&g, intact, damaged);
+            wrong = judge(&g, &sums->intact, &sums->damaged);
         if (fd >= 0)
             close(fd);
         if (spool_remove(dir, g.number) != STATUS_OK)
             wrong = "the segment could not be removed";
     }
+    sums->reported += sums->damaged > damaged;
     free(g.bytes);
     free(g.before);
+    return wrong;
+}
+
+static int damage_begin(void)
+{
+    damage_state = 1;
+    return mkdtemp(dir) && spool_node_load(dir, true, &node) == STATUS_OK && make(&other) == STATUS_OK &&
+                   spool_remove(dir, other.number) == STATUS_OK
+               ? 0
+               : 1;
+}
+
+static void damage_end(void)
+{
+    char path[128];
     free(other.bytes);
     free(other.before);
-    return wrong;
+    snprintf(path, sizeof path, "%s/node", dir);
+    unlink(path);
+    rmdir(dir);
 }
 
 int main(int argc, char **argv)
 {
-    long runs = argc > 1 ? strtol(argv[1], NULL, 10) : 500, failed = 0;
+    long runs = argc > 1 ? strtol(argv[1], NULL, 10) : 500;
     uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : (uint64_t)getpid();
-    size_t intact = 0, damaged = 0;
-    char path[128];
-
-    if (!mkdtemp(dir) || spool_node_load(dir, true, &node) != STATUS_OK) {
-        fprintf(stderr, "damage: %s can't be used\n", dir);
-        return 1;
-    }
-    for (long i = 0; i < runs; i++) {
-        state = (seed + (uint64_t)i) * UINT64_C(0x9e3779b97f4a7c15) | 1;
-        const char *wrong = one_run(&intact, &damaged);
-        if (wrong) {
-            printf("seed %" PRIu64 ": %s\n", seed + (uint64_t)i, wrong);
-            failed++;
-        }
-    }
+    struct damage_sums sums = damage_all(runs, seed);
     printf("damage: %ld segments from seed %" PRIu64
            ": sent %zu, intact %zu, damaged %zu, lost or doubled in %ld runs\n",
-           runs, seed, intact + damaged, intact, damaged, failed);
-    snprintf(path, sizeof path, "%s/node", dir);
-    unlink(path);
-    rmdir(dir);
-    printf("%d passed, %d failed\n", failed == 0, failed != 0);
-    return failed != 0;
+           runs, seed, sums.intact + sums.damaged, sums.intact, sums.damaged, sums.failed);
+    printf("%d passed, %d failed\n", sums.failed == 0, sums.failed != 0);
+    return sums.failed != 0;
 }

@@ -4,7 +4,7 @@
 cd "$(dirname "$0")/../.." || exit 1
 log=${BUILD:-build}/log
 mkdir -p "$log"
-make --no-print-directory -s "${BUILD:-build}/test/fault/damage" >"$log/fault-build.log" 2>&1 || { cat "$log/fault-build.log"; exit 1; }
+make --no-print-directory -s "${BUILD:-build}/test/fault/damage" "${BUILD:-build}/test/fault/damage_table" >"$log/fault-build.log" 2>&1 || { cat "$log/fault-build.log"; exit 1; }
 
 # name and command | arguments of the short form | of the long form
 tests() {
@@ -21,6 +21,7 @@ rolling node tests/fault/rolling.mjs|1|5
 rolling-apache node tests/fault/rolling.mjs|1 apache|5 apache
 failcall node tests/fault/failcall.mjs|1|8
 damage build/test/fault/damage|200|10000
+damage-table build/test/fault/damage_table|200|10000
 fuzz sh tests/fuzz/run.sh|-|120
 TESTS
 }
