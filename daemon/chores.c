@@ -50,6 +50,7 @@ void chores_run(struct collector *c, int64_t now)
         if (s != STATUS_OK)
             status_failed(c, "reporting", s, ingest_error(c->ingest));
     }
+    samples_run(c, now);
     measure_run(c, now);
 }
 

@@ -32,8 +32,8 @@ struct collector {
     int failures;                /* in a row; how long to back off */
 
     struct { /* monotonic times at which each is due */
-        int64_t changes, follow, renew, mend, degraded, turn, chores, report, status, measure, measure_step,
-            reserve, database;
+        int64_t changes, follow, renew, mend, degraded, turn, chores, report, status, measure, measure_step, reserve,
+            database, sample;
     } due;
     char measured[256]; /* the last tenant that was measured */
     struct {            /* since the start, for collector.json */
@@ -42,6 +42,10 @@ struct collector {
         char error[600];
         bool database_away;
     } seen;
+    struct { /* since the last sample */
+        double lag_seconds;
+        uint64_t events, bytes;
+    } worst;
 };
 
 /*
@@ -59,6 +63,11 @@ void chores_reserve(struct collector *c, bool give_back);
 /* ---- measure.c ---- */
 void measure_run(struct collector *c, int64_t now);
 void measure_now(struct collector *c, const char *tenant);
+/* ---- samples.c ---- */
+/* Looks at how far behind the spool is: the worst of a minute is kept. */
+void samples_note(struct collector *c, const struct batch_lag *lag);
+/* Once a minute a row for the status page; the first as soon as there is a limit table. */
+void samples_run(struct collector *c, int64_t now);
 /* ---- status.c ---- */
 void status_write(struct collector *c);
 /* Keeps the text for collector.json and logs it when it is news. */

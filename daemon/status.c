@@ -49,6 +49,7 @@ static struct json_object *describe(struct collector *c)
     struct batch_lag lag;
 
     batch_lag(c->batch, &lag);
+    samples_note(c, &lag);
     spool_node_text(&c->node, node);
     json_object_object_add(o, "pid", json_object_new_int64(getpid()));
     json_object_object_add(o, "node", json_object_new_string(node));

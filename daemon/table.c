@@ -735,3 +735,8 @@ enum status table_degraded(struct table *t, struct ingest *in, uint64_t *recorde
     ingest_result_free(&result);
     return s;
 }
+
+enum status table_stats(struct table *t, struct limit_stats *out)
+{
+    return table_good(t) ? limit_table_stats(t->limits, out) : STATUS_UNAVAILABLE;
+}

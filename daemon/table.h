@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "lib/base/config.h"
+#include "lib/meter/limit_table.h"
 #include "lib/meter/spool.h"
 #include "lib/store/ingest.h"
 
@@ -38,6 +39,8 @@ bool table_holds(const struct table *t, uint64_t segment, uint64_t position, con
 void table_apply(struct table *t, const struct ingest_result *result);
 /* Records what the gates counted while the spool could not be written. */
 MUST_CHECK enum status table_degraded(struct table *t, struct ingest *in, uint64_t *recorded);
+/* What the gates counted. STATUS_UNAVAILABLE: there is no table now. */
+MUST_CHECK enum status table_stats(struct table *t, struct limit_stats *out);
 const char *table_error(const struct table *t);
 
 #endif

@@ -227,6 +227,7 @@ struct limit_stats {
     uint64_t results[LIMIT_RESULTS];
     uint64_t latency[LIMIT_LATENCY_BUCKETS]; /* calls in each bucket, not cumulated */
     uint64_t latency_sum_us;
+    uint64_t table; /* which table: another one, made anew, has counted from 0 */
 };
 /* Adds one call to this writer's counters. */
 void limit_table_observe(struct limit_table *t, enum limit_result r, int64_t latency_us);

@@ -61,6 +61,11 @@ void ingest_close(struct ingest *in)
     free(in);
 }
 
+struct db *ingest_db(struct ingest *in)
+{
+    return in->db;
+}
+
 const char *ingest_error(const struct ingest *in)
 {
     return db_error(in->db);
@@ -619,6 +624,8 @@ enum status ingest_chores(struct ingest *in, int partitions_ahead, int retention
                 (const char *[]){absolute}, NULL);
     if (s == STATUS_OK)
         s = run(in, "DELETE FROM signin_failures WHERE failed_at < now() - interval '2 days'", 0, NULL, NULL);
+    if (s == STATUS_OK)
+        s = run(in, "SELECT tollgate.prune_node_samples()", 0, NULL, NULL);
     return s;
 }
 

@@ -16,6 +16,7 @@
 #include "lib/base/status.h"
 #include "lib/meter/event.h"
 
+struct db;
 struct ingest;
 
 struct ingest_options {
@@ -105,10 +106,13 @@ MUST_CHECK enum status ingest_degraded(struct ingest *in, const struct ingest_de
 /* The limit table was made anew: its degraded counts start at 0 again. */
 MUST_CHECK enum status ingest_degraded_forget(struct ingest *in);
 
+/* Its connection, for other short transactions between two batches. */
+struct db *ingest_db(struct ingest *in);
+
 /* ---- periodic work; each its own transaction ---- */
 
 MUST_CHECK enum status ingest_turn_days(struct ingest *in);
-/* Partitions ahead and behind the retention, ids after 36 days, configuration changes after a day, ended sessions. */
+/* Partitions ahead and behind the retention, ids after 36 days, configuration changes after a day, ended sessions, samples. */
 MUST_CHECK enum status ingest_chores(struct ingest *in, int partitions_ahead, int retention_months,
                                      int64_t session_absolute_s);
 MUST_CHECK enum status ingest_report(struct ingest *in, uint64_t lag_events, double lag_seconds, uint64_t spool_bytes);

@@ -49,6 +49,7 @@ test('migrating again is a no-op', () => {
 });
 test('days and periods are right in odd zones', () => runFile('periods.sql'));
 test('web sees its own tenant in every table and no other', () => runFile('isolation.sql'));
+test('samples of the nodes tell what grew, to the page alone, for eight days', () => runFile('samples.sql'));
 test('changes of the host are noted by statement', () => runFile('changes.sql'));
 test('concurrent sessions fill a plan exactly', () => {
   const r = run('tests/sql/enforce.sh', [pg]);
