@@ -1,7 +1,8 @@
 #!/bin/sh
 # run.sh [SUITE...]: runs the suites in order, each in a process of its own with its log in build/log/. A suite prints
-# as its last line "N passed, N failed"; one that ends badly without saying so counts as a failure. The last line of all
-# is the sum. Suites: name and command, one a line.
+# as its last line "N passed, N failed"; one that ends badly without saying so counts as a failure. At the end every
+# failed test is named once more with its message (a log may be cut in its middle); the last line of all is the sum.
+# Suites: name and command, one a line.
 cd "$(dirname "$0")/.." || exit 1
 log=build/log
 mkdir -p "$log"
@@ -41,8 +42,15 @@ sums() {
          END { print p + 0, f + 0 }' "$1"
 }
 
+# What failed in a suite, for the end of the output; a suite that says nothing of it shows its last lines.
+say_failures() {
+    echo "$1: $3 failed, all of it in $2"
+    awk -f tests/lib/failures.awk "$2" | head -200 | grep . || tail -8 "$2" | sed 's/^/  /'
+}
+
 passed=0 failed=0
 suites >"$log/suites"
+: >"$log/failures"
 while read -r name command <&3; do
     if [ $# -gt 0 ]; then case " $* " in *" $name "*) ;; *) continue ;; esac; fi
     folder=${command##* }
@@ -59,7 +67,16 @@ while read -r name command <&3; do
     if [ $status -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
     passed=$((passed + ok)) failed=$((failed + bad))
     echo "$name: $ok passed, $bad failed ($(($(date +%s) - started)) s)"
-    if [ "$bad" -ne 0 ]; then tail -40 "$log/$name.log"; fi
+    if [ "$bad" -ne 0 ]; then
+        tail -40 "$log/$name.log"
+        say_failures "$name" "$log/$name.log" "$bad" >>"$log/failures"
+    fi
 done 3<"$log/suites"
+if [ -s "$log/failures" ]; then
+    printf '\nWhat failed:\n'
+    cat "$log/failures"
+    # too long for a log's end: the names alone once more
+    if [ "$(wc -l <"$log/failures")" -gt 50 ]; then printf '\nIn short:\n' && grep -v '^      ' "$log/failures"; fi
+fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

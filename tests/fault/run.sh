@@ -1,6 +1,7 @@
 #!/bin/sh
 # run.sh [long]: every fault test, in its short form; `long` as issue 4 counts them. Each prints what was sent, acknowledged,
-# stored, lost and doubled; the last line is the sum. Logs in build/log/fault-NAME.log.
+# stored, lost and doubled; what was not as it should be stands again at the end; the last line is the sum. Logs in
+# build/log/fault-NAME.log.
 cd "$(dirname "$0")/../.." || exit 1
 log=${BUILD:-build}/log
 mkdir -p "$log"
@@ -27,6 +28,7 @@ TESTS
 }
 
 passed=0 failed=0
+: >"$log/fault-failures"
 tests >"$log/fault-tests"
 while IFS='|' read -r command short long; do
     name=${command%% *} command=${command#* }
@@ -44,7 +46,12 @@ while IFS='|' read -r command short long; do
     passed=$((passed + ok)) failed=$((failed + bad))
     echo "$name: $ok passed, $bad failed ($(($(date +%s) - started)) s)"
     grep -E '^(calls|events|damage|degraded|failcall|fuzz):|^(lighttpd|apache|nginx) ' "$log/fault-$name.log"
-    if [ "$bad" -ne 0 ]; then grep -v '^ok: ' "$log/fault-$name.log" | tail -20; fi
+    if [ "$bad" -ne 0 ]; then
+        grep -v '^ok: ' "$log/fault-$name.log" | tail -20
+        { grep '^NOT OK: ' "$log/fault-$name.log" || tail -3 "$log/fault-$name.log" | sed 's/^/NOT OK: /'; } |
+            sed "s/^NOT OK: /NOT OK: $name: /" >>"$log/fault-failures"
+    fi
 done <"$log/fault-tests"
+if [ -s "$log/fault-failures" ]; then printf '\nWhat failed:\n' && cat "$log/fault-failures"; fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
