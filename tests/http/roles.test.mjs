@@ -1,8 +1,9 @@
-// Every JSON route × every caller: who gets what. Pages have their own table in the browser tests.
+// Every route for keys × every caller: who gets what. What a person may call has its table in roles_pages.test.mjs.
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { db, eventually } from './lib.mjs';
 import { makeKey, revokeKey } from '../lib/keys.mjs';
+import { readRoutes } from '../lib/routes.mjs';
 
 const { URL: url, TENANT_ID: tenant } = process.env;
 const [{ id: other }] = db(`SELECT t.id FROM tenants t JOIN tenant_subscriptions s ON s.tenant_id = t.id
@@ -27,6 +28,7 @@ const routes = [
   ['GET', `/api/subscription/tenant/${tenant}`, ['read', 'every', 'operator']],
   ['PUT', `/api/subscription/tenant/${tenant}`, ['operator'], json({ usage_limits: {} })],
   ['POST', '/api/usage/events', ['track', 'every', 'operator'], json([])],
+  ['GET', '/api/tenants', ['every', 'operator']], // the gate wants the scope call, too: it is metered
   ['GET', '/metrics', ['operator']],
 ];
 const unauthorized = ['nobody', 'unknown', 'expired', 'revoked'];
@@ -45,7 +47,7 @@ for (const [method, path, may, sent] of routes) {
     for (const caller of Object.keys(callers)) {
       const r = await call(method, path, caller, sent);
       const text = await r.text();
-      const foreignFine = caller === 'foreign' && path === '/api/usage/events';
+      const foreignFine = caller === 'foreign' && ['/api/usage/events', '/api/tenants'].includes(path); // its own tenant
       if (may.includes(caller) || foreignFine) assert.ok(r.status >= 200 && r.status < 300, `${caller}: ${r.status} ${text}`);
       else assert.equal(r.status, unauthorized.includes(caller) ? 401 : 403, `${caller}: ${text}`);
       if (!may.includes(caller)) assert.ok(!text.includes('patients_count'), caller);
@@ -57,4 +59,9 @@ test('consume takes the scope track', async () => {
   const body = json({ consume: true, checks: [{ metric: 'file_upload', amount: 0 }] });
   assert.equal((await call('POST', `${T}/check`, 'read', body)).status, 403);
   assert.equal((await call('POST', `${T}/check`, 'track', body)).status, 200);
+});
+
+test('every route of routes.c that takes a key stands in this table', () => {
+  const have = routes.map(([method, path]) => `${method} ${path.replace(tenant, ':id').replace(/\?.*/, '')}`);
+  assert.deepEqual(have.sort(), readRoutes().filter((r) => r.who.startsWith('KEY_')).map((r) => `${r.method} ${r.path}`).sort());
 });
