@@ -35,8 +35,7 @@ struct index_key *table_index_keys(struct limit_table *t)
 
 struct index_tenant *table_index_tenants(struct limit_table *t)
 {
-    return (struct index_tenant *)(t->index + sizeof(struct index_header) +
-                                   table_index(t)->key_places * sizeof(struct index_key));
+    return (struct index_tenant *)(t->index + sizeof(struct index_header) + t->key_places * sizeof(struct index_key));
 }
 
 static size_t index_size(uint64_t key_places, uint64_t tenant_places)
@@ -89,21 +88,21 @@ static enum status map_index(struct limit_table *t)
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return STATUS_UNAVAILABLE;
+    struct index_header h;
     char *at = MAP_FAILED;
-    if (fstat(fd, &st) == 0 && st.st_size > (off_t)sizeof(struct index_header))
+    if (fstat(fd, &st) == 0 && pread(fd, &h, sizeof h, 0) == (ssize_t)sizeof h &&
+        sane(&h, (size_t)st.st_size, t->header->identity.id))
         at = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
     if (at == MAP_FAILED)
         return STATUS_DAMAGED;
-    if (!sane((struct index_header *)at, (size_t)st.st_size, t->header->identity.id)) {
-        munmap(at, (size_t)st.st_size);
-        return STATUS_DAMAGED;
-    }
     if (t->index)
         munmap(t->index, t->index_bytes);
     t->index = at;
     t->index_bytes = (size_t)st.st_size;
-    t->index_generation = table_index(t)->generation;
+    t->index_generation = h.generation;
+    t->key_places = h.key_places;
+    t->tenant_places = h.tenant_places;
     return STATUS_OK;
 }
 
@@ -159,7 +158,7 @@ static enum status find_key(struct limit_table *t, const unsigned char hash[LIMI
     if (s != STATUS_OK)
         return s;
     memcpy(&first, hash, sizeof first);
-    uint64_t mask = table_index(t)->key_places - 1;
+    uint64_t mask = t->key_places - 1;
     const struct index_key *keys = table_index_keys(t);
     for (uint64_t i = 0; i <= mask; i++) {
         const struct index_key *k = &keys[(first + i) & mask];
@@ -195,7 +194,7 @@ static enum status find_tenant(struct limit_table *t, const char *id, size_t len
     enum status s = length && length < LIMIT_TENANT_SIZE ? table_index_refresh(t) : STATUS_NOT_FOUND;
     if (s != STATUS_OK)
         return s;
-    uint64_t hash = XXH3_64bits(id, length), mask = table_index(t)->tenant_places - 1;
+    uint64_t hash = XXH3_64bits(id, length), mask = t->tenant_places - 1;
     const struct index_tenant *places = table_index_tenants(t);
     for (uint64_t i = 0; i <= mask; i++) {
         const struct index_tenant *p = &places[(hash + i) & mask];

@@ -103,10 +103,11 @@ struct limit_table {
     char *index;   /* mapping of `limits.index`, NULL when not mapped */
     size_t index_bytes;
     uint64_t index_generation;
-    int writer;                       /* this process's slot, -1 */
-    int64_t looked_at_us;             /* last look at the file in run_dir */
-    bool gone;                        /* that look found another file, or none */
-    struct limit_catalogue catalogue; /* a copy of the one in force */
+    uint64_t key_places, tenant_places; /* of the index, as they were checked: bytes may go bad while they are mapped */
+    int writer;                         /* this process's slot, -1 */
+    int64_t looked_at_us;               /* last look at the file in run_dir */
+    bool gone;                          /* that look found another file, or none */
+    struct limit_catalogue catalogue;   /* a copy of the one in force */
     uint32_t catalogue_version;
     sigjmp_buf jump;
     char run_dir[512];

@@ -65,7 +65,7 @@ enum status limit_table_put_catalogue(struct limit_table *t, const struct limit_
 /* A damaged index may have no free place: nothing in here looks at more than there are. */
 static enum status insert_key(struct limit_table *t, const struct index_key *from, uint64_t meta)
 {
-    uint64_t first, places = table_index(t)->key_places;
+    uint64_t first, places = t->key_places;
     memcpy(&first, from->hash, sizeof first);
     for (uint64_t i = 0; i < places; i++) {
         struct index_key *k = &table_index_keys(t)[(first + i) & (places - 1)];
@@ -84,7 +84,7 @@ static enum status insert_key(struct limit_table *t, const struct index_key *fro
 
 static enum status insert_tenant(struct limit_table *t, uint64_t hash, uint64_t place)
 {
-    uint64_t places = table_index(t)->tenant_places;
+    uint64_t places = t->tenant_places;
     for (uint64_t i = 0; i < places; i++) {
         struct index_tenant *p = &table_index_tenants(t)[(hash + i) & (places - 1)];
         if (atomic_load(&p->place))
@@ -99,7 +99,7 @@ static enum status insert_tenant(struct limit_table *t, uint64_t hash, uint64_t 
 
 static uint64_t live_keys(struct limit_table *t)
 {
-    uint64_t n = 0, places = table_index(t)->key_places;
+    uint64_t n = 0, places = t->key_places;
     for (uint64_t i = 0; i < places; i++) {
         uint64_t meta = atomic_load(&table_index_keys(t)[i].meta);
         n += meta && !(meta & INDEX_DROPPED);
@@ -109,7 +109,7 @@ static uint64_t live_keys(struct limit_table *t)
 
 static uint64_t live_tenants(struct limit_table *t)
 {
-    uint64_t n = 0, places = table_index(t)->tenant_places;
+    uint64_t n = 0, places = t->tenant_places;
     for (uint64_t i = 0; i < places; i++)
         n += atomic_load(&table_index_tenants(t)[i].place) != 0;
     return n;
@@ -127,17 +127,17 @@ static enum status grow_index(struct limit_table *t)
     enum status s = table_index_make(t->run_dir, t->header->identity.id, generation, key_places, tenant_places);
     if (s != STATUS_OK)
         return s;
-    char *old = t->index;
-    size_t old_bytes = t->index_bytes;
     struct limit_table was = *t; /* to walk the old mapping */
     t->index = NULL;
     atomic_store(&t->header->index_generation, generation);
     s = table_index_refresh(t);
     if (s != STATUS_OK) {
-        t->index = old;
+        if (t->index)
+            munmap(t->index, t->index_bytes);
+        *t = was;
         return s;
     }
-    for (uint64_t i = 0; s == STATUS_OK && i < table_index(&was)->key_places; i++) {
+    for (uint64_t i = 0; s == STATUS_OK && i < was.key_places; i++) {
         const struct index_key *k = &table_index_keys(&was)[i];
         uint64_t meta = atomic_load(&k->meta);
         if (meta && meta != table_key_meta(k, meta))
@@ -145,12 +145,12 @@ static enum status grow_index(struct limit_table *t)
         else if (meta && !(meta & INDEX_DROPPED))
             s = insert_key(t, k, meta);
     }
-    for (uint64_t i = 0; s == STATUS_OK && i < table_index(&was)->tenant_places; i++) {
+    for (uint64_t i = 0; s == STATUS_OK && i < was.tenant_places; i++) {
         uint64_t place = atomic_load(&table_index_tenants(&was)[i].place);
         if (place)
             s = insert_tenant(t, atomic_load(&table_index_tenants(&was)[i].hash), place);
     }
-    munmap(old, old_bytes);
+    munmap(was.index, was.index_bytes);
     return s;
 }
 
@@ -158,8 +158,8 @@ static enum status grow_index(struct limit_table *t)
 static enum status room_in_index(struct limit_table *t)
 {
     const struct index_header *h = table_index(t);
-    bool full = atomic_load(&h->n_keys) * 5 >= h->key_places * 3 ||
-                atomic_load(&h->n_tenants) * 5 >= h->tenant_places * 3;
+    bool full = atomic_load(&h->n_keys) >= t->key_places * 3 / 5 ||
+                atomic_load(&h->n_tenants) >= t->tenant_places * 3 / 5;
     return full ? grow_index(t) : STATUS_OK;
 }
 
@@ -245,7 +245,7 @@ static void put_spans(struct table_tenant *tenant, struct table_span *spans, con
 /* Like limit_table_tenant_index, but finds places whose tenant was dropped too. */
 static enum status place_of(struct limit_table *t, const char *id, uint32_t *index)
 {
-    uint64_t length = strlen(id), hash = XXH3_64bits(id, length), mask = table_index(t)->tenant_places - 1;
+    uint64_t length = strlen(id), hash = XXH3_64bits(id, length), mask = t->tenant_places - 1;
     for (uint64_t i = 0; i <= mask; i++) {
         const struct index_tenant *p = &table_index_tenants(t)[(hash + i) & mask];
         uint64_t place = atomic_load(&p->place);
@@ -337,7 +337,7 @@ uint32_t limit_table_tenants(const struct limit_table *constant)
 
 static struct index_key *key_place(struct limit_table *t, const unsigned char hash[LIMIT_HASH_BYTES])
 {
-    uint64_t first, mask = table_index(t)->key_places - 1;
+    uint64_t first, mask = t->key_places - 1;
     memcpy(&first, hash, sizeof first);
     struct index_key *keys = table_index_keys(t);
     for (uint64_t i = 0; i <= mask && atomic_load(&keys[(first + i) & mask].meta); i++)

@@ -62,7 +62,7 @@ enum status limit_table_sizes(struct limit_table *t, struct limit_table_sizes *o
             .tenants = atomic_load(&h->n_tenants),
             .tenant_places = atomic_load(&t->header->capacity),
             .keys = atomic_load(&h->n_keys),
-            .key_places = h->key_places,
+            .key_places = t->key_places,
             .tenant_bytes = sizeof(struct table_tenant),
             .key_bytes = sizeof(struct index_key),
             .file_bytes = (uint64_t)st.st_blocks * 512,

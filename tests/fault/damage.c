@@ -13,13 +13,13 @@
 #include <unistd.h>
 
 #include "lib/base/io.h"
-#include "lib/meter/spool.h"
+#include "lib/meter/spool_segment.h"
 #include "tests/fault/damage.h"
 
 #define RECORDS_MOST 64
 #define FILE_MOST ((size_t)8 << 20)
 
-static char dir[] = "/tmp/tollgate-damage-XXXXXX";
+static char dir[64];
 static struct spool_node node;
 
 struct segment {
@@ -30,51 +30,41 @@ struct segment {
 };
 static struct segment other; /* whose end is a stale tail in others */
 
-static enum status append_some(struct spool_writer *w, struct segment *g)
+/* Printable bytes, eight from each number. */
+static void fill_noise(char *noise, size_t length)
 {
-    static char noise[EVENT_METADATA_MAX];
-    uint64_t end;
-    enum status s = STATUS_OK;
-    for (size_t i = 0; i < g->n && s == STATUS_OK; i++) {
-        size_t length = number_below(16) ? number_below(400) : number_below(EVENT_METADATA_MAX);
-        for (size_t k = 0; k < length; k++)
-            noise[k] = (char)(' ' + number_below(90));
-        struct event e = {
-            .tenant = {"t1", 2}, .metric = {"api_call", 8}, .metadata = {noise, length}, .value = (int64_t)i};
-        s = spool_append(w, &e, 1, false);
-        g->number = spool_writer_segment(w, &end);
-        g->at[i + 1] = end;
+    for (size_t i = 0; i < length; i++) {
+        if (i % 8 == 0)
+            number_below(1);
+        noise[i] = (char)(' ' + (damage_state >> i % 8 * 8 & 63));
     }
-    return s;
 }
 
-/* Writes a segment and takes its bytes; its file stays. */
+/* The bytes that a writer would have written; a file is made of them when they are damaged. */
 static enum status make(struct segment *g)
 {
-    struct spool_options o = {.dir = dir,
-                              .kind = SPOOL_GATE,
-                              .sync = SPOOL_SYNC_NEVER,
-                              .segment_bytes = FILE_MOST,
-                              .segment_age_us = INT64_C(3600000000)};
-    struct spool_writer *w;
-    char path[128];
-    enum status s = spool_writer_open(&o, &w);
-    if (s != STATUS_OK)
-        return s;
+    static char noise[EVENT_METADATA_MAX];
+    struct spool_segment header = {.number = 1 + number_below(UINT64_C(1) << 60), .kind = SPOOL_GATE, .pid = 7};
+    enum status s = STATUS_OK;
+    memcpy(header.node, node.uuid, sizeof header.node);
+    g->number = header.number;
     g->n = 1 + number_below(RECORDS_MOST);
     g->at[0] = SPOOL_HEADER_BYTES;
-    s = append_some(w, g);
-    spool_writer_close(w);
-    snprintf(path, sizeof path, "%s/%016" PRIx64 ".seg", dir, g->number);
-    char *a, *b;
-    if (s == STATUS_OK)
-        s = io_read_file(path, FILE_MOST, &a, &g->length);
-    if (s == STATUS_OK && (s = io_read_file(path, FILE_MOST, &b, &g->length_before)) != STATUS_OK)
-        free(a);
-    if (s == STATUS_OK) {
-        g->bytes = (unsigned char *)a;
-        g->before = (unsigned char *)b;
+    spool_segment_encode(g->before, &header);
+    for (size_t i = 0; i < g->n && s == STATUS_OK; i++) {
+        size_t length = number_below(16) ? number_below(400) : number_below(EVENT_METADATA_MAX), size;
+        struct event e = {.tenant = {"t1", 2},
+                          .metric = {"api_call", 8},
+                          .metadata = {noise, length},
+                          .sequence = i,
+                          .value = (int64_t)i};
+        fill_noise(noise, length);
+        s = event_encode(&e, spool_seed(node.uuid, g->number) + g->at[i], g->before + g->at[i], FILE_MOST - g->at[i],
+                         &size);
+        g->at[i + 1] = g->at[i] + size;
     }
+    g->length = g->length_before = g->at[g->n];
+    memcpy(g->bytes, g->before, g->length);
     return s;
 }
 
@@ -171,32 +161,34 @@ static const char *judge(const struct segment *g, size_t *intact, size_t *damage
 
 static const char *damage_run(struct damage_sums *sums)
 {
-    struct segment g = {0};
+    static struct segment g;
     size_t damaged = sums->damaged;
     char path[128];
     const char *wrong = "a segment could not be written";
-    if (make(&g) == STATUS_OK) {
-        damage(&g);
-        snprintf(path, sizeof path, "%s/%016" PRIx64 ".seg", dir, g.number);
-        int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
-        if (fd >= 0 && io_write_all(fd, g.bytes, g.length) == STATUS_OK)
-            wrong = judge(&g, &sums->intact, &sums->damaged);
-        if (fd >= 0)
-            close(fd);
-        if (spool_remove(dir, g.number) != STATUS_OK)
-            wrong = "the segment could not be removed";
-    }
+    if (!g.bytes && (!(g.bytes = malloc(FILE_MOST)) || !(g.before = malloc(FILE_MOST))))
+        return "out of memory";
+    if (make(&g) != STATUS_OK)
+        return wrong;
+    damage(&g);
+    snprintf(path, sizeof path, "%s/%016" PRIx64 ".seg", dir, g.number);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd >= 0 && io_write_all(fd, g.bytes, g.length) == STATUS_OK)
+        wrong = judge(&g, &sums->intact, &sums->damaged);
+    if (fd >= 0)
+        close(fd);
+    if (spool_remove(dir, g.number) != STATUS_OK)
+        wrong = "the segment could not be removed";
     sums->reported += sums->damaged > damaged;
-    free(g.bytes);
-    free(g.before);
     return wrong;
 }
 
 static int damage_begin(void)
 {
     damage_state = 1;
-    return mkdtemp(dir) && spool_node_load(dir, true, &node) == STATUS_OK && make(&other) == STATUS_OK &&
-                   spool_remove(dir, other.number) == STATUS_OK
+    other.bytes = malloc(FILE_MOST);
+    other.before = malloc(FILE_MOST);
+    return other.bytes && other.before && damage_dir(dir) && spool_node_load(dir, true, &node) == STATUS_OK &&
+                   make(&other) == STATUS_OK
                ? 0
                : 1;
 }

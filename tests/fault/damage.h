@@ -31,6 +31,13 @@ static void damage_end(void);
 
 static uint64_t damage_state;
 
+/* A folder of the process's own, in memory where there is such a place: thousands of files are written. */
+static const char *damage_dir(char dir[64])
+{
+    snprintf(dir, 64, "%s/tollgate-damage-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    return mkdtemp(dir);
+}
+
 static uint64_t number_below(uint64_t n)
 {
     damage_state ^= damage_state << 13;

@@ -11,7 +11,6 @@
 
 #include <sodium.h>
 
-#include "lib/base/io.h"
 #include "lib/meter/limit_table.h"
 #include "tests/fault/damage.h"
 
@@ -20,8 +19,9 @@
 #define TENANTS_MOST 40
 #define KEYS_MOST 60
 #define FILE_MOST ((size_t)4 << 20)
+#define PAGE ((size_t)4096)
 
-static char dir[] = "/tmp/tollgate-damage-XXXXXX";
+static char dir[64];
 static const unsigned char node[16] = "damaged-table-01";
 
 static struct limit_tenant tenants[TENANTS_MOST];
@@ -127,10 +127,30 @@ static void clear(void)
 
 static enum status take_bytes(int which, struct bytes *b)
 {
-    char path[128], *text;
+    char path[128];
     snprintf(path, sizeof path, "%s/%s", dir, names[which]);
-    enum status s = io_read_file(path, FILE_MOST, &text, &b->length);
-    b->at = s == STATUS_OK ? (unsigned char *)text : NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : pread(fd, b->at, FILE_MOST, 0);
+    b->length = n < 0 ? 0 : (size_t)n;
+    if (fd >= 0)
+        close(fd);
+    return n > 0 ? STATUS_OK : STATUS_IO;
+}
+
+/* Writes the pages that differ: the files have holes. */
+static enum status put_bytes(const char *path, const struct bytes *b, const struct bytes *before)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    enum status s = fd < 0 ? STATUS_IO : STATUS_OK;
+    for (size_t at = 0; at < b->length && s == STATUS_OK; at += PAGE) {
+        size_t n = b->length - at < PAGE ? b->length - at : PAGE;
+        if (memcmp(b->at + at, before->at + at, n) != 0 && pwrite(fd, b->at + at, n, (off_t)at) != (ssize_t)n)
+            s = STATUS_IO;
+    }
+    if (s == STATUS_OK && b->length < before->length && ftruncate(fd, (off_t)b->length) != 0)
+        s = STATUS_IO;
+    if (fd >= 0)
+        close(fd);
     return s;
 }
 
@@ -174,14 +194,15 @@ static void spoil(struct bytes *b, const struct bytes *other)
     }
 }
 
-/* Damages the files: the same inodes, as a disk would; `half`: while they are mapped, as the caller has them. */
+/* Damages the files in place, as a disk does: whoever has them mapped sees it. */
 static const char *damage(void)
 {
+    static struct bytes b, before;
     uint64_t which = number_below(5); /* mostly one of the two */
-    const char *wrong = NULL;
-    for (int i = 0; i < 2 && !wrong; i++) {
+    if (!b.at && (!(b.at = malloc(FILE_MOST)) || !(before.at = malloc(FILE_MOST))))
+        return "out of memory";
+    for (int i = 0; i < 2; i++) {
         char path[128];
-        struct bytes b;
         if (which < 4 && which / 2 != (uint64_t)i)
             continue;
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);
@@ -191,15 +212,13 @@ static const char *damage(void)
         }
         if (take_bytes(i, &b) != STATUS_OK)
             return "a file of the table can't be read";
+        memcpy(before.at, b.at, b.length);
+        before.length = b.length;
         spoil(&b, &stale[i]);
-        int fd = open(path, O_WRONLY | O_CLOEXEC);
-        if (fd < 0 || io_write_all(fd, b.at, b.length) != STATUS_OK || ftruncate(fd, (off_t)b.length) != 0)
-            wrong = "a file of the table can't be written";
-        if (fd >= 0)
-            close(fd);
-        free(b.at);
+        if (put_bytes(path, &b, &before) != STATUS_OK)
+            return "a file of the table can't be written";
     }
-    return wrong;
+    return NULL;
 }
 
 static bool same_limits(const struct limit_tenant *a, const struct limit_tenant *b)
@@ -343,9 +362,12 @@ static const char *damage_run(struct damage_sums *sums)
 
 static int damage_begin(void)
 {
-    if (sodium_init() < 0 || !mkdtemp(dir))
+    if (sodium_init() < 0 || !damage_dir(dir))
         return 1;
     damage_state = 1;
+    for (int i = 0; i < 2; i++)
+        if (!(stale[i].at = malloc(FILE_MOST)))
+            return 1;
     return make() == STATUS_OK && take_bytes(0, &stale[0]) == STATUS_OK && take_bytes(1, &stale[1]) == STATUS_OK ? 0
                                                                                                                  : 1;
 }
