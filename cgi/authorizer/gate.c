@@ -45,6 +45,7 @@ struct gate {
 struct call {
     const char *uri, *method, *authorization, *tenant_header, *accept;
     int tenant_headers, authorizations;
+    bool reserved; /* a header of the client's own that nginx could not take away */
     char path[ENDPOINT_PATH_SIZE];
     size_t path_length;
     unsigned char hash[LIMIT_HASH_BYTES];
@@ -67,6 +68,8 @@ static const struct answer_problem
          "Send it without encoded slashes, control characters or broken percent signs, and within 2,000 bytes.", NULL},
     tenant_repeated = {400, "tenant_header", "X-Tenant-ID is not a single tenant",
                        "Send the header once, with one tenant's id.", NULL},
+    header_reserved = {400, "header_reserved", "A header X-Tollgate-* is not a client's to send", "Leave it out.",
+                       NULL},
     key_missing = {401, "key_missing", "No API key", "Send Authorization: Bearer with your key.", BEARER_HEADER},
     key_unknown = {401, "key_unknown", "The API key is not known",
                    "Check the key, or ask an administrator for a new one.",
@@ -173,6 +176,20 @@ static bool is_variable(const char *pair, const char *name, const char **value)
     return true;
 }
 
+/* nginx can't take headers away by pattern: its conf names those that the gate gives a meaning, the rest is refused. */
+static bool is_reserved(const char *pair)
+{
+    static const char *const taken_away[] = {"TENANT", "GATE", "TIER", "REMAINING", "STATUS", "TYPE", "BODY"};
+    static const char prefix[] = "HTTP_X_TOLLGATE_";
+    const char *value;
+    if (strncmp(pair, prefix, sizeof prefix - 1) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof taken_away / sizeof taken_away[0]; i++)
+        if (is_variable(pair + sizeof prefix - 1, taken_away[i], &value))
+            return false;
+    return true;
+}
+
 static void read_call(struct call *c, char *const *environment, const struct gate *g)
 {
     const char *value;
@@ -192,6 +209,8 @@ static void read_call(struct call *c, char *const *environment, const struct gat
         } else if (is_variable(*environment, "HTTP_X_TENANT_ID", &value)) {
             c->tenant_header = value;
             c->tenant_headers++;
+        } else if (g->config->gate.nginx && is_reserved(*environment)) {
+            c->reserved = true;
         }
     }
     if (!c->uri)
@@ -511,6 +530,8 @@ void gate_answer(struct gate *g, char *const *environment, struct answer *answer
     if (endpoint_resolve(c.uri, c.path, &c.path_length) != STATUS_OK ||
         !endpoint_below(c.path, g->config->gate.prefix)) {
         result = refuse(&c, answer, &path_ambiguous);
+    } else if (c.reserved) {
+        result = refuse(&c, answer, &header_reserved);
     } else if (is_unmetered(g->config, c.path)) {
         answer_admit(answer, &g->catalogue, NULL, c.now_us);
         result = LIMIT_RESULT_PASSED;

@@ -1,0 +1,63 @@
+// What the web server in front of the gate does itself: takes forged headers away, bounds bodies, refuses what it can't read.
+// The same behind each server; where one differs, docs/hosting.md and docs/nginx.md say so and the test names it.
+import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { test } from 'node:test';
+
+const { TENANT_ID: tenant, TENANT_KEY: key, OPERATOR_KEY: operator, SERVER: server, PORT: port } = process.env;
+const bearer = (k) => `Authorization: Bearer ${k}`;
+
+// One request as these bytes, for fetch would tidy it up; resolves to {status, headers, body} when the server closes.
+function raw(line, headers = [], parts = []) {
+  return new Promise((done, failed) => {
+    const socket = connect(Number(port), '127.0.0.1');
+    let text = '';
+    socket.setTimeout(20000, () => socket.destroy(new Error(`no end within 20 s: ${text.slice(0, 200)}`)));
+    socket.on('data', (bytes) => { text += bytes.toString('latin1'); });
+    // a server that refuses a body may close while it is still being sent
+    socket.on('error', (e) => { if (!text) failed(e); });
+    socket.on('close', () => {
+      const split = text.indexOf('\r\n\r\n');
+      if (split < 0) return failed(new Error(`no answer: ${text}`));
+      const [first, ...rest] = text.slice(0, split).split('\r\n');
+      const found = Object.fromEntries(rest.map((h) => [h.slice(0, h.indexOf(':')).toLowerCase(), h.slice(h.indexOf(':') + 1).trim()]));
+      done({ status: Number(first.split(' ')[1]), headers: found, body: text.slice(split + 4) });
+    });
+    socket.write(`${line} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n${headers.map((h) => `${h}\r\n`).join('')}\r\n`);
+    for (const part of parts) socket.write(part);
+  });
+}
+
+// What the back end was sent.
+async function echoed(headers, path = '/api/demo/x') {
+  const r = await raw(`GET ${path}`, headers);
+  assert.equal(r.status, 200, r.body);
+  return JSON.parse(r.body.slice(r.body.indexOf('{'), r.body.lastIndexOf('}') + 1)).headers;
+}
+
+const names = ['Tenant', 'Gate', 'Tier', 'Remaining', 'Status', 'Type', 'Body'];
+const spellings = names.flatMap((n) => [`X-Tollgate-${n}`, `x-tollgate-${n.toLowerCase()}`, `X-TOLLGATE-${n.toUpperCase()}`, `X_Tollgate_${n}`,
+  `X-Tollgate_${n}`, `X_Tollgate-${n}`]);
+
+test('no header of the gate that a client sends reaches the back end, however it is spelt', async () => {
+  for (const k of [key, operator]) {
+    for (const name of spellings) {
+      const got = await echoed([bearer(k), `${name}: forged`]);
+      for (const [header, value] of Object.entries(got)) assert.ok(!value.includes('forged'), `${name} as ${header}`);
+      assert.deepEqual(Object.keys(got).filter((n) => n.startsWith('x-tollgate')).sort(),
+        k === key ? ['x-tollgate-remaining', 'x-tollgate-tier'] : [], name);
+    }
+  }
+  const got = await echoed([bearer(key), ...spellings.map((n) => `${n}: forged`)]);
+  assert.equal(got['x-tollgate-tier'], 'professional');
+  assert.ok(!JSON.stringify(got).includes('forged'), JSON.stringify(got));
+});
+
+test('a header that is named like the gate\'s, but is none of them, does not get there either', async () => {
+  for (const path of ['/api/demo/x', `/api/usage/tenant/${tenant}/current`]) {
+    const r = await raw(`GET ${path}`, [bearer(key), 'X-Tollgate-Whatever: forged']);
+    assert.equal(r.status, server === 'nginx' ? 400 : 200, r.body);
+    if (server === 'nginx') assert.equal(JSON.parse(r.body).code, 'header_reserved');
+    assert.ok(!r.body.includes('forged'));
+  }
+});
