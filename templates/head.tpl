@@ -12,7 +12,7 @@
 <header class="top"><div>
 <a class="brand" href="/"><img src="/static/favicon.svg" width="24" height="24" alt="">Tollgate</a>
 {{#SIGNED_IN}}<nav aria-label="Main">
-{{#OPERATOR}}<a href="/tenants">Tenants</a> {{/OPERATOR}}
+{{#OPERATOR}}<a href="/tenants">Tenants</a> <a href="/status">Status</a> {{/OPERATOR}}
 {{#MEMBER}}<a href="/">Usage</a> {{/MEMBER}}
 <a href="/account">Account</a>
 <form method="post" action="/sign-out"><input type="hidden" name="csrf" value="{{CSRF}}"><button class="link">Sign out</button></form>

@@ -1,17 +1,10 @@
 /* api_metrics.c: Prometheus text of the whole node. Every label is of a fixed set; a client can't invent one */
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cgi/responder/api.h"
-#include "lib/base/io.h"
+#include "cgi/responder/node.h"
 #include "lib/base/log.h"
-#include "lib/web/json.h"
-
-#define STATUS_FILE_MAX 65536
-#ifndef TOLLGATE_VERSION
-#define TOLLGATE_VERSION "development"
-#endif
 
 static const char *const result_names[LIMIT_RESULTS] = {
     [LIMIT_RESULT_ADMITTED] = "admitted",       [LIMIT_RESULT_PASSED] = "passed",
@@ -58,18 +51,14 @@ static void table_metrics(struct buffer *b, const struct limit_table_sizes *s)
     gauge(b, "tollgate_limit_table_bytes", "Bytes of the limit table's files.", s->file_bytes);
 }
 
-static void spool_metrics(struct buffer *b, const char *dir)
+static void spool_metrics(struct buffer *b, const struct app *app)
 {
-    struct spool_segment *segments = NULL;
-    uint64_t bytes = 0;
-    size_t n = 0;
+    uint64_t bytes;
+    size_t segments;
 
-    if (spool_list(dir, &segments, &n) != STATUS_OK)
+    if (node_spool(app, &bytes, &segments) != STATUS_OK)
         return;
-    for (size_t i = 0; i < n; i++)
-        bytes += segments[i].bytes;
-    free(segments);
-    gauge(b, "tollgate_spool_segments", "Segments in the spool.", n);
+    gauge(b, "tollgate_spool_segments", "Segments in the spool.", segments);
     gauge(b, "tollgate_spool_bytes", "Bytes in the spool, committed ones of open segments included.", bytes);
 }
 
@@ -100,32 +89,16 @@ static void collector_metrics(struct buffer *b, struct json_object *status)
     }
 }
 
-static void read_collector(struct app *app, struct buffer *b)
-{
-    struct json_object *status = NULL;
-    struct json_problem problem;
-    char path[512], *text = NULL;
-    size_t length;
-    bool known = io_path(path, sizeof path, app->config->paths.run_dir, "collector.json") == STATUS_OK &&
-                 io_read_file(path, STATUS_FILE_MAX, &text, &length) == STATUS_OK &&
-                 json_read(text, length, &status, &problem) == STATUS_OK;
-
-    gauge(b, "tollgate_collector_known", "Whether the collector of this node has written its status.", known);
-    if (known)
-        collector_metrics(b, status);
-    json_object_put(status);
-    free(text);
-}
-
 void api_metrics(struct app *app)
 {
     struct buffer *b = &app->response->body;
     struct limit_table_sizes sizes;
     struct limit_stats stats;
+    struct json_object *collector = node_collector(app);
     enum status s = app_table_open(app);
 
     head(b, "tollgate_build_info", "gauge", "The version that runs.");
-    buffer_format(b, "tollgate_build_info{version=\"%s\"} 1\n", TOLLGATE_VERSION);
+    buffer_format(b, "tollgate_build_info{version=\"%s\"} 1\n", node_version());
     if (s == STATUS_OK)
         s = limit_table_stats(app->table, &stats);
     if (s == STATUS_OK)
@@ -136,7 +109,11 @@ void api_metrics(struct app *app)
     } else {
         log_warning("metrics: limit table: %s", status_text(s));
     }
-    spool_metrics(b, app->config->paths.spool_dir);
-    read_collector(app, b);
+    spool_metrics(b, app);
+    gauge(b, "tollgate_collector_known", "Whether the collector of this node has written its status.",
+          collector != NULL);
+    if (collector != NULL)
+        collector_metrics(b, collector);
+    json_object_put(collector);
     app->response->media_type = "text/plain; version=0.0.4; charset=utf-8";
 }

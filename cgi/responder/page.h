@@ -20,6 +20,7 @@ void page_start(struct app *app);        /* GET / */
 void page_overview(struct app *app);     /* GET /tenant/:id */
 void page_refresh(struct app *app);      /* POST /tenant/:id/refresh */
 void page_tenants(struct app *app);      /* GET /tenants */
+void page_status(struct app *app);       /* GET /status */
 
 /* Makes what sign-in compares unknown accounts with; once, before the first request. */
 bool page_sign_in_prepare(void);

@@ -31,6 +31,7 @@ const struct route routes[] = {
     {METHOD_GET, "/tenant/:id", WHO_VIEWER, false, page_overview},
     {METHOD_POST, "/tenant/:id/refresh", WHO_ADMIN, true, page_refresh},
     {METHOD_GET, "/tenants", WHO_OPERATOR, false, page_tenants},
+    {METHOD_GET, "/status", WHO_OPERATOR, false, page_status},
 };
 const size_t n_routes = sizeof routes / sizeof routes[0];
 
