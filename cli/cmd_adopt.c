@@ -83,7 +83,7 @@ static void list_additions(size_t tenants, size_t schemas, bool enforce)
         "on\n",
         schemas, tenants);
     if (enforce)
-        printf("  enforce    tollgate_limit_* triggers that refuse patients and users beyond the plan\n");
+        printf("  enforce    the triggers on users and patients also refuse rows beyond the plan\n");
     printf("It changes and removes nothing else.\n");
 }
 

@@ -49,6 +49,8 @@ void chores_run(struct collector *c, int64_t now)
                           lag.spool_bytes);
         if (s != STATUS_OK)
             status_failed(c, "reporting", s, ingest_error(c->ingest));
+        else if ((s = ingest_expire_limits(c->ingest)) != STATUS_OK)
+            status_failed(c, "ending overrides", s, ingest_error(c->ingest));
     }
     samples_run(c, now);
     measure_run(c, now);

@@ -117,8 +117,10 @@ CREATE TABLE usage_counts (
 CREATE INDEX idx_usage_counts_xid ON usage_counts (xid);
 
 -- What the database and the measurements bring: filled by triggers, deleted in the transaction that counts it.
+-- No foreign key: it would look up and lock the tenant's row at every insert of the host's, all sessions the same one. What
+-- a deleted tenant leaves is dropped by whoever counts it.
 CREATE TABLE usage_changes (
-  tenant_id varchar(255) NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
+  tenant_id varchar(255) NOT NULL,
   id        bigint GENERATED ALWAYS AS IDENTITY,
   metric    text NOT NULL CHECK (metric IN ('patients_count', 'users_count', 'appointments_count', 'storage_used_gb')),
   delta     bigint NOT NULL DEFAULT 0,   -- rows; of storage_used_gb: bytes
@@ -201,6 +203,7 @@ CREATE TABLE usage_limit_overrides (
   PRIMARY KEY (tenant_id, limit_key),
   CHECK (max >= 0 OR max = -1)
 );
+CREATE INDEX idx_usage_limit_overrides_expires ON usage_limit_overrides (expires_at) WHERE expires_at IS NOT NULL;
 
 -- Programs. tenant_id is null of an operator's key.
 CREATE TABLE api_keys (

@@ -1,29 +1,47 @@
 -- What changes in the host's tables and in the configuration, for the collector. The triggers' functions run as their owner
 -- with a fixed search_path: the host's roles need to know nothing of Tollgate. One row a tenant and statement.
 
--- The tenant of a schema's triggers comes as TG_ARGV[0].
+-- The tenant of a schema's triggers comes as TG_ARGV[0]. With a second argument the same trigger also refuses (006): one
+-- trigger and one count, for each of them costs a single insert about as much as the row itself.
 CREATE FUNCTION tollgate.note(tenant text, what text, n bigint, made bigint DEFAULT 0, anew boolean DEFAULT false)
 RETURNS void LANGUAGE plpgsql AS $$ -- plpgsql keeps its plans; its callers are the trigger functions, who run as the owner
 BEGIN
-  INSERT INTO public.usage_changes (tenant_id, metric, delta, created, recount)
-  SELECT t.id, what, n, made, anew FROM public.tenants t WHERE t.id = tenant AND (n <> 0 OR made <> 0 OR anew);
+  INSERT INTO public.usage_changes (tenant_id, metric, delta, created, recount) VALUES (tenant, what, n, made, anew);
 END $$;
 
 CREATE FUNCTION tollgate.patients_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-  delta bigint := 0;
+  delta bigint;
+  mine smallint;
 BEGIN
-  CASE TG_OP
-    WHEN 'INSERT' THEN SELECT count(*) INTO delta FROM new_rows WHERE status = 'active';
-    WHEN 'DELETE' THEN SELECT -count(*) INTO delta FROM old_rows WHERE status = 'active';
-    WHEN 'UPDATE' THEN
-      SELECT (SELECT count(*) FROM new_rows WHERE status = 'active') - (SELECT count(*) FROM old_rows WHERE status = 'active')
-      INTO delta;
-    ELSE
-      PERFORM tollgate.note(TG_ARGV[0], 'patients_count', 0, 0, true);
-  END CASE;
-  PERFORM tollgate.note(TG_ARGV[0], 'patients_count', delta) WHERE delta <> 0;
+  IF TG_OP = 'INSERT' THEN
+    delta := (SELECT count(*) FROM new_rows WHERE status = 'active');
+  ELSIF TG_OP = 'DELETE' THEN
+    delta := -(SELECT count(*) FROM old_rows WHERE status = 'active');
+  ELSIF TG_OP = 'UPDATE' THEN
+    delta := (SELECT count(*) FROM new_rows WHERE status = 'active') - (SELECT count(*) FROM old_rows WHERE status = 'active');
+  ELSE
+    IF TG_NARGS > 1 THEN
+      PERFORM tollgate.refill_shares(TG_ARGV[0], 'patients_count');
+    END IF;
+    PERFORM tollgate.note(TG_ARGV[0], 'patients_count', 0, 0, true);
+    RETURN NULL;
+  END IF;
+  IF delta = 0 THEN
+    RETURN NULL;
+  END IF;
+  IF TG_NARGS > 1 THEN
+    -- Far from the limit this one statement is what refusing costs; all else is in take_share.
+    mine := tollgate.my_slot(TG_ARGV[0]);
+    UPDATE enforce_shares s SET free = s.free - delta
+    WHERE s.tenant_id = TG_ARGV[0] AND s.metric = 'patients_count' AND s.slot = mine AND s.free >= delta
+      AND s.until > statement_timestamp();
+    IF NOT FOUND THEN
+      PERFORM tollgate.take_share(TG_ARGV[0], 'patients_count', delta);
+    END IF;
+  END IF;
+  INSERT INTO usage_changes (tenant_id, metric, delta) VALUES (TG_ARGV[0], 'patients_count', delta);
   RETURN NULL;
 END $$;
 
@@ -47,27 +65,49 @@ END $$;
 
 CREATE FUNCTION tollgate.users_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+  c record;
 BEGIN
-  CASE TG_OP
-    WHEN 'INSERT' THEN
-      PERFORM tollgate.note(n.tenant_id::text, 'users_count', count(*)) FROM new_rows n GROUP BY n.tenant_id;
-    WHEN 'DELETE' THEN
-      PERFORM tollgate.note(o.tenant_id::text, 'users_count', -count(*)) FROM old_rows o GROUP BY o.tenant_id;
-    WHEN 'UPDATE' THEN
-      PERFORM tollgate.note(d.tenant_id, 'users_count', sum(d.n)::bigint)
-      FROM (SELECT tenant_id::text, 1 AS n FROM new_rows UNION ALL SELECT tenant_id::text, -1 FROM old_rows) d
-      GROUP BY d.tenant_id HAVING sum(d.n) <> 0;
-    ELSE
-      PERFORM tollgate.note(t.id, 'users_count', 0, 0, true) FROM tenants t;
-  END CASE;
+  -- By tenant, so that two statements over the same tenants take their shares in the same order.
+  IF TG_OP = 'INSERT' THEN
+    FOR c IN SELECT n.tenant_id::text AS tenant, count(*) AS n FROM new_rows n GROUP BY 1 ORDER BY 1 LOOP
+      PERFORM tollgate.users_by(c.tenant, c.n, TG_NARGS > 1);
+    END LOOP;
+  ELSIF TG_OP = 'DELETE' THEN
+    FOR c IN SELECT o.tenant_id::text AS tenant, -count(*) AS n FROM old_rows o GROUP BY 1 ORDER BY 1 LOOP
+      PERFORM tollgate.users_by(c.tenant, c.n, TG_NARGS > 1);
+    END LOOP;
+  ELSIF TG_OP = 'UPDATE' THEN
+    FOR c IN SELECT d.tenant, sum(d.n)::bigint AS n FROM (SELECT tenant_id::text AS tenant, 1 AS n FROM new_rows
+             UNION ALL SELECT tenant_id::text, -1 FROM old_rows) d GROUP BY 1 HAVING sum(d.n) <> 0 ORDER BY 1 LOOP
+      PERFORM tollgate.users_by(c.tenant, c.n, TG_NARGS > 1);
+    END LOOP;
+  ELSE
+    IF TG_NARGS > 1 THEN
+      PERFORM tollgate.refill_shares(NULL, 'users_count');
+    END IF;
+    PERFORM tollgate.note(t.id, 'users_count', 0, 0, true) FROM tenants t;
+  END IF;
   RETURN NULL;
+END $$;
+
+CREATE FUNCTION tollgate.users_by(tenant text, delta bigint, refuse boolean) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF tenant IS NULL THEN
+    RETURN; -- the host's users that belong to nobody
+  END IF;
+  IF refuse THEN
+    PERFORM tollgate.take_share(tenant, 'users_count', delta);
+  END IF;
+  INSERT INTO public.usage_changes (tenant_id, metric, delta) VALUES (tenant, 'users_count', delta);
 END $$;
 
 -- Transition tables need a trigger an event. An UPDATE that can't change a count still fires: PostgreSQL allows no column
 -- list beside a transition table.
-CREATE FUNCTION tollgate.add_triggers(tab regclass, fn text, arg text, on_update boolean) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION tollgate.add_triggers(tab regclass, fn text, tenant text, on_update boolean, refuse boolean)
+RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-  call text := format('FOR EACH STATEMENT EXECUTE FUNCTION tollgate.%I(%s)', fn, CASE WHEN arg IS NULL THEN '' ELSE quote_literal(arg) END);
+  call text := format('FOR EACH STATEMENT EXECUTE FUNCTION tollgate.%I(%L%s)', fn, tenant, CASE WHEN refuse THEN ', ''refuse''' ELSE '' END);
 BEGIN
   EXECUTE format('CREATE OR REPLACE TRIGGER tollgate_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS new_rows %s', tab, call);
   EXECUTE format('CREATE OR REPLACE TRIGGER tollgate_delete AFTER DELETE ON %s REFERENCING OLD TABLE AS old_rows %s', tab, call);
@@ -89,15 +129,19 @@ $$;
 CREATE FUNCTION tollgate.attach(tenant text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
+  refuse boolean := (SELECT s.enforced FROM tenant_settings s WHERE s.tenant_id = tenant);
   tab regclass;
 BEGIN
   tab := tollgate.tenant_table(tenant, 'patients');
   IF tab IS NOT NULL THEN
-    PERFORM tollgate.add_triggers(tab, 'patients_changed', tenant, true);
+    PERFORM tollgate.add_triggers(tab, 'patients_changed', tenant, true, refuse);
+    IF refuse THEN
+      PERFORM tollgate.fill_shares(tenant, 'patients_count');
+    END IF;
   END IF;
   tab := tollgate.tenant_table(tenant, 'appointments');
   IF tab IS NOT NULL THEN
-    PERFORM tollgate.add_triggers(tab, 'appointments_changed', tenant, false);
+    PERFORM tollgate.add_triggers(tab, 'appointments_changed', tenant, false, false);
   END IF;
 END $$;
 
@@ -149,7 +193,7 @@ BEGIN
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.recount(text) TO tollgate_web;
 
-SELECT tollgate.add_triggers('users', 'users_changed', NULL, true);
+SELECT tollgate.add_triggers('users', 'users_changed', '', true, false);
 
 -- The effective plain numbers: the tier's, then overrides that are in force.
 CREATE FUNCTION tollgate.apply_limits(tenant text) RETURNS void
@@ -160,6 +204,19 @@ LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
         FROM tenant_subscriptions t JOIN subscription_tiers r ON r.id = t.tier_id WHERE t.tenant_id = tenant) e
   WHERE s.tenant_id = e.tenant_id AND s.usage_limits IS DISTINCT FROM e.limits
 $$;
+
+-- Overrides whose time is over: the tier's limits come back into usage_limits. How many tenants.
+CREATE FUNCTION tollgate.expire_limits() RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+  ended text[];
+BEGIN
+  SELECT array_agg(DISTINCT o.tenant_id::text) INTO ended FROM usage_limit_overrides o
+  JOIN tenant_subscriptions s ON s.tenant_id = o.tenant_id JOIN subscription_tiers r ON r.id = s.tier_id
+  WHERE o.expires_at <= now() AND o.max IS NOT NULL AND s.usage_limits -> o.limit_key IS DISTINCT FROM r.limits -> o.limit_key;
+  PERFORM tollgate.apply_limits(e.id) FROM unnest(ended) AS e (id);
+  RETURN coalesce(cardinality(ended), 0);
+END $$;
 
 -- For the collectors: what to publish. The collector's own updates of current_usage do not fire these.
 CREATE FUNCTION tollgate.config_changed() RETURNS trigger

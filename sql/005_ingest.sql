@@ -357,6 +357,7 @@ BEGIN
       coalesce(sum(delta) FILTER (WHERE metric = 'storage_used_gb' AND NOT recount), 0) AS bytes
     FROM taken t GROUP BY t.tenant_id ORDER BY t.tenant_id
   LOOP
+    CONTINUE WHEN NOT EXISTS (SELECT FROM public.tenants t WHERE t.id = c.tenant_id);
     IF c.measure THEN
       tenant_id := c.tenant_id;
       RETURN NEXT;

@@ -1,94 +1,145 @@
 -- tollgate enforce: the database refuses a patient or a user beyond the plan (SQLSTATE TG429).
--- What is left of a limit is cut in shares: slot 0 is the reserve, the others belong to the sessions whose process number
--- falls on them. Far from the limit a session takes from its own share and waits for nobody; when that is used up it takes
--- a sixteenth of the reserve; near the limit the reserve is the one row that all lock, and what lies in other shares is
--- gathered, so the limit is exact. The sum of the shares is always max - used. Two sessions that both hold a share in long
--- transactions and both run out may deadlock: PostgreSQL ends one of them (40P01), and it may try again.
+-- What is left of a limit is cut in shares: slot 0 is the reserve, each other slot belongs to one transaction at a time. Far
+-- from the limit a transaction takes from its slot's share and waits for nobody; when that is used up it takes a sixteenth
+-- of the reserve. Near the limit the reserve is the one row that all lock, and what lies in other shares is gathered, so the
+-- limit is exact. The sum of the shares is always max - used. While the reserve is below 0 the slots are empty and closed:
+-- what is freed then goes to the reserve. docs/operating.md says what a transaction may run into.
 CREATE TABLE enforce_shares (
   tenant_id varchar(255) NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
   metric    text NOT NULL CHECK (metric IN ('patients_count', 'users_count')),
-  slot      smallint NOT NULL CHECK (slot BETWEEN 0 AND 16),
+  slot      smallint NOT NULL CHECK (slot BETWEEN 0 AND 32),
   free      bigint NOT NULL,  -- of slot 0: below 0 when more is used than the plan has
-  max       bigint NOT NULL,  -- of slot 0: the limit; unlimited is 10^15
+  max       bigint NOT NULL,  -- of slot 0: the limit with its grace; unlimited is 10^15
+  until     timestamptz NOT NULL, -- from here on max is another: an override or a grace ends; of a closed slot: -infinity
   PRIMARY KEY (tenant_id, metric, slot)
-) WITH (fillfactor = 20);  -- room for updates in place
+) WITH (fillfactor = 50);  -- room for updates in place
 SELECT tollgate.secure('enforce_shares');
 
-CREATE FUNCTION tollgate.enforced_max(tenant text, what text) RETURNS bigint
+-- What the table lets in now, by the rules of limit.c, and until when that holds.
+CREATE FUNCTION tollgate.enforced_max(tenant text, what text, OUT most bigint, OUT holds timestamptz)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
-  SELECT CASE WHEN coalesce(v.max, -1) < 0 THEN 1000000000000000 ELSE floor(v.max) END::bigint
-  FROM (SELECT (SELECT (s.usage_limits ->> m.limit_key)::numeric FROM tenant_subscriptions s, usage_metrics m
-                WHERE s.tenant_id = tenant AND m.metric_type = what) AS max) v
+  SELECT CASE WHEN p.max IS NULL OR p.max < 0 OR p.mode = 'soft' OR (p.mode = 'grace' AND p.grace_until > statement_timestamp())
+              THEN 1000000000000000
+              ELSE floor(p.max * CASE p.mode WHEN 'grace' THEN 1 + p.grace_percent / 100.0 ELSE 1 END) END::bigint,
+         least(CASE WHEN p.expires_at > statement_timestamp() THEN p.expires_at END,
+               CASE WHEN p.mode = 'grace' AND p.grace_until > statement_timestamp() THEN p.grace_until END, 'infinity')
+  FROM (SELECT 1) AS one
+  LEFT JOIN (
+    SELECT o.mode, o.grace_percent, o.grace_until, CASE WHEN o.max IS NOT NULL THEN o.expires_at END AS expires_at,
+           (CASE WHEN o.max IS NOT NULL AND o.expires_at <= statement_timestamp() THEN r.limits ELSE s.usage_limits END
+            ->> m.limit_key)::numeric AS max
+    FROM usage_metrics m
+    JOIN tenant_subscriptions s ON s.tenant_id = tenant
+    LEFT JOIN subscription_tiers r ON r.id = s.tier_id
+    LEFT JOIN usage_limit_overrides o ON o.tenant_id = s.tenant_id AND o.limit_key = m.limit_key
+    WHERE m.metric_type = what) p ON true
 $$;
 
--- Everything back into the reserve, which is locked with all shares until the transaction ends.
-CREATE FUNCTION tollgate.gather_shares(tenant text, what text) RETURNS bigint
+-- A slot that no other transaction is at; this one keeps it to its end. All taken: one to wait for.
+CREATE FUNCTION tollgate.my_slot(tenant text) RETURNS smallint LANGUAGE plpgsql AS $$
+DECLARE
+  first int := pg_backend_pid();
+BEGIN
+  FOR i IN 0..31 LOOP
+    IF pg_try_advisory_xact_lock(hashtext('tollgate.enforce'), hashtext(tenant) # ((first + i) % 32)) THEN
+      RETURN 1 + (first + i) % 32;
+    END IF;
+  END LOOP;
+  RETURN 1 + first % 32;
+END $$;
+
+-- What lies in the shares goes into the reserve, which the caller has locked: that of slots at rest, or of all, waiting for
+-- the transactions that are at them.
+CREATE FUNCTION tollgate.gather_shares(tenant text, what text, waiting boolean) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
+  slots smallint[];
   total bigint;
 BEGIN
-  PERFORM FROM enforce_shares s WHERE s.tenant_id = tenant AND s.metric = what ORDER BY s.slot FOR UPDATE;
-  SELECT sum(s.free) INTO total FROM enforce_shares s WHERE s.tenant_id = tenant AND s.metric = what;
-  UPDATE enforce_shares s SET free = CASE s.slot WHEN 0 THEN total ELSE 0 END
-  WHERE s.tenant_id = tenant AND s.metric = what AND (s.slot = 0 OR s.free <> 0);
+  IF waiting THEN
+    PERFORM FROM enforce_shares s WHERE s.tenant_id = tenant AND s.metric = what ORDER BY s.slot FOR UPDATE;
+  END IF;
+  SELECT array_agg(l.slot) INTO slots FROM (SELECT s.slot FROM enforce_shares s
+    WHERE s.tenant_id = tenant AND s.metric = what AND s.slot > 0 AND s.free <> 0 FOR UPDATE SKIP LOCKED) l;
+  WITH emptied AS (
+    SELECT s.free FROM enforce_shares s WHERE s.tenant_id = tenant AND s.metric = what AND s.slot = ANY (slots)
+  )
+  UPDATE enforce_shares s SET free = CASE s.slot WHEN 0 THEN s.free + (SELECT coalesce(sum(e.free), 0) FROM emptied e) ELSE 0 END
+  WHERE s.tenant_id = tenant AND s.metric = what AND (s.slot = 0 OR s.slot = ANY (slots));
+  SELECT s.free INTO total FROM enforce_shares s WHERE s.tenant_id = tenant AND s.metric = what AND s.slot = 0;
   RETURN total;
 END $$;
 
+-- A plan that changed, or an override whose time is over: the reserve moves, nothing is counted.
+CREATE FUNCTION tollgate.move_limit(tenant text, what text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+  now_max record;
+  remains bigint;
+BEGIN
+  PERFORM tollgate.gather_shares(tenant, what, true);
+  SELECT * INTO now_max FROM tollgate.enforced_max(tenant, what);
+  SELECT s.free + now_max.most - s.max INTO remains FROM enforce_shares s
+  WHERE s.tenant_id = tenant AND s.metric = what AND s.slot = 0;
+  UPDATE enforce_shares s SET free = CASE s.slot WHEN 0 THEN remains ELSE s.free END, max = now_max.most,
+    until = CASE WHEN s.slot > 0 AND remains < 0 THEN '-infinity' ELSE now_max.holds END
+  WHERE s.tenant_id = tenant AND s.metric = what;
+END $$;
+
+CREATE FUNCTION tollgate.refuse(tenant text, what text, most bigint, remains bigint, n bigint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  noun text := CASE what WHEN 'patients_count' THEN 'patients' ELSE 'users' END;
+BEGIN
+  RAISE EXCEPTION 'the plan allows % %', most, noun USING ERRCODE = 'TG429',
+    DETAIL = format('Tenant %s has %s of %s %s, %s more would be %s.', tenant, most - remains, most, noun, n, most - remains + n),
+    HINT = format('%s can be added. Remove %s, or ask for a larger plan.', greatest(remains, 0), noun);
+END $$;
+
+-- n more, or -n fewer; raises TG429 when the plan has no room. Without shares nothing is enforced.
 CREATE FUNCTION tollgate.take_share(tenant text, what text, n bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-  mine smallint := 1 + pg_backend_pid() % 16;
+  mine smallint := tollgate.my_slot(tenant);
   reserve enforce_shares;
   remains bigint;
-  total bigint;
-  noun text := CASE what WHEN 'patients_count' THEN 'patients' ELSE 'users' END;
+  share bigint;
 BEGIN
   UPDATE enforce_shares s SET free = s.free - n
-  WHERE s.tenant_id = tenant AND s.metric = what AND s.slot = mine AND s.free >= n
-    AND NOT EXISTS (SELECT FROM enforce_shares r WHERE r.tenant_id = tenant AND r.metric = what AND r.slot = 0 AND r.free < 0);
+  WHERE s.tenant_id = tenant AND s.metric = what AND s.slot = mine AND s.free >= n AND s.until > statement_timestamp();
   IF FOUND THEN
     RETURN;
   END IF;
   SELECT * INTO reserve FROM enforce_shares s WHERE s.tenant_id = tenant AND s.metric = what AND s.slot = 0 FOR UPDATE;
   IF NOT FOUND THEN
-    RETURN; -- not enforced
-  END IF;
-  IF reserve.free >= n THEN
-    remains := reserve.free - n;
-    UPDATE enforce_shares s SET free = CASE s.slot WHEN 0 THEN remains - remains / 16 ELSE s.free + remains / 16 END
-    WHERE s.tenant_id = tenant AND s.metric = what AND (s.slot = 0 OR (s.slot = mine AND remains >= 16));
     RETURN;
   END IF;
-  total := tollgate.gather_shares(tenant, what);
-  IF total < n THEN
-    RAISE EXCEPTION 'the plan allows % %', reserve.max, noun USING ERRCODE = 'TG429',
-      DETAIL = format('Tenant %s has %s of %s %s, %s more would be %s.', tenant, reserve.max - total, reserve.max, noun, n,
-                      reserve.max - total + n),
-      HINT = format('%s can be added. Remove %s, or ask for a larger plan.', greatest(total, 0), noun);
+  IF reserve.until <= statement_timestamp() THEN
+    PERFORM tollgate.move_limit(tenant, what);
+    SELECT * INTO reserve FROM enforce_shares s WHERE s.tenant_id = tenant AND s.metric = what AND s.slot = 0;
   END IF;
-  UPDATE enforce_shares s SET free = total - n WHERE s.tenant_id = tenant AND s.metric = what AND s.slot = 0;
-END $$;
-
-CREATE FUNCTION tollgate.give_share(tenant text, what text, n bigint) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-  UPDATE public.enforce_shares s SET free = s.free + n
-  WHERE s.tenant_id = tenant AND s.metric = what AND s.slot = 1 + pg_backend_pid() % 16;
-END $$;
-
-CREATE FUNCTION tollgate.move_share(tenant text, what text, n bigint) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-  IF n > 0 THEN
-    PERFORM tollgate.take_share(tenant, what, n);
-  ELSIF n < 0 THEN
-    PERFORM tollgate.give_share(tenant, what, -n);
+  remains := reserve.free - n;
+  IF remains >= 0 OR n < 0 THEN
+    share := greatest(remains / 16, 0);
+    UPDATE enforce_shares s SET until = reserve.until,
+      free = CASE s.slot WHEN 0 THEN remains - share WHEN mine THEN s.free + share ELSE s.free END
+    WHERE s.tenant_id = tenant AND s.metric = what
+      AND (s.slot = 0 OR (s.slot = mine AND share > 0) OR (reserve.free < 0 AND remains >= 0)); -- the last: all slots open
+    RETURN;
   END IF;
+  remains := tollgate.gather_shares(tenant, what, false) - n;
+  IF remains < 0 THEN
+    remains := tollgate.gather_shares(tenant, what, true) - n;
+  END IF;
+  IF remains < 0 THEN
+    PERFORM tollgate.refuse(tenant, what, reserve.max, remains + n, n);
+  END IF;
+  UPDATE enforce_shares s SET free = remains WHERE s.tenant_id = tenant AND s.metric = what AND s.slot = 0;
 END $$;
 
 -- Counts anew; the caller holds off writers of the table.
 CREATE FUNCTION tollgate.fill_shares(tenant text, what text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-  most bigint := tollgate.enforced_max(tenant, what);
   used bigint := 0;
   tab regclass;
 BEGIN
@@ -101,104 +152,49 @@ BEGIN
     END IF;
   END IF;
   PERFORM FROM enforce_shares s WHERE s.tenant_id = tenant AND s.metric = what ORDER BY s.slot FOR UPDATE;
-  INSERT INTO enforce_shares AS s (tenant_id, metric, slot, free, max)
-  SELECT tenant, what, i, CASE i WHEN 0 THEN most - used ELSE 0 END, most FROM generate_series(0, 16) i
-  ON CONFLICT (tenant_id, metric, slot) DO UPDATE SET free = excluded.free, max = excluded.max;
+  INSERT INTO enforce_shares AS s (tenant_id, metric, slot, free, max, until)
+  SELECT tenant, what, i, CASE i WHEN 0 THEN m.most - used ELSE 0 END, m.most,
+    CASE WHEN i > 0 AND m.most < used THEN '-infinity' ELSE m.holds END
+  FROM generate_series(0, 32) i, tollgate.enforced_max(tenant, what) m
+  ON CONFLICT (tenant_id, metric, slot) DO UPDATE SET free = excluded.free, max = excluded.max, until = excluded.until;
 END $$;
 
-CREATE FUNCTION tollgate.patients_enforced() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-BEGIN
-  IF TG_OP = 'INSERT' THEN
-    PERFORM tollgate.move_share(TG_ARGV[0], 'patients_count', (SELECT count(*) FROM new_rows WHERE status = 'active'));
-  ELSIF TG_OP = 'DELETE' THEN
-    PERFORM tollgate.move_share(TG_ARGV[0], 'patients_count', -(SELECT count(*) FROM old_rows WHERE status = 'active'));
-  ELSIF TG_OP = 'UPDATE' THEN
-    PERFORM tollgate.move_share(TG_ARGV[0], 'patients_count', (SELECT count(*) FROM new_rows WHERE status = 'active')
-                                                              - (SELECT count(*) FROM old_rows WHERE status = 'active'));
-  ELSIF EXISTS (SELECT FROM enforce_shares s WHERE s.tenant_id = TG_ARGV[0] AND s.metric = 'patients_count') THEN
-    PERFORM tollgate.fill_shares(TG_ARGV[0], 'patients_count');
-  END IF;
-  RETURN NULL;
-END $$;
+-- After a TRUNCATE, which holds off all writers: of one tenant, or of all that have shares.
+CREATE FUNCTION tollgate.refill_shares(tenant text, what text) RETURNS void LANGUAGE sql AS $$
+  SELECT tollgate.fill_shares(s.tenant_id::text, what) FROM public.enforce_shares s
+  WHERE s.metric = what AND s.slot = 0 AND (tenant IS NULL OR s.tenant_id = tenant) ORDER BY s.tenant_id
+$$;
 
-CREATE FUNCTION tollgate.users_enforced() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-BEGIN
-  IF TG_OP = 'INSERT' THEN
-    PERFORM tollgate.move_share(c.tenant_id, 'users_count', c.n)
-    FROM (SELECT tenant_id::text, count(*) AS n FROM new_rows GROUP BY 1 ORDER BY 1) c;
-  ELSIF TG_OP = 'DELETE' THEN
-    PERFORM tollgate.move_share(c.tenant_id, 'users_count', -c.n)
-    FROM (SELECT tenant_id::text, count(*) AS n FROM old_rows GROUP BY 1 ORDER BY 1) c;
-  ELSIF TG_OP = 'UPDATE' THEN
-    PERFORM tollgate.move_share(c.tenant_id, 'users_count', c.n)
-    FROM (SELECT d.tenant_id, sum(d.n)::bigint AS n FROM (SELECT tenant_id::text, 1 AS n FROM new_rows
-          UNION ALL SELECT tenant_id::text, -1 FROM old_rows) d GROUP BY 1 ORDER BY 1) c;
-  ELSE
-    PERFORM tollgate.fill_shares(s.tenant_id::text, 'users_count') FROM enforce_shares s WHERE s.metric = 'users_count' AND s.slot = 0;
-  END IF;
-  RETURN NULL;
-END $$;
-
-CREATE FUNCTION tollgate.add_limit_triggers(tab regclass, fn text, arg text) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-  call text := format('FOR EACH STATEMENT EXECUTE FUNCTION tollgate.%I(%s)', fn, CASE WHEN arg IS NULL THEN '' ELSE quote_literal(arg) END);
-BEGIN
-  EXECUTE format('CREATE OR REPLACE TRIGGER tollgate_limit_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS new_rows %s', tab, call);
-  EXECUTE format('CREATE OR REPLACE TRIGGER tollgate_limit_delete AFTER DELETE ON %s REFERENCING OLD TABLE AS old_rows %s', tab, call);
-  EXECUTE format('CREATE OR REPLACE TRIGGER tollgate_limit_truncate AFTER TRUNCATE ON %s %s', tab, call);
-  EXECUTE format('CREATE OR REPLACE TRIGGER tollgate_limit_update AFTER UPDATE ON %s '
-                 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows %s', tab, call);
-END $$;
-
--- On: triggers on the tenant's patients and on users, counts taken while nobody writes there. Off: the shares go, and the
--- triggers where we may drop them; one that stays finds no shares and lets everything pass.
+-- On: the tenant's triggers and those of users also refuse, counts taken while nobody writes there. Off: the shares go, and
+-- the tenant's triggers count only; those of users go on as long as another tenant is enforced.
 CREATE FUNCTION tollgate.enforce(tenant text, enabled boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-DECLARE
-  patients regclass := tollgate.tenant_table(tenant, 'patients');
-  name text;
 BEGIN
   UPDATE tenant_settings s SET enforced = enabled, updated_at = now() WHERE s.tenant_id = tenant;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'no such tenant' USING ERRCODE = 'TG004', DETAIL = 'tenant_id';
   END IF;
-  IF NOT enabled THEN
-    DELETE FROM enforce_shares s WHERE s.tenant_id = tenant;
-    IF patients IS NOT NULL THEN
-      BEGIN
-        FOREACH name IN ARRAY ARRAY['insert', 'update', 'delete', 'truncate'] LOOP
-          EXECUTE format('DROP TRIGGER IF EXISTS tollgate_limit_%s ON %s', name, patients);
-        END LOOP;
-      EXCEPTION WHEN insufficient_privilege THEN
-        NULL;
-      END;
-    END IF;
-    RETURN;
+  DELETE FROM enforce_shares s WHERE s.tenant_id = tenant AND NOT enabled;
+  IF enabled OR NOT EXISTS (SELECT FROM enforce_shares s WHERE s.metric = 'users_count') THEN
+    PERFORM tollgate.add_triggers('users', 'users_changed', '', true, enabled); -- locks out writers until the commit
   END IF;
-  PERFORM tollgate.add_limit_triggers('users', 'users_enforced', NULL); -- locks out writers until the commit
-  PERFORM tollgate.fill_shares(tenant, 'users_count');
-  IF patients IS NOT NULL THEN
-    PERFORM tollgate.add_limit_triggers(patients, 'patients_enforced', tenant);
-    PERFORM tollgate.fill_shares(tenant, 'patients_count');
+  IF enabled THEN
+    PERFORM tollgate.fill_shares(tenant, 'users_count');
   END IF;
+  PERFORM tollgate.attach(tenant);
 END $$;
 
--- A changed plan moves the reserve; nothing is counted.
+-- Whatever a limit is made of: the subscription's numbers, an override's mode and times.
 CREATE FUNCTION tollgate.enforced_limits_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-  m text;
-  most bigint;
+  tenant text := CASE TG_OP WHEN 'DELETE' THEN OLD.tenant_id ELSE NEW.tenant_id END;
 BEGIN
-  FOR m IN SELECT s.metric FROM enforce_shares s WHERE s.tenant_id = NEW.tenant_id AND s.slot = 0 ORDER BY 1 LOOP
-    most := tollgate.enforced_max(NEW.tenant_id::text, m);
-    PERFORM tollgate.gather_shares(NEW.tenant_id::text, m);
-    UPDATE enforce_shares s SET free = s.free + most - s.max, max = most
-    WHERE s.tenant_id = NEW.tenant_id AND s.metric = m AND s.slot = 0 AND s.max <> most;
-  END LOOP;
+  PERFORM tollgate.move_limit(tenant, s.metric) FROM (SELECT e.metric FROM enforce_shares e
+    WHERE e.tenant_id = tenant AND e.slot = 0 ORDER BY 1) s;
   RETURN NULL;
 END $$;
-CREATE TRIGGER tollgate_enforced AFTER UPDATE OF usage_limits ON tenant_subscriptions
+CREATE TRIGGER tollgate_enforced AFTER INSERT OR DELETE OR UPDATE OF usage_limits ON tenant_subscriptions
+  FOR EACH ROW EXECUTE FUNCTION tollgate.enforced_limits_changed();
+CREATE TRIGGER tollgate_refused AFTER INSERT OR DELETE OR UPDATE ON usage_limit_overrides -- behind tollgate_limits
   FOR EACH ROW EXECUTE FUNCTION tollgate.enforced_limits_changed();

@@ -629,6 +629,11 @@ enum status ingest_chores(struct ingest *in, int partitions_ahead, int retention
     return s;
 }
 
+enum status ingest_expire_limits(struct ingest *in)
+{
+    return run(in, "SELECT tollgate.expire_limits()", 0, NULL, NULL);
+}
+
 enum status ingest_report(struct ingest *in, uint64_t lag_events, double lag_seconds, uint64_t spool_bytes)
 {
     char events[24], seconds[40], bytes[24];

@@ -115,6 +115,8 @@ MUST_CHECK enum status ingest_turn_days(struct ingest *in);
 /* Partitions ahead and behind the retention, ids after 36 days, configuration changes after a day, ended sessions, samples. */
 MUST_CHECK enum status ingest_chores(struct ingest *in, int partitions_ahead, int retention_months,
                                      int64_t session_absolute_s);
+/* Brings limits back whose overrides have expired. */
+MUST_CHECK enum status ingest_expire_limits(struct ingest *in);
 MUST_CHECK enum status ingest_report(struct ingest *in, uint64_t lag_events, double lag_seconds, uint64_t spool_bytes);
 
 struct ingest_place {

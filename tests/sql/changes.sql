@@ -44,3 +44,13 @@ BEGIN
   PERFORM tollgate.set_subscription('c1', NULL, '{"max_users":null}');
   ASSERT (SELECT usage_limits FROM tenant_subscriptions WHERE tenant_id = 'c1') = '{"max_patients":20}', 'null removes an override';
 END $$;
+INSERT INTO usage_limit_overrides (tenant_id, limit_key, max, expires_at) VALUES ('c1', 'max_patients', 30, clock_timestamp() + interval '0.3 s');
+DO $$ BEGIN ASSERT (SELECT usage_limits FROM tenant_subscriptions WHERE tenant_id = 'c1') = '{"max_patients":30}', 'until it expires'; END $$;
+SELECT pg_sleep(0.4);
+DO $$
+BEGIN
+  DELETE FROM config_changes;
+  ASSERT tollgate.expire_limits() = 1 AND tollgate.expire_limits() = 0, 'once';
+  ASSERT (SELECT usage_limits FROM tenant_subscriptions WHERE tenant_id = 'c1') = '{"max_patients":20}', 'the tier''s limit again';
+  ASSERT EXISTS (SELECT FROM config_changes WHERE kind = 'tenant' AND subject = 'c1'), 'and published';
+END $$;

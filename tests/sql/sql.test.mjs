@@ -51,6 +51,7 @@ test('days and periods are right in odd zones', () => runFile('periods.sql'));
 test('web sees its own tenant in every table and no other', () => runFile('isolation.sql'));
 test('samples of the nodes tell what grew, to the page alone, for eight days', () => runFile('samples.sql'));
 test('changes of the host are noted by statement', () => runFile('changes.sql'));
+test('rows beyond the plan are refused by mode, time and what is left', () => runFile('enforce.sql'));
 test('concurrent sessions fill a plan exactly', () => {
   const r = run('tests/sql/enforce.sh', [pg]);
   assert.equal(r.status, 0, r.out + r.err);
