@@ -1,7 +1,7 @@
 -- tollgate enforce: the database refuses a patient or a user beyond the plan (SQLSTATE TG429).
--- What is left of a limit is cut in shares: slot 0 is the reserve, each other slot belongs to one transaction at a time. Far
--- from the limit a transaction takes from its slot's share and waits for nobody; when that is used up it takes a sixteenth
--- of the reserve. Near the limit the reserve is the one row that all lock, and what lies in other shares is gathered, so the
+-- What is left of a limit is cut in shares: slot 0 is the reserve, at first a half; each other slot belongs to one transaction
+-- at a time. Far from the limit a transaction takes from its slot's share and waits for nobody; when that is used up it takes
+-- a sixteenth of the reserve. Near the limit the reserve is the one row that all lock, and what lies in other shares is gathered, so the
 -- limit is exact. The sum of the shares is always max - used. While the reserve is below 0 the slots are empty and closed:
 -- what is freed then goes to the reserve. docs/operating.md says what a transaction may run into.
 CREATE TABLE enforce_shares (
@@ -70,6 +70,11 @@ BEGIN
   RETURN total;
 END $$;
 
+-- How what remains is cut when it is counted or a plan changes: nobody has to wait for the reserve to begin.
+CREATE FUNCTION tollgate.first_share(remains bigint, slot int) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE slot WHEN 0 THEN remains - 32 * greatest(remains / 64, 0) ELSE greatest(remains / 64, 0) END
+$$;
+
 -- A plan that changed, or an override whose time is over: the reserve moves, nothing is counted.
 CREATE FUNCTION tollgate.move_limit(tenant text, what text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
@@ -81,7 +86,7 @@ BEGIN
   SELECT * INTO now_max FROM tollgate.enforced_max(tenant, what);
   SELECT s.free + now_max.most - s.max INTO remains FROM enforce_shares s
   WHERE s.tenant_id = tenant AND s.metric = what AND s.slot = 0;
-  UPDATE enforce_shares s SET free = CASE s.slot WHEN 0 THEN remains ELSE s.free END, max = now_max.most,
+  UPDATE enforce_shares s SET free = tollgate.first_share(remains, s.slot), max = now_max.most,
     until = CASE WHEN s.slot > 0 AND remains < 0 THEN '-infinity' ELSE now_max.holds END
   WHERE s.tenant_id = tenant AND s.metric = what;
 END $$;
@@ -153,7 +158,7 @@ BEGIN
   END IF;
   PERFORM FROM enforce_shares s WHERE s.tenant_id = tenant AND s.metric = what ORDER BY s.slot FOR UPDATE;
   INSERT INTO enforce_shares AS s (tenant_id, metric, slot, free, max, until)
-  SELECT tenant, what, i, CASE i WHEN 0 THEN m.most - used ELSE 0 END, m.most,
+  SELECT tenant, what, i, tollgate.first_share(m.most - used, i), m.most,
     CASE WHEN i > 0 AND m.most < used THEN '-infinity' ELSE m.holds END
   FROM generate_series(0, 32) i, tollgate.enforced_max(tenant, what) m
   ON CONFLICT (tenant_id, metric, slot) DO UPDATE SET free = excluded.free, max = excluded.max, until = excluded.until;
