@@ -1,8 +1,9 @@
 // outage.mjs [SECONDS] [SERVER]: PostgreSQL stopped on purpose under load. No call may be refused, the gate must not become
 // slower (its times are printed; `make bench` judges them), what fell behind must show, and all must be stored afterwards.
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { startStack, eventually, sleep } from '../lib/stack.mjs';
 import { percentile, startLoad } from '../lib/load.mjs';
 import { checks, compare, path, startPoster, unlimited } from './books.mjs';
@@ -16,10 +17,12 @@ console.log(`outage: PostgreSQL away for ${seconds} s behind ${server}`);
 
 const [{ setting: data }] = stack.asSuperuser(`SELECT setting FROM pg_settings WHERE name = 'data_directory'`);
 const bin = execFileSync('sh', ['-c', 'ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1'], { encoding: 'utf8' }).trim();
+// Nothing here may block: a web server closes connections that this process leaves idle for some seconds.
+const run = promisify(execFile);
 const pg = (...args) => {
   const command = [join(bin, 'pg_ctl'), '-D', data, '-w', ...args];
   if (process.getuid() === 0) command.unshift('runuser', '-u', 'postgres', '--');
-  execFileSync(command[0], command.slice(1), { cwd: '/', stdio: 'ignore', timeout: 60000 });
+  return run(command[0], command.slice(1), { cwd: '/', stdio: 'ignore', timeout: 60000 });
 };
 const conf = join(stack.state, 'tollgate.conf');
 const status = () => JSON.parse(readFileSync(join(readFileSync(conf, 'utf8').match(/run_dir = (.*)/)[1], 'collector.json'), 'utf8'));
@@ -31,7 +34,7 @@ await sleep(2000); // warm
 const a = calls.answers.size;
 await sleep(Math.min(seconds, 10) * 1000);
 const b = calls.answers.size;
-pg('stop', '-m', 'fast');
+await pg('stop', '-m', 'fast');
 await sleep(500);
 const c = calls.answers.size;
 let lag = 0, lagSeconds = 0, away = false;
@@ -43,8 +46,8 @@ for (const until = Date.now() + seconds * 1000; Date.now() < until; await sleep(
 }
 const d = calls.answers.size;
 let doctor = '';
-try { stack.tollgate('doctor'); } catch (e) { doctor = e.stdout; }
-pg('-l', join(data, '../start.log'), 'start');
+try { await run('/bin/sh', ['-c', `exec ${stack.TOLLGATE} doctor`]); } catch (e) { doctor = e.stdout; }
+await pg('-l', join(data, '../start.log'), 'start');
 const back = Date.now();
 await eventually(() => status().database === 'connected' && status().lag_events < 100, 'the collector to have caught up', 60);
 const caughtUp = (Date.now() - back) / 1000;
