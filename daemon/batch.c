@@ -428,20 +428,66 @@ enum status batch_each_unread(struct batch *b, batch_event_fn *fn, void *arg,
     return STATUS_OK;
 }
 
-bool batch_drained(struct batch *b)
-{
-    struct spool_segment *list;
-    bool drained = !batch_pending(b);
+struct batch_mark {
     size_t n;
+    struct spool_segment *segments;
+};
 
-    if (!drained || spool_list(b->config->paths.spool_dir, &list, &n) != STATUS_OK)
+enum status batch_mark(const struct batch *b, struct batch_mark **out)
+{
+    struct batch_mark *m = calloc(1, sizeof(*m));
+    enum status s = m ? spool_list(b->config->paths.spool_dir, &m->segments, &m->n) : STATUS_NO_MEMORY;
+
+    if (s != STATUS_OK) {
+        free(m);
+        return s;
+    }
+    *out = m;
+    return STATUS_OK;
+}
+
+void batch_mark_free(struct batch_mark *m)
+{
+    if (!m)
+        return;
+    free(m->segments);
+    free(m);
+}
+
+/* A segment is removed only when all of it is stored. */
+static bool is_removed(const struct batch_mark *now, uint64_t number)
+{
+    for (size_t i = 0; i < now->n; i++)
+        if (now->segments[i].number == number)
+            return false;
+    return true;
+}
+
+bool batch_passed(struct batch *b, const struct batch_mark *m)
+{
+    struct batch_mark *now;
+    bool passed = true;
+
+    if (batch_mark(b, &now) != STATUS_OK)
         return false;
-    for (size_t i = 0; i < n && drained; i++) {
-        const struct segment *s = find(b, list[i].number);
+    for (size_t i = 0; i < m->n && passed; i++) {
+        const struct segment *s = find(b, m->segments[i].number);
         uint64_t done = s && s->known ? (s->position ? s->position : SPOOL_HEADER_BYTES) : 0;
 
-        drained = s && (s->foreign || (!list[i].unreadable && list[i].bytes <= done));
+        passed = is_removed(now, m->segments[i].number) ||
+                 (s && (s->foreign || (!m->segments[i].unreadable && m->segments[i].bytes <= done)));
     }
-    free(list);
-    return drained;
+    batch_mark_free(now);
+    return passed;
+}
+
+bool batch_drained(struct batch *b)
+{
+    struct batch_mark *now;
+
+    if (batch_pending(b) || batch_mark(b, &now) != STATUS_OK)
+        return false;
+    bool passed = batch_passed(b, now);
+    batch_mark_free(now);
+    return passed;
 }

@@ -45,6 +45,12 @@ void batch_lag(const struct batch *b, struct batch_lag *out);
 typedef void batch_event_fn(void *arg, const struct event *e, uint64_t segment);
 MUST_CHECK enum status batch_each_unread(struct batch *b, batch_event_fn *fn, void *arg,
                                          void (*read_to)(void *arg, uint64_t segment, uint64_t position));
+/* Where the spool's segments end at a moment. */
+struct batch_mark;
+MUST_CHECK enum status batch_mark(const struct batch *b, struct batch_mark **out);
+void batch_mark_free(struct batch_mark *m); /* NULL is allowed */
+/* Everything that was appended before the mark is stored. */
+bool batch_passed(struct batch *b, const struct batch_mark *m);
 /* Everything in the spool is stored, as of now. */
 bool batch_drained(struct batch *b);
 

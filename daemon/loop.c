@@ -9,7 +9,6 @@
 #define MS INT64_C(1000)
 #define BACK_OFF_FIRST_US (100 * MS)
 #define BACK_OFF_MOST_US (5000 * MS)
-#define FOLLOW_US (200 * MS)
 #define RENEW_US (600000 * MS)
 #define FINISH_US (3000 * MS)
 #define CHANGES_MOST 20000
@@ -170,12 +169,13 @@ static enum status keep_table(struct collector *c, int64_t now)
     enum status s = STATUS_OK;
 
     if (!table_good(c->table)) {
-        if (batch_pending(c->batch) || c->unsure || !due(&c->due.follow, now, FOLLOW_US))
+        if (batch_pending(c->batch) || c->unsure || !due(&c->due.follow, now, c->config->collector.poll_ms * MS))
             return STATUS_OK;
         if ((s = batch_look(c->batch, c->ingest)) == STATUS_OK)
             s = table_build(c->table, c->batch, c->ingest);
         c->due.renew = now + RENEW_US;
-    } else if (due(&c->due.follow, now, FOLLOW_US)) {
+    } else if ((s = table_lease(c->table, c->batch)) == STATUS_OK &&
+               due(&c->due.follow, now, c->config->collector.poll_ms * MS)) {
         s = table_follow(c->table);
         if (s == STATUS_OK && due(&c->due.renew, now, RENEW_US))
             s = renew(c, now);

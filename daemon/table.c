@@ -9,6 +9,7 @@
 #include <uthash.h>
 
 #include "daemon/batch.h"
+#include "daemon/lease.h"
 #include "lib/base/clock.h"
 #include "lib/base/io.h"
 #include "lib/base/log.h"
@@ -48,6 +49,7 @@ struct table {
     const struct spool_node *node;
     struct publish *publish;
     struct limit_table *limits;
+    struct leases *leases;
     struct limit_catalogue catalogue;
     char cursor[PUBLISH_CURSOR_SIZE];
     struct known *known;
@@ -58,7 +60,7 @@ struct table {
     char renewed[LIMIT_TENANT_SIZE]; /* the last tenant that table_renew read */
     struct drift drifts[MEND_DRIFTS];
     size_t n_drifts;
-    bool rebuild, catalogue_changed;
+    bool rebuild, catalogue_changed, leases_unread;
     bool tried; /* an earlier collector's table was looked at */
 };
 
@@ -73,7 +75,10 @@ enum status table_create(const struct config *config, const struct spool_node *n
     t->node = node;
     s = publish_open(config->database.collector, (int)config->database.connect_timeout_s,
                      (int)config->database.statement_timeout_s, &t->publish);
+    if (s == STATUS_OK)
+        s = leases_create(&t->leases);
     if (s != STATUS_OK) {
+        publish_close(t->publish);
         free(t);
         return s;
     }
@@ -96,6 +101,7 @@ static void forget(struct table *t)
         HASH_DEL(t->filled, f);
         free(f);
     }
+    leases_forget(t->leases);
     t->n_drifts = 0;
     t->mend_next = t->degraded_next = 0;
 }
@@ -105,6 +111,7 @@ void table_destroy(struct table *t)
     if (!t)
         return;
     forget(t);
+    leases_destroy(t->leases);
     if (t->limits)
         limit_table_close(t->limits);
     publish_close(t->publish);
@@ -255,8 +262,12 @@ static enum status fill_tenant(void *arg, const struct limit_tenant *tenant, con
                                size_t n)
 {
     struct table *t = arg;
+    struct limit_tenant leased = *tenant;
     uint32_t index;
-    enum status s = limit_table_put_tenant(t->limits, tenant, &index);
+
+    for (uint32_t i = 0; i < LIMIT_SLOTS; i++)
+        leased.limits[i].lease_percent = (uint8_t)t->config->limits.lease_percent;
+    enum status s = limit_table_put_tenant(t->limits, &leased, &index);
 
     for (size_t i = 0; i < n && s == STATUS_OK; i++)
         s = limit_table_set_gauge(t->limits, index, (uint8_t)gauges[i].metric, gauges[i].level);
@@ -344,6 +355,27 @@ static enum status follow_tenant(struct table *t, const char *id)
     return s == STATUS_OK ? publish_keys_of(t->publish, id, fill_key, t) : s;
 }
 
+static struct lease_place lease_place(struct table *t, struct batch *b)
+{
+    return (struct lease_place){t->limits, &t->catalogue, t->publish, b, t->node->uuid};
+}
+
+static enum status follow_lease(void *arg, const struct publish_lease *which)
+{
+    struct table *t = arg;
+    struct lease_place at = lease_place(t, NULL);
+
+    return leases_settle(t->leases, &at, which);
+}
+
+/* The leases that other nodes wait for: of a tenant, or NULL: of all. */
+static enum status follow_leases(struct table *t, const char *tenant)
+{
+    if (!t->config->limits.lease_percent)
+        return STATUS_OK;
+    return publish_leases_unsettled(t->publish, t->node->uuid, tenant, follow_lease, t);
+}
+
 struct key_wanted {
     struct table *t;
     bool found;
@@ -369,6 +401,8 @@ static enum status follow_change(void *arg, const struct publish_change *c)
         return STATUS_OK;
     case 't':
         return follow_tenant(t, c->subject);
+    case 'l':
+        return follow_leases(t, c->subject);
     default:
         s = publish_keys(t->publish, c->subject, follow_key_found, &w);
         if (s == STATUS_OK && !w.found && c->hash) {
@@ -485,6 +519,7 @@ enum status table_build(struct table *t, struct batch *b, struct ingest *in)
         return s == STATUS_OK ? STATUS_DAMAGED : s;
     }
     t->tried = true;
+    t->leases_unread = true;
     if (!kept)
         limit_table_ready(t->limits);
     log_info("the limit table is %s: %u tenants in %lld ms", kept ? "gone on with" : "filled",
@@ -532,6 +567,8 @@ enum status table_follow(struct table *t)
     s = publish_changes(t->publish, t->cursor, follow_change, t);
     if (s == STATUS_OK && t->catalogue_changed)
         s = follow_catalogue(t);
+    if (s == STATUS_OK && t->leases_unread && (s = follow_leases(t, NULL)) == STATUS_OK)
+        t->leases_unread = false;
     if (s == STATUS_OK)
         s = publish_counts_since(t->publish, t->cursor, follow_count, t);
     s = end_snapshot(t, s);
@@ -540,6 +577,13 @@ enum status table_follow(struct table *t)
     if (s == STATUS_DAMAGED)
         t->rebuild = true;
     return s;
+}
+
+enum status table_lease(struct table *t, struct batch *b)
+{
+    struct lease_place at = lease_place(t, b);
+
+    return t->config->limits.lease_percent ? leases_step(t->leases, &at) : STATUS_OK;
 }
 
 enum status table_renew(struct table *t, bool *more)
@@ -603,17 +647,6 @@ static int64_t right_count(const struct counts *k, int metric, bool day, int64_t
     return 0;
 }
 
-static const struct limit_span *span_now(const struct limit_tenant *tenant, uint8_t window, int64_t now)
-{
-    const struct limit_span *spans = window == LIMIT_DAY ? tenant->days : tenant->periods;
-    size_t n = window == LIMIT_DAY ? LIMIT_DAYS : LIMIT_PERIODS;
-
-    for (size_t i = 0; i < n; i++)
-        if (now >= spans[i].start_us && now < spans[i].end_us)
-            return &spans[i];
-    return NULL;
-}
-
 /* Notes drifts of one tenant, or mends those that were noted before and still stand as they did. */
 static void compare(struct table *t, uint32_t index, const struct limit_tenant *tenant, const int64_t seen[LIMIT_SLOTS],
                     const struct counts *k, int64_t now, const struct drift *before, size_t n_before)
@@ -625,8 +658,7 @@ static void compare(struct table *t, uint32_t index, const struct limit_tenant *
         int64_t right;
         bool noted = false;
 
-        if (seen[slot] < 0 || (window != LIMIT_DAY && window != LIMIT_PERIOD) ||
-            !(span = span_now(tenant, window, now)))
+        if (seen[slot] < 0 || !(span = limit_table_window(tenant, window, now)))
             continue;
         right = right_count(k, metric, window == LIMIT_DAY, span->start_us);
         if (right == seen[slot])

@@ -31,6 +31,8 @@ MUST_CHECK enum status table_build(struct table *t, struct batch *b, struct inge
 MUST_CHECK enum status table_follow(struct table *t);
 /* A few tenants again, in turn: days and periods move ahead. *more: this turn is not over. */
 MUST_CHECK enum status table_renew(struct table *t, bool *more);
+/* Shares of limits that several nodes draw on. */
+MUST_CHECK enum status table_lease(struct table *t, struct batch *b);
 /* Compares some counts with the database; the spool must be drained. */
 MUST_CHECK enum status table_mend(struct table *t, struct batch *b);
 /* Does the table hold this event of segment and offset already? */

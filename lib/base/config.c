@@ -84,6 +84,9 @@ static const struct config_key keys[] = {
             "Seconds without a request after which a sign-in ends."),
     INTEGER("web", "session_absolute_s", web.session_absolute_s, "86400", 60, 31536000,
             "Seconds after which a sign-in ends in any case."),
+    INTEGER("limits", "lease_percent", limits.lease_percent, "0", 0, 100,
+            "The last part of a hard limit that is handed out to the nodes in shares, so that several together do not "
+            "pass it; 0: nothing is, 100: all of it. The same on every node."),
     CHOICE("spool", "sync", spool.sync, "interval", "always|interval|never",
            "When an append is on disk: before the answer, by the collector at the interval, or when the kernel likes. "
            "A killed process loses nothing with any of them; a power cut does."),

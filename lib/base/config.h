@@ -49,6 +49,9 @@ struct config {
         int64_t body_bytes, events_max;
         int64_t session_idle_s, session_absolute_s;
     } web;
+    struct { /* [limits] */
+        int64_t lease_percent;
+    } limits;
     struct {          /* [spool] */
         int64_t sync; /* enum spool_sync */
         int64_t sync_ms, segment_bytes, segment_age_s, max_bytes, reserve_bytes;

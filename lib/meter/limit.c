@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define MINUTE_NS INT64_C(60000000000)
+#define LEASE_WAIT_US INT64_C(1000000) /* a share comes within about a second, if there is one */
 
 typedef __int128 wide;
 
@@ -28,13 +29,38 @@ static int64_t at_least_zero(int64_t n)
     return n < 0 ? 0 : n;
 }
 
-/* Fixed windows and gauges: what is used, plus this. */
-static void decide_fixed(const struct limit_count *c, int64_t amount, struct limit_verdict *v)
+/* The end of a limit that is handed out in shares: at least one unit, so that a small limit has one, too. */
+static int64_t leased_part(const struct limit *l, int64_t ceiling)
 {
-    int64_t after = c->used + amount;
+    if (!l->lease_percent || ceiling == LIMIT_UNLIMITED || (l->window != LIMIT_DAY && l->window != LIMIT_PERIOD))
+        return 0;
+    int64_t part = (int64_t)((wide)ceiling * l->lease_percent / 100);
+    if (part < EVENT_MILLION)
+        part = EVENT_MILLION;
+    return part < ceiling ? part : ceiling;
+}
+
+int64_t limit_unleased(const struct limit *l, int64_t now_us)
+{
+    int64_t ceiling = ceiling_of(l, plain_limit(l, now_us), now_us), part = leased_part(l, ceiling);
+    return part ? ceiling - part : LIMIT_UNLIMITED;
+}
+
+/* Fixed windows and gauges: what is used, plus this. */
+static void decide_fixed(const struct limit *l, const struct limit_count *c, int64_t amount, int64_t now_us,
+                         struct limit_verdict *v)
+{
+    int64_t after = c->used + amount, part = leased_part(l, v->ceiling);
     v->used = c->used;
     v->resets_us = c->end_us;
     v->allowed = v->ceiling == LIMIT_UNLIMITED || (amount ? after <= v->ceiling : c->used < v->ceiling);
+    if (part == 0 || !v->allowed)
+        return;
+    v->leased = amount ? after > v->ceiling - part : c->used >= v->ceiling - part;
+    if (v->leased && (amount ? c->leased < amount : c->leased <= 0)) {
+        v->allowed = false;
+        v->resets_us = now_us + LEASE_WAIT_US;
+    }
 }
 
 static int64_t divide_up(wide n, wide by)
@@ -96,11 +122,13 @@ void limit_decide(const struct limit *l, const struct limit_count *c, int64_t am
     if (l->window == LIMIT_MINUTE)
         decide_minute(c, amount, now_us, &v);
     else
-        decide_fixed(c, amount, &v);
+        decide_fixed(l, c, amount, now_us, &v);
     int64_t after = v.used + (v.allowed ? amount : 0);
     v.over = v.allowed && after > v.limit;
     v.overage = at_least_zero(after - v.limit);
     v.remaining = at_least_zero((v.ceiling == LIMIT_UNLIMITED ? v.limit : v.ceiling) - after);
+    if (v.leased && !v.allowed) /* what remains is not this node's */
+        v.remaining = 0;
     *out = v;
 }
 

@@ -8,6 +8,9 @@
  * A minute is GCRA: a bucket of the limit's size that refills evenly over 60 s, so no double burst at a
  * boundary (ITU-T I.371, "virtual scheduling"). A day and a period are fixed windows in the tenant's zone.
  * A gauge has no window.
+ *
+ * Where several nodes share a limit, its last part may be leased (lease_percent): what lies there passes only with a share
+ * that was handed to this node, so that all of them together stay below the limit (docs/gate.md, "Several nodes").
  */
 #ifndef METER_LIMIT_H
 #define METER_LIMIT_H
@@ -35,6 +38,7 @@ struct limit {
     int32_t grace_percent;  /* LIMIT_GRACE by percent, 0..1000 */
     uint8_t mode;           /* enum limit_mode */
     uint8_t window;         /* enum limit_window */
+    uint8_t lease_percent;  /* of a day or a period: the part of the ceiling that needs a lease, 0..100 */
 };
 
 /* What is used of one limit. */
@@ -43,6 +47,7 @@ struct limit_count {
     int64_t tat_ns;   /* of a minute: GCRA's theoretical arrival time, nanoseconds UTC; 0: idle */
     int64_t start_us; /* the window's first instant, and the first instant behind it; both 0 of a gauge and a minute */
     int64_t end_us;
+    int64_t leased; /* what is left of this node's share */
 };
 
 enum limit_reason {
@@ -57,6 +62,7 @@ struct limit_verdict {
     bool allowed;
     bool unlimited;
     bool over;         /* admitted beyond the limit (soft, grace) */
+    bool leased;       /* lies in the leased part: when allowed, it is taken from the share */
     int64_t limit;     /* the plain limit in force, LIMIT_UNLIMITED, millionths */
     int64_t ceiling;   /* what it refuses beyond: limit, with grace; LIMIT_UNLIMITED when nothing is refused */
     int64_t used;      /* before this call */
@@ -73,6 +79,9 @@ struct limit_verdict {
  */
 void limit_decide(const struct limit *l, const struct limit_count *c, int64_t amount, int64_t now_us,
                   struct limit_verdict *out);
+
+/* What may be used before a lease is needed; LIMIT_UNLIMITED when none ever is. */
+int64_t limit_unleased(const struct limit *l, int64_t now_us);
 
 /* Nanoseconds that `amount` took of a minute's bucket, by the verdict that admitted it: what giving back takes off tat_ns. */
 int64_t limit_minute_cost(const struct limit_verdict *v, int64_t amount);

@@ -126,6 +126,8 @@ MUST_CHECK enum status limit_table_key(struct limit_table *t, const unsigned cha
                                        struct limit_key *out);
 MUST_CHECK enum status limit_table_tenant_index(struct limit_table *t, const char *id, size_t length, uint32_t *index);
 MUST_CHECK enum status limit_table_tenant(struct limit_table *t, uint32_t index, struct limit_tenant *out);
+/* The day or period that holds at_us; NULL: none, or no window that turns. */
+const struct limit_span *limit_table_window(const struct limit_tenant *tenant, uint8_t window, int64_t at_us);
 /* The catalogue in force; a copy. */
 MUST_CHECK enum status limit_table_catalogue(struct limit_table *t, struct limit_catalogue *out);
 /* Index of a metric, or -1. */
@@ -203,6 +205,24 @@ MUST_CHECK enum status limit_table_idle(struct limit_table *t, uint32_t tenant);
 MUST_CHECK enum status limit_table_mend(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t at_us,
                                         int64_t seen, int64_t right);
 MUST_CHECK enum status limit_table_degraded(struct limit_table *t, uint32_t tenant, uint8_t metric, int64_t *total);
+
+/* ---- leases: this node's share of a limit's end; see limit.h ---- */
+
+struct limit_want {
+    uint32_t tenant;
+    uint8_t slot;
+};
+/* What writers asked for since the last call; at most `most`, the rest later. */
+MUST_CHECK enum status limit_table_wanted(struct limit_table *t, struct limit_want *out, size_t most, size_t *n);
+/* Adds to the share of the window that starts at start_us; a share of another window is forgotten. */
+MUST_CHECK enum status limit_table_lease_add(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t start_us,
+                                             int64_t amount);
+/* What is left of that window's share. */
+MUST_CHECK enum status limit_table_lease_left(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t start_us,
+                                              int64_t *left);
+/* Takes all of it away from the writers. */
+MUST_CHECK enum status limit_table_lease_withdraw(struct limit_table *t, uint32_t tenant, uint8_t slot,
+                                                  int64_t start_us, int64_t *left);
 uint32_t limit_table_tenants(
     const struct limit_table *t); /* places in use, for loops over tenants; a place may be free */
 

@@ -305,6 +305,16 @@ enum status limit_table_tenant(struct limit_table *t, uint32_t index, struct lim
     return s;
 }
 
+const struct limit_span *limit_table_window(const struct limit_tenant *tenant, uint8_t window, int64_t at_us)
+{
+    const struct limit_span *spans = window == LIMIT_DAY ? tenant->days : tenant->periods;
+    int n = window == LIMIT_DAY ? LIMIT_DAYS : window == LIMIT_PERIOD ? LIMIT_PERIODS : 0;
+    for (int i = 0; i < n; i++)
+        if (at_us >= spans[i].start_us && at_us < spans[i].end_us)
+            return &spans[i];
+    return NULL;
+}
+
 /* ---- the catalogue ---- */
 
 enum status table_catalogue_refresh(struct limit_table *t)

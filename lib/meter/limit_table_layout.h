@@ -14,12 +14,14 @@
 #define TABLE_GROW 256u                           /* places added at a time */
 #define TABLE_LOCK_AT INT64_C(0x4000000000000000) /* writers' locks: bytes far behind the file's end */
 #define INDEX_FIRST_PLACES 4096u
+#define TABLE_WANTED 4u /* leases that a writer asks for at a time; what is overwritten is asked for again */
 
 struct table_writer {
     _Atomic uint64_t mark; /* tenant's index + 1 between take and done */
     _Atomic uint64_t results[LIMIT_RESULTS];
     _Atomic uint64_t latency[LIMIT_LATENCY_BUCKETS];
     _Atomic uint64_t latency_sum_us;
+    _Atomic uint64_t wanted[TABLE_WANTED]; /* leases asked for: (tenant's index + 1) << 8 | slot; 0: none */
 } __attribute__((aligned(256)));
 
 struct table_identity {
@@ -59,6 +61,12 @@ struct table_span {
     _Atomic int64_t end_offset_s;
 };
 
+/* This node's share of a window's end. */
+struct table_lease {
+    _Atomic int64_t start_us; /* of the window; 0: none */
+    _Atomic int64_t left;
+};
+
 struct table_tenant {
     char id[LIMIT_TENANT_SIZE]; /* never changes once the place is used */
     _Atomic uint32_t version;   /* its lowest bit says which config is in force */
@@ -66,6 +74,7 @@ struct table_tenant {
     struct table_span days[LIMIT_DAYS];
     struct table_span periods[LIMIT_PERIODS];
     _Atomic int64_t counts[LIMIT_SLOTS][LIMIT_DAYS]; /* by span; gauges and minutes (tat_ns) use [0] */
+    struct table_lease leases[LIMIT_SLOTS];
     _Atomic int64_t degraded[LIMIT_METRICS];
 } __attribute__((aligned(64)));
 
@@ -121,6 +130,16 @@ struct limit_table {
 void guard_arm(struct limit_table *t);
 void guard_leave(struct limit_table *t);
 enum status guard_damaged(struct limit_table *t);
+
+/* The body of a function that is the guarded call of another, which returns a status. */
+#define GUARDED(t, call)                                    \
+    do {                                                    \
+        if (!GUARD_ENTER(t))                                \
+            return guard_damaged(t);                        \
+        enum status guarded_status = table_report(t, call); \
+        guard_leave(t);                                     \
+        return guarded_status;                              \
+    } while (0)
 
 /* The tenant at `index`, or NULL when there is no such place. Within a guard. */
 struct table_tenant *table_tenant_at(struct limit_table *t, uint32_t index);

@@ -12,16 +12,6 @@
 
 #include "lib/meter/limit_table_layout.h"
 
-/* Every function of this file is a guarded call of the one with the work; arguments go through a struct. */
-#define GUARDED(t, call)                                    \
-    do {                                                    \
-        if (!GUARD_ENTER(t))                                \
-            return guard_damaged(t);                        \
-        enum status guarded_status = table_report(t, call); \
-        guard_leave(t);                                     \
-        return guarded_status;                              \
-    } while (0)
-
 /* ---- catalogue ---- */
 
 /* What has a place keeps it: counts are found by it. */

@@ -8,6 +8,7 @@
 /* One limit of the decision: where its count is. */
 struct place {
     _Atomic int64_t *count;
+    struct table_lease *lease;
     struct limit limit;
     int64_t amount;
     struct limit_count seen;
@@ -69,18 +70,26 @@ static enum status locate(struct limit_table *t, struct table_tenant *tenant, ui
         answer->limits[i].end_offset_s = day < 0 ? 0 : (int32_t)atomic_load(&tenant->days[day].end_offset_s);
     }
     place->count = &tenant->counts[slot][span];
+    place->lease = &tenant->leases[slot];
     place->limit.window = window;
     answer->n++;
     return STATUS_OK;
 }
 
-static struct limit_count count_of(const struct limit_answer *answer, uint32_t i, int64_t value)
+/* What is left of this node's share of the window; 0 when the limit is not leased. */
+static int64_t lease_left(const struct place *p, int64_t start_us)
+{
+    return p->limit.lease_percent && atomic_load(&p->lease->start_us) == start_us ? atomic_load(&p->lease->left) : 0;
+}
+
+static struct limit_count count_of(const struct limit_answer *answer, uint32_t i, const struct place *p, int64_t value)
 {
     bool minute = answer->limits[i].window == LIMIT_MINUTE;
     return (struct limit_count){.used = minute ? 0 : value,
                                 .tat_ns = minute ? value : 0,
                                 .start_us = answer->limits[i].start_us,
-                                .end_us = answer->limits[i].end_us};
+                                .end_us = answer->limits[i].end_us,
+                                .leased = lease_left(p, answer->limits[i].start_us)};
 }
 
 /* The limit to speak of: the one that refuses, else the one with the least left. */
@@ -115,26 +124,63 @@ static void give_back(struct limit_answer *answer, struct place *places, uint32_
                              ? limit_minute_cost(&answer->limits[taken].verdict, places[taken].amount)
                              : places[taken].amount;
         atomic_fetch_sub(places[taken].count, amount);
+        if (answer->limits[taken].verdict.leased)
+            atomic_fetch_add(&places[taken].lease->left, places[taken].amount);
     }
 }
 
-/* Compare and swap each count; the first that refuses makes all before it be given back. */
+/* The share first: a process killed between the two leaves some of it unspent, never a call beyond it. */
+static bool take_share(struct table_lease *lease, int64_t amount)
+{
+    int64_t left = atomic_load(&lease->left);
+    do {
+        if (left < amount)
+            return false;
+    } while (!atomic_compare_exchange_weak(&lease->left, &left, left - amount));
+    return true;
+}
+
+/* Decides anew until the count that was decided on is still there to be swapped. */
+static bool take_one(struct limit_answer *answer, uint32_t i, struct place *p, int64_t now_us)
+{
+    struct limit_verdict *v = &answer->limits[i].verdict;
+    int64_t seen = atomic_load(p->count), next;
+    for (;;) {
+        struct limit_count c = count_of(answer, i, p, seen);
+        limit_decide(&p->limit, &c, p->amount, now_us, v);
+        if (!v->allowed || takes_nothing(answer, i))
+            return v->allowed;
+        if (v->leased && !take_share(p->lease, p->amount))
+            continue; /* another process took it meanwhile: decide by what is left */
+        next = answer->limits[i].window == LIMIT_MINUTE ? v->tat_ns : seen + p->amount;
+        if (atomic_compare_exchange_strong(p->count, &seen, next))
+            return true;
+        if (v->leased)
+            atomic_fetch_add(&p->lease->left, p->amount);
+    }
+}
+
+/* The first that refuses makes all before it be given back. */
 static bool take_all(struct limit_answer *answer, struct place *places, int64_t now_us)
 {
-    for (uint32_t i = 0; i < answer->n; i++) {
-        struct limit_verdict *v = &answer->limits[i].verdict;
-        int64_t seen = atomic_load(places[i].count), next;
-        do {
-            struct limit_count c = count_of(answer, i, seen);
-            limit_decide(&places[i].limit, &c, places[i].amount, now_us, v);
-            if (!v->allowed) {
-                give_back(answer, places, i);
-                return false;
-            }
-            next = answer->limits[i].window == LIMIT_MINUTE ? v->tat_ns : seen + places[i].amount;
-        } while (!takes_nothing(answer, i) && !atomic_compare_exchange_weak(places[i].count, &seen, next));
-    }
+    for (uint32_t i = 0; i < answer->n; i++)
+        if (!take_one(answer, i, &places[i], now_us)) {
+            give_back(answer, places, i);
+            return false;
+        }
     return true;
+}
+
+/* Tells the collector which shares are needed; it looks a few times a second. */
+static void ask_for_leases(struct limit_table *t, uint32_t index, const struct limit_answer *answer)
+{
+    if (t->writer < 0)
+        return;
+    for (uint32_t i = 0; i < answer->n; i++) {
+        uint64_t want = ((uint64_t)index + 1) << 8 | answer->limits[i].slot;
+        if (answer->limits[i].verdict.leased)
+            atomic_store(&t->writers[t->writer].wanted[(index + answer->limits[i].slot) % TABLE_WANTED], want);
+    }
 }
 
 static enum status gather(struct limit_table *t, struct table_tenant *tenant, const struct table_config *config,
@@ -188,12 +234,14 @@ static enum status decide(struct limit_table *t, uint32_t index, const struct li
     if (s != STATUS_OK)
         return s;
     for (uint32_t i = 0; i < answer->n; i++) {
-        places[i].seen = count_of(answer, i, atomic_load(places[i].count));
+        places[i].seen = count_of(answer, i, &places[i], atomic_load(places[i].count));
         limit_decide(&places[i].limit, &places[i].seen, places[i].amount, now_us, &answer->limits[i].verdict);
     }
     if (answer->reason != LIMIT_ADMITTED)
         return STATUS_OK;
     choose_decisive(answer);
+    if (take)
+        ask_for_leases(t, index, answer);
     if (!take || answer->reason != LIMIT_ADMITTED)
         return STATUS_OK;
 
@@ -257,6 +305,9 @@ static enum status undo(struct limit_table *t, uint32_t index, const struct limi
         if (answer->limits[i].window == LIMIT_MINUTE)
             amount = limit_minute_cost(&answer->limits[i].verdict, amount);
         subtract(&tenant->counts[answer->limits[i].slot][span], amount);
+        struct table_lease *lease = &tenant->leases[answer->limits[i].slot];
+        if (answer->limits[i].verdict.leased && atomic_load(&lease->start_us) == answer->limits[i].start_us)
+            atomic_fetch_add(&lease->left, amount);
     }
     mark(t, 0);
     return STATUS_OK;

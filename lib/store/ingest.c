@@ -620,6 +620,8 @@ enum status ingest_chores(struct ingest *in, int partitions_ahead, int retention
     if (s == STATUS_OK)
         s = run(in, "DELETE FROM config_changes WHERE made_at < now() - interval '1 day'", 0, NULL, NULL);
     if (s == STATUS_OK)
+        s = run(in, "DELETE FROM limit_leases WHERE starts_at < now() - interval '40 days'", 0, NULL, NULL);
+    if (s == STATUS_OK)
         s = run(in, "DELETE FROM account_sessions WHERE created_at < now() - make_interval(secs => $1::bigint)", 1,
                 (const char *[]){absolute}, NULL);
     if (s == STATUS_OK)

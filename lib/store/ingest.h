@@ -112,7 +112,7 @@ struct db *ingest_db(struct ingest *in);
 /* ---- periodic work; each its own transaction ---- */
 
 MUST_CHECK enum status ingest_turn_days(struct ingest *in);
-/* Partitions ahead and behind the retention, ids after 36 days, configuration changes after a day, ended sessions, samples. */
+/* Partitions ahead and behind the retention, what is kept for a time: ids, changes, leases, sessions, samples. */
 MUST_CHECK enum status ingest_chores(struct ingest *in, int partitions_ahead, int retention_months,
                                      int64_t session_absolute_s);
 /* Brings limits back whose overrides have expired. */

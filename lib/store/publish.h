@@ -60,11 +60,36 @@ MUST_CHECK enum status publish_counts(struct publish *p, const char *only, publi
 MUST_CHECK enum status publish_counts_since(struct publish *p, const char *cursor, publish_count_fn *fn, void *arg);
 
 struct publish_change {
-    const char *kind, *subject; /* "catalogue", "tenant", "key" */
+    const char *kind, *subject; /* "catalogue", "tenant", "key", "lease" (a tenant's) */
     const unsigned char *hash;  /* of a key; NULL when it is not known */
 };
 typedef enum status publish_change_fn(void *arg, const struct publish_change *c);
 /* What was changed since the cursor; each change once a call, again in the next while transactions overlap. */
 MUST_CHECK enum status publish_changes(struct publish *p, const char *cursor, publish_change_fn *fn, void *arg);
+
+/* ---- leases: tollgate.lease (sql/012_leases.sql) tells the protocol ---- */
+
+/* Which limit's window is leased. */
+struct publish_lease {
+    const char *tenant, *limit_key;
+    int64_t start_us;
+};
+typedef enum status publish_lease_fn(void *arg, const struct publish_lease *l);
+/* The leases in which `node` has not settled; of one tenant, NULL: of all. Within publish_begin and publish_end. */
+MUST_CHECK enum status publish_leases_unsettled(struct publish *p, const unsigned char node[16], const char *tenant,
+                                                publish_lease_fn *fn, void *arg);
+
+struct publish_lease_step {
+    int64_t ceiling, unleased; /* millionths */
+    int64_t settled;           /* the epoch in which the node has settled, 0: in none */
+    int64_t back;              /* what it gives back of its share, millionths */
+};
+/*
+ * One step of `node`, a transaction of its own. *epoch: the one in force; *granted: millionths that are the node's own from
+ * now on. After a failure nobody knows whether it was granted: the caller counts on nothing.
+ */
+MUST_CHECK enum status publish_lease_step(struct publish *p, const unsigned char node[16],
+                                          const struct publish_lease *l, const struct publish_lease_step *step,
+                                          int64_t *epoch, int64_t *granted);
 
 #endif

@@ -1,45 +1,19 @@
 // nodes.mjs [SECONDS]: three nodes of their own on one database, under load. One is killed for good with events in its
 // spool; the spool is brought in by two `tollgate spool ingest` at once and by a third; then the node comes back. Each call
 // that was answered must be in usage_tracking once, whichever node took it.
-import { execFile, execFileSync, spawn } from 'node:child_process';
-import { chownSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { startStack, eventually, sleep, descendants } from '../lib/stack.mjs';
+import { startStack, sleep } from '../lib/stack.mjs';
 import { fcgi, callParams } from '../lib/fcgi.mjs';
 import { checks, compare, path, unlimited } from './books.mjs';
+import { endNode, killNode, startNode } from './node.mjs';
 
 const seconds = Number(process.argv[2] ?? 6);
 const stack = await startStack({ server: 'lighttpd' });
 const { tenant, key } = await unlimited(stack);
 const t = checks();
 console.log(`nodes: three on one database, ${seconds} s`);
-
-// The database lets the programs in only as the user that `make run` gives them.
-const user = process.getuid() === 0 ? ['www-data'].map((u) => ({
-  uid: Number(execFileSync('id', ['-u', u], { encoding: 'utf8' })), gid: Number(execFileSync('id', ['-g', u], { encoding: 'utf8' })) }))[0] : {};
-const calls = { answers: new Map(), unanswered: new Set(), sent: 0 };
-let running = true;
-
-async function startNode(name) {
-  const dir = join(stack.state, name);
-  for (const d of [dir, join(dir, 'spool'), join(dir, 'run')]) {
-    mkdirSync(d, { recursive: true, mode: 0o755 });
-    if (user.uid !== undefined) chownSync(d, user.uid, user.gid);
-  }
-  const node = { name, dir, socket: join(dir, 'gate'), pids: [], up: true };
-  const env = { ...process.env, TOLLGATE_CONF: join(stack.state, 'tollgate.conf'), TOLLGATE_PATHS_SPOOL_DIR: join(dir, 'spool'),
-    TOLLGATE_PATHS_RUN_DIR: join(dir, 'run'), TOLLGATE_GATE_LISTEN: `unix:${node.socket}`, TOLLGATE_GATE_PROCESSES: '2' };
-  const start = (program) => {
-    const log = openSync(join(dir, `${program}.log`), 'a');
-    node.pids.push(spawn(join(stack.state, 'bin', program), [], { env, ...user, stdio: ['ignore', log, log] }).pid);
-  };
-  start('tollgate-collector');
-  await eventually(() => existsSync(join(dir, 'spool/node')), `node ${name} to have an id`, 10);
-  start('tollgate-gate');
-  await eventually(async () => { try { return (await fcgi(node.socket, callParams('/api/demo/warm', key))).status === 200; } catch { return false; } },
-    () => `node ${name} to admit calls`, 15);
-  return node;
-}
 
 // Four callers a node; a call that a kill cut off is in flight.
 function callers(node) {
@@ -55,20 +29,11 @@ function callers(node) {
     }
   });
 }
-const killNode = (node) => {
-  node.up = false;
-  for (const pid of node.pids) for (const p of [{ pid }, ...descendants(pid)]) try { process.kill(p.pid, 'SIGKILL'); } catch { /* gone */ }
-};
-const endNode = async (node) => {
-  for (const pid of node.pids) try { process.kill(pid, 'SIGTERM'); } catch { /* gone */ }
-  await eventually(() => node.pids.every((pid) => { try { process.kill(pid, 0); return /\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8')); } catch { return true; } }),
-    `node ${node.name} to end`, 10);
-};
 const ingest = (dir) => new Promise((done) => execFile('/bin/sh', ['-c', `exec ${stack.TOLLGATE} spool ingest ${dir} --json`],
   (error, out, err) => done({ code: error?.code ?? 0, ...(out ? JSON.parse(out) : {}), err })));
 
 const nodes = [];
-for (const name of ['a', 'b', 'c']) nodes.push(await startNode(name));
+for (const name of ['a', 'b', 'c']) nodes.push(await startNode(stack, name, key));
 const [a, b, c] = nodes;
 const ids = new Set(nodes.map((n) => readFileSync(join(n.dir, 'spool/node'), 'utf8').split('\n')[0]));
 t.check(ids.size === 3, 'each node has an id of its own');
@@ -89,7 +54,7 @@ await sleep(seconds * 500);
 const before = await compare(stack, tenant, calls, null, { seconds: 20 }).catch((e) => { console.log(e.message); return null; });
 t.check(before?.doubled === 0 && before?.lost === 0, 'nothing is lost or doubled while the others go on');
 
-const back = await startNode('a');
+const back = await startNode(stack, 'a', key);
 work.push(...callers(back));
 await sleep(seconds * 300);
 running = false;

@@ -64,6 +64,11 @@ enum status table_renew(struct table *t, bool *more)
     *more = false;
     return STATUS_OK;
 }
+enum status table_lease(struct table *t, struct batch *b)
+{
+    (void)t, (void)b;
+    return STATUS_OK;
+}
 enum status table_mend(struct table *t, struct batch *b)
 {
     (void)t, (void)b;
@@ -234,7 +239,7 @@ static void begin(uint64_t seed, bool plant)
     ending = power_was_cut = false;
     config = (struct config){.paths.spool_dir = SIM_DIR,
                              .spool = {.sync = (int64_t)sim_random(3), .sync_ms = 50},
-                             .collector = {.batch_rows = 1 + (int64_t)sim_random(12), .batch_ms = 5}};
+                             .collector = {.batch_rows = 1 + (int64_t)sim_random(12), .batch_ms = 5, .poll_ms = 200}};
     if (spool_node_store(SIM_DIR, &node) != STATUS_OK)
         abort();
     sim_calm(false);

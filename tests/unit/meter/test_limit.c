@@ -46,6 +46,51 @@ static void a_fixed_window_admits_up_to_its_limit(void)
     }
 }
 
+static void the_leased_part_of_a_limit_passes_with_a_share_only(void)
+{
+    static const struct {
+        int64_t max, used, amount, share;
+        bool allowed, leased;
+        int64_t remaining;
+    } cases[] = {
+        {100, 0, 1, 0, true, false, 99},   {100, 89, 1, 0, true, false, 10}, {100, 90, 1, 0, false, true, 0},
+        {100, 90, 1, 1, true, true, 9},    {100, 90, 2, 1, false, true, 0},  {100, 90, 0, 1, true, true, 10},
+        {100, 90, 0, 0, false, true, 0},   {100, 91, 0, 0, false, true, 0},  {100, 99, 1, 9, true, true, 0},
+        {100, 100, 1, 9, false, false, 0}, {1, 0, 1, 0, false, true, 0},     {1, 0, 1, 1, true, true, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct limit l = plain(cases[i].max, LIMIT_DAY);
+        struct limit_count c = {.used = cases[i].used * EVENT_MILLION,
+                                .start_us = NOW - SECOND,
+                                .end_us = NOW + 100 * SECOND,
+                                .leased = cases[i].share * EVENT_MILLION};
+        struct limit_verdict v;
+        l.lease_percent = 10;
+        limit_decide(&l, &c, cases[i].amount * EVENT_MILLION, NOW, &v);
+        CU_ASSERT_EQUAL(v.allowed, cases[i].allowed);
+        CU_ASSERT_EQUAL(v.leased, cases[i].leased);
+        CU_ASSERT_EQUAL(v.remaining, cases[i].remaining * EVENT_MILLION);
+        /* who lacks a share only comes again soon, not when the window turns */
+        CU_ASSERT_EQUAL(v.resets_us, !v.allowed && v.leased ? NOW + SECOND : NOW + 100 * SECOND);
+    }
+}
+
+static void a_lease_begins_where_its_part_of_the_ceiling_does(void)
+{
+    struct limit l = plain(1000, LIMIT_DAY);
+    CU_ASSERT_EQUAL(limit_unleased(&l, NOW), LIMIT_UNLIMITED);
+    l.lease_percent = 10;
+    CU_ASSERT_EQUAL(limit_unleased(&l, NOW), 900 * EVENT_MILLION);
+    l.mode = LIMIT_GRACE;
+    l.grace_percent = 50;
+    CU_ASSERT_EQUAL(limit_unleased(&l, NOW), 1350 * EVENT_MILLION);
+    l.mode = LIMIT_SOFT;
+    CU_ASSERT_EQUAL(limit_unleased(&l, NOW), LIMIT_UNLIMITED);
+    l = plain(1000, LIMIT_MINUTE);
+    l.lease_percent = 10;
+    CU_ASSERT_EQUAL(limit_unleased(&l, NOW), LIMIT_UNLIMITED);
+}
+
 static void minus_one_is_unlimited_and_counts_on(void)
 {
     struct limit l = plain(-1, LIMIT_PERIOD);
@@ -284,6 +329,8 @@ int main(int argc, char *argv[])
 #define ADD(test) CU_add_test(suite, #test, test)
     ADD(a_fixed_window_admits_up_to_its_limit);
     ADD(minus_one_is_unlimited_and_counts_on);
+    ADD(the_leased_part_of_a_limit_passes_with_a_share_only);
+    ADD(a_lease_begins_where_its_part_of_the_ceiling_does);
     ADD(soft_admits_beyond_and_says_how_far);
     ADD(grace_by_percent_moves_the_ceiling);
     ADD(grace_by_date_ends_at_that_instant);

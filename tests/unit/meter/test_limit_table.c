@@ -361,6 +361,63 @@ static void random_bytes_never_crash_a_reader(void)
     }
 }
 
+static void a_share_is_spent_to_the_last_unit_by_all_writers_together(void)
+{
+    struct limit_table *t = fresh_table();
+    struct limit_tenant who = tenant("t1", 1000, -1, NOW - DAY);
+    who.limits[0].lease_percent = 10;
+    uint32_t index = put(t, who);
+    struct limit_want wanted[4];
+    struct limit_answer a;
+    size_t n = 0;
+    int64_t start = limit_table_window(&who, LIMIT_DAY, NOW)->start_us, left = -1;
+    int pipes[2];
+    CU_ASSERT_EQUAL(limit_table_join(t), STATUS_OK);
+    for (int i = 0; i < 900; i++)
+        CU_ASSERT_TRUE(take(t, index, one_call, 1, NOW));
+    CU_ASSERT_EQUAL(limit_table_wanted(t, wanted, 4, &n), STATUS_OK);
+    CU_ASSERT_EQUAL(n, 0);
+    CU_ASSERT_FALSE(take(t, index, one_call, 1, NOW));
+    CU_ASSERT_EQUAL(limit_table_wanted(t, wanted, 4, &n), STATUS_OK);
+    CU_ASSERT_TRUE(n == 1 && wanted[0].tenant == index && wanted[0].slot == 0);
+    CU_ASSERT_EQUAL(limit_table_lease_add(t, index, 0, start - DAY, 5 * EVENT_MILLION), STATUS_OK);
+    CU_ASSERT_FALSE(take(t, index, one_call, 1, NOW)); /* another day's */
+    CU_ASSERT_EQUAL(limit_table_lease_add(t, index, 0, start, 40 * EVENT_MILLION), STATUS_OK);
+
+    CU_ASSERT_EQUAL(limit_table_decide(t, index, one_call, 1, NOW, true, &a), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_lease_left(t, index, 0, start, &left), STATUS_OK);
+    CU_ASSERT_EQUAL(left, 39 * EVENT_MILLION);
+    CU_ASSERT_EQUAL(limit_table_undo(t, index, one_call, 1, &a), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_lease_left(t, index, 0, start, &left), STATUS_OK);
+    CU_ASSERT_EQUAL(left, 40 * EVENT_MILLION);
+
+    CU_ASSERT_EQUAL_FATAL(pipe(pipes), 0);
+    for (int p = 0; p < 4; p++)
+        if (fork() == 0) {
+            struct limit_table *mine;
+            int passed = 0;
+            if (limit_table_open(dir, &mine) != STATUS_OK || limit_table_join(mine) != STATUS_OK)
+                _exit(1);
+            for (int i = 0; i < 200; i++)
+                passed += take(mine, index, one_call, 1, NOW);
+            _exit(write(pipes[1], &passed, sizeof passed) != sizeof passed);
+        }
+    int sum = 0, passed, status;
+    for (int p = 0; p < 4; p++) {
+        CU_ASSERT_EQUAL(read(pipes[0], &passed, sizeof passed), (ssize_t)sizeof passed);
+        sum += passed;
+        wait(&status);
+    }
+    CU_ASSERT_EQUAL(sum, 40);
+    CU_ASSERT_EQUAL(used(t, index, 0, NOW), 940);
+
+    CU_ASSERT_EQUAL(limit_table_lease_add(t, index, 0, start, 7 * EVENT_MILLION), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_lease_withdraw(t, index, 0, start, &left), STATUS_OK);
+    CU_ASSERT_EQUAL(left, 7 * EVENT_MILLION);
+    CU_ASSERT_FALSE(take(t, index, one_call, 1, NOW));
+    limit_table_close(t);
+}
+
 static void a_table_of_another_node_or_one_never_filled_is_not_taken_over(void)
 {
     struct limit_table *t = fresh_table();
@@ -408,6 +465,7 @@ int main(int argc, char *argv[])
     ADD(a_taker_that_has_not_appended_yet_holds_off_the_mending);
     ADD(a_truncated_table_ends_in_an_error_and_is_made_anew);
     ADD(random_bytes_never_crash_a_reader);
+    ADD(a_share_is_spent_to_the_last_unit_by_all_writers_together);
     ADD(a_table_of_another_node_or_one_never_filled_is_not_taken_over);
     CU_basic_set_mode(CU_BRM_NORMAL);
     CU_basic_run_tests();
