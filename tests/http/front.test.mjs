@@ -61,3 +61,65 @@ test('a header that is named like the gate\'s, but is none of them, does not get
     assert.ok(!r.body.includes('forged'));
   }
 });
+
+const limit = 16 << 20; // of the demo's confs
+const chunk = (bytes) => Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')]);
+const million = Buffer.alloc(1 << 20, 'x');
+
+test('a body longer than the limit gets 413, by its length before it is sent, and in chunks', async () => {
+  for (const path of ['/api/demo/body', '/api/usage/events', '/sign-in']) {
+    const r = await raw(`POST ${path}`, [bearer(key), `Content-Length: ${limit + 1}`]);
+    assert.equal(r.status, 413, `${path} ${r.body}`);
+    const huge = await raw(`POST ${path}`, [bearer(key), 'Content-Length: 4611686018427387904']);
+    assert.equal(huge.status, 413, `${path} ${huge.body}`);
+  }
+  const chunked = await raw('POST /api/demo/body', [bearer(key), 'Transfer-Encoding: chunked'],
+    [...Array.from({ length: 17 }, () => chunk(million)), '0\r\n\r\n']);
+  assert.equal(chunked.status, server === 'apache' ? 411 : 413, chunked.body);
+});
+
+test('a body within the limit arrives whole, with its length and, but for Apache, in chunks', async () => {
+  const whole = await raw('POST /api/demo/body', [bearer(key), `Content-Length: ${2 * million.length}`], [million, million]);
+  assert.equal(whole.status, 200, whole.body);
+  assert.match(whole.body, /"body_bytes":2097152/);
+  const chunked = await raw('POST /api/demo/body', [bearer(key), 'Transfer-Encoding: chunked'], [chunk(million), chunk(million), '0\r\n\r\n']);
+  if (server === 'apache') return assert.equal(chunked.status, 411, chunked.body);
+  assert.equal(chunked.status, 200, chunked.body);
+  assert.match(chunked.body, /"body_bytes":2097152/);
+});
+
+test('TRACE is not allowed anywhere', async () => {
+  for (const path of ['/', '/api/demo/x', `/api/usage/tenant/${tenant}/current`, '/static/tollgate.css']) {
+    const r = await raw(`TRACE ${path}`, [bearer(key), 'X-Mark: echoed']);
+    assert.equal(r.status, 405, path);
+    assert.ok(!r.body.includes('echoed'));
+  }
+});
+
+test('the style sheet says its charset', async () => {
+  const r = await raw('GET /static/tollgate.css');
+  assert.equal(r.status, 200);
+  assert.equal(r.headers['content-type'].toLowerCase(), 'text/css; charset=utf-8');
+});
+
+test('an empty X-Tenant-ID is nobody: refused, or taken away by the server before the gate hears of it', async () => {
+  for (const k of [key, operator]) {
+    const r = await raw('GET /api/demo/x', [bearer(k), 'X-Tenant-ID:']);
+    if (server === 'lighttpd') {
+      assert.equal(r.status, 200, r.body);
+      assert.equal(JSON.parse(r.body).headers['x-tenant-id'], k === key ? tenant : undefined);
+    } else {
+      assert.equal(r.status, 400, r.body);
+      assert.equal(JSON.parse(r.body).code, 'tenant_header');
+    }
+  }
+});
+
+test('two Authorization headers are refused in JSON', async () => {
+  for (const other of [key, 'nobody']) {
+    const r = await raw('GET /api/demo/x', [bearer(key), bearer(other)]);
+    assert.equal(r.status, server === 'nginx' ? 400 : 401, r.body);
+    assert.equal(r.headers['content-type'], 'application/problem+json');
+    assert.equal(JSON.parse(r.body).code, server === 'nginx' ? 'request_invalid' : 'key_missing');
+  }
+});
