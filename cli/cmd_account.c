@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "cli/table.h"
+#include "lib/base/password.h"
 #include "lib/store/accounts.h"
 
 #define PASSWORD_SIZE 1026 /* the longest password, a newline, a NUL */
@@ -20,18 +21,17 @@ static const struct table_column columns[] = {
 };
 
 /* Asks for a password and hashes it: Argon2id. */
-static enum status ask_hash(bool from_stdin, char hash[crypto_pwhash_STRBYTES])
+static enum status ask_hash(const struct config *config, bool from_stdin, char hash[PASSWORD_HASH_SIZE])
 {
     char password[PASSWORD_SIZE];
-    enum status s = STATUS_INVALID;
+    enum status s;
 
     if (!cli_password(from_stdin, password, sizeof password))
-        return s;
-    if (crypto_pwhash_str(hash, password, strlen(password), crypto_pwhash_OPSLIMIT_INTERACTIVE,
-                          crypto_pwhash_MEMLIMIT_INTERACTIVE) == 0)
-        s = STATUS_OK;
-    else
-        cli_say("there is not enough memory to hash the password (64 MiB)");
+        return STATUS_INVALID;
+    s = password_hash(config, password, hash);
+    if (s != STATUS_OK)
+        cli_say("there is not enough memory to hash the password (%d KiB, web.password_memory_kib)",
+                (int)config->web.password_memory_kib);
     sodium_memzero(password, sizeof password);
     return s;
 }
@@ -63,11 +63,11 @@ int cmd_account_create(struct cli *c, int argc, char *argv[])
     bool from_stdin = false;
     const struct cli_option options[] = {
         {"tenant", &tenant, NULL}, {"role", &role, NULL}, {"password-stdin", NULL, &from_stdin}, {0}};
-    char hash[crypto_pwhash_STRBYTES];
+    char hash[PASSWORD_HASH_SIZE];
 
     if (cli_parse(argc, argv, options, &email, 1, 1) || !is_email(email) || !roles_fit(role, tenant))
         return CLI_USAGE;
-    if (ask_hash(from_stdin, hash))
+    if (ask_hash(c->config, from_stdin, hash))
         return CLI_FAILED;
     if (cli_begin(c))
         return CLI_FAILED;
@@ -107,11 +107,11 @@ int cmd_account_password(struct cli *c, int argc, char *argv[])
     const char *email;
     bool from_stdin = false;
     const struct cli_option options[] = {{"password-stdin", NULL, &from_stdin}, {0}};
-    char hash[crypto_pwhash_STRBYTES];
+    char hash[PASSWORD_HASH_SIZE];
 
     if (cli_parse(argc, argv, options, &email, 1, 1))
         return CLI_USAGE;
-    if (ask_hash(from_stdin, hash))
+    if (ask_hash(c->config, from_stdin, hash))
         return CLI_FAILED;
     if (cli_begin(c))
         return CLI_FAILED;

@@ -9,3 +9,10 @@ BEGIN
 END $$;
 REVOKE EXECUTE ON FUNCTION tollgate.account_password(bytea, text) FROM tollgate_collector, PUBLIC;
 GRANT EXECUTE ON FUNCTION tollgate.account_password(bytea, text) TO tollgate_web;
+
+-- The same password at another cost; the old hash has to stand there still, so that no newer password is undone.
+CREATE FUNCTION tollgate.account_renew_hash(account bigint, old_hash text, new_hash text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS
+  $$ UPDATE accounts SET password_hash = new_hash WHERE id = account AND password_hash = old_hash $$;
+REVOKE EXECUTE ON FUNCTION tollgate.account_renew_hash(bigint, text, text) FROM tollgate_collector, PUBLIC;
+GRANT EXECUTE ON FUNCTION tollgate.account_renew_hash(bigint, text, text) TO tollgate_web;

@@ -101,7 +101,7 @@ int main(int argc, char *argv[])
         return 2;
     }
     log_init("web", (enum log_level)config->log.level);
-    if (sodium_init() < 0 || !page_sign_in_prepare()) {
+    if (sodium_init() < 0 || !page_sign_in_prepare(config)) {
         log_error("libsodium could not be started");
         return 1;
     }

@@ -23,7 +23,7 @@ void page_tenants(struct app *app);      /* GET /tenants */
 void page_status(struct app *app);       /* GET /status */
 
 /* Makes what sign-in compares unknown accounts with; once, before the first request. */
-bool page_sign_in_prepare(void);
+bool page_sign_in_prepare(const struct config *config);
 /* Whose tries are counted: an account from one address, and the address; as hashes. */
 struct sign_in_subjects {
     char account[SESSION_HASH_SIZE], address[SESSION_HASH_SIZE];

@@ -1,8 +1,8 @@
 /* page_account.c: who is signed in, and a new password */
-#include <sodium.h>
 #include <string.h>
 
 #include "cgi/responder/page.h"
+#include "lib/base/password.h"
 #include "lib/store/accounts_web.h"
 #include "lib/web/session.h"
 
@@ -29,7 +29,7 @@ void page_account_form(struct app *app)
 void page_account(struct app *app)
 {
     const char *current = request_form(app->request, "current"), *fresh = request_form(app->request, "new");
-    char session[SESSION_HASH_SIZE], hash[crypto_pwhash_STRBYTES];
+    char session[SESSION_HASH_SIZE], hash[PASSWORD_HASH_SIZE];
     struct sign_in_subjects subjects;
     struct account account;
     int64_t seconds = 0;
@@ -50,13 +50,12 @@ void page_account(struct app *app)
         show(app, 429, "Too many tries. Wait a while before the next.");
         return;
     }
-    if (s == STATUS_OK && crypto_pwhash_str_verify(account.password_hash, current, strlen(current)) != 0) {
+    if (s == STATUS_OK && !password_is(account.password_hash, current)) {
         show(app, 403, "The current password is wrong.");
         return;
     }
-    if (s == STATUS_OK && crypto_pwhash_str(hash, fresh, strlen(fresh), crypto_pwhash_OPSLIMIT_INTERACTIVE,
-                                            crypto_pwhash_MEMLIMIT_INTERACTIVE) != 0)
-        s = STATUS_NO_MEMORY;
+    if (s == STATUS_OK)
+        s = password_hash(app->config, fresh, hash);
     session_hash(app->caller.session, session);
     if (s == STATUS_OK)
         s = db_begin(app->db, NULL);

@@ -1,11 +1,12 @@
 /* page_sign_in.c: signing in and out */
 #include <ctype.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <talloc.h>
 
 #include "cgi/responder/page.h"
+#include "lib/base/log.h"
+#include "lib/base/password.h"
 #include "lib/store/accounts_web.h"
 #include "lib/web/csrf.h"
 #include "lib/web/session.h"
@@ -37,12 +38,11 @@ void page_sign_in_form(struct app *app)
 }
 
 /* What an unknown account's password is compared with, so that it costs the time of a wrong one. Made at start. */
-static char dummy[crypto_pwhash_STRBYTES];
+static char dummy[PASSWORD_HASH_SIZE];
 
-bool page_sign_in_prepare(void)
+bool page_sign_in_prepare(const struct config *config)
 {
-    return crypto_pwhash_str(dummy, "no account", 10, crypto_pwhash_OPSLIMIT_INTERACTIVE,
-                             crypto_pwhash_MEMLIMIT_INTERACTIVE) == 0;
+    return password_hash(config, "no account", dummy) == STATUS_OK;
 }
 
 void page_sign_in_subjects(const struct app *app, const char *email, struct sign_in_subjects *out)
@@ -69,8 +69,9 @@ static enum status try_account(struct app *app, const char *email, const struct 
     return app_end(app, s == STATUS_NOT_FOUND ? STATUS_OK : s);
 }
 
-/* A session of its own for each sign-in, so that none can be planted. */
-static enum status open_session(struct app *app, const struct account *account, const struct sign_in_subjects *subjects)
+/* A session of its own for each sign-in, so that none can be planted; and `renewed`, when not NULL, for the old hash. */
+static enum status open_session(struct app *app, const struct account *account, const struct sign_in_subjects *subjects,
+                                const char *renewed)
 {
     unsigned char token[SESSION_BYTES];
     char hash[SESSION_HASH_SIZE];
@@ -78,6 +79,8 @@ static enum status open_session(struct app *app, const struct account *account, 
 
     session_make(token);
     session_hash(token, hash);
+    if (s == STATUS_OK && renewed != NULL)
+        s = account_renew_hash(app->db, account, renewed);
     if (s == STATUS_OK)
         s = signin_ok(app->db, subjects->account, subjects->address);
     if (s == STATUS_OK)
@@ -86,6 +89,18 @@ static enum status open_session(struct app *app, const struct account *account, 
     if (s == STATUS_OK)
         session_cookie_set(app->response, SESSION_COOKIE, page_secure(app), token);
     return s;
+}
+
+/* The hash at the configured cost when the account's is of another, else NULL; a sign-in does not fail for it. */
+static const char *renew(const struct app *app, const struct account *account, const char *password,
+                         char fresh[PASSWORD_HASH_SIZE])
+{
+    if (!password_is_stale(app->config, account->password_hash))
+        return NULL;
+    if (password_hash(app->config, password, fresh) == STATUS_OK)
+        return fresh;
+    log_warning("no memory to renew a password's hash (web.password_memory_kib)");
+    return NULL;
 }
 
 static void slow_down(struct app *app, int64_t seconds)
@@ -101,7 +116,8 @@ void page_sign_in(struct app *app)
 {
     const char *email = request_form(app->request, "email"), *password = request_form(app->request, "password");
     struct sign_in_subjects subjects;
-    struct account account;
+    struct account account = {0};
+    char fresh[PASSWORD_HASH_SIZE];
     int64_t seconds = 0;
     bool known, right;
     enum status s;
@@ -117,13 +133,12 @@ void page_sign_in(struct app *app)
         return;
     }
     if (s == STATUS_OK) {
-        right = crypto_pwhash_str_verify(known ? account.password_hash : dummy, password, strlen(password)) == 0 &&
-                known;
+        right = password_is(known ? account.password_hash : dummy, password) && known;
         if (!right) {
             show(app, 403, "The e-mail address or the password is wrong.");
             return;
         }
-        s = open_session(app, &account, &subjects);
+        s = open_session(app, &account, &subjects, renew(app, &account, password, fresh));
     }
     if (s != STATUS_OK)
         app_fail(app, s, "sign-in");

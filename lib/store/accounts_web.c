@@ -80,6 +80,15 @@ enum status account_set_password(struct db *d, const char *token_hash, const cha
     return db_query(d, "SELECT tollgate.account_password($1::bytea, $2)", 2, params, NULL);
 }
 
+enum status account_renew_hash(struct db *d, const struct account *account, const char *hash)
+{
+    char id[24];
+    const char *params[] = {id, account->password_hash, hash};
+
+    snprintf(id, sizeof id, "%" PRId64, account->id);
+    return db_query(d, "SELECT tollgate.account_renew_hash($1::bigint, $2, $3)", 3, params, NULL);
+}
+
 enum status signin_try(struct db *d, const char *account, const char *address, int64_t *seconds)
 {
     const char *params[] = {account, address};

@@ -25,6 +25,8 @@ MUST_CHECK enum status session_lookup(struct db *d, const char *token_hash, int6
 MUST_CHECK enum status session_remove(struct db *d, const char *token_hash);
 /* A new password of the session's account; ends all its sessions. */
 MUST_CHECK enum status account_set_password(struct db *d, const char *token_hash, const char *hash);
+/* Another hash of the same password, unless the account has a new one meanwhile; sessions stay. */
+MUST_CHECK enum status account_renew_hash(struct db *d, const struct account *account, const char *hash);
 /*
  * Counts a try of this account from this address (hashes) as failed until signin_ok; *seconds is how long to wait, 0: go on.
  */

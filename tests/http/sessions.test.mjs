@@ -128,6 +128,19 @@ test('an unknown address and a wrong password get the same answer in the same ti
   assert.ok(unknown > 2 * unread && wrong > 2 * unread, `the hash is computed in both: ${unknown}, ${wrong}, without ${unread} ms`);
 });
 
+test("a password's hash of another cost is good, and renewed at the sign-in that shows it", async () => {
+  const who = makeAccount('viewer', tenant, { TOLLGATE_WEB_PASSWORD_MEMORY_KIB: '8192', TOLLGATE_WEB_PASSWORD_PASSES: '1' });
+  const stored = () => db(`SELECT password_hash FROM accounts WHERE email = '${who.email}'`)[0].password_hash;
+  assert.match(stored(), /^\$argon2id\$v=19\$m=8192,t=1,/);
+  assert.equal((await new Visitor().signIn({ ...who, password: 'not the password' })).status, 403);
+  assert.match(stored(), /m=8192,t=1,/, 'not for a wrong one');
+  const visitor = await signedIn(who), renewed = stored();
+  assert.match(renewed, /^\$argon2id\$v=19\$m=65536,t=2,/);
+  assert.ok(await isIn(await signedIn(who)));
+  assert.equal(stored(), renewed, 'once is enough');
+  assert.ok(await isIn(visitor));
+});
+
 test('guessing at an account is slowed from that address, and its owner gets in from another', async () => {
   const who = makeAccount('viewer', tenant), guesser = { address: '127.0.0.66' };
   const subject = `subject = '\\x${hash(`account:${who.email}|127.0.0.66`)}'`;

@@ -6,10 +6,10 @@ const { URL: base } = process.env;
 let made = 0;
 
 // A new account of `role` (an operator: tenant null); the command line makes it, as an operator would.
-export function makeAccount(role, tenant) {
+export function makeAccount(role, tenant, env = {}) {
   const email = `${role}-${process.pid}-${Date.now()}-${made++}@example.org`, password = 'a good long password';
   execFileSync('/bin/sh', ['-c', `exec ${process.env.TOLLGATE} "$@"`, 'tollgate', 'account', 'create', email,
-    ...(tenant === null ? [] : ['--tenant', tenant]), '--role', role, '--password-stdin'], { input: password });
+    ...(tenant === null ? [] : ['--tenant', tenant]), '--role', role, '--password-stdin'], { input: password, env: { ...process.env, ...env } });
   return { email, password };
 }
 
