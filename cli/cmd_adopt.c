@@ -137,7 +137,7 @@ static int look(struct cli *c)
         cli_say("this database lacks %s: Tollgate needs these columns of the host", answer);
         return CLI_REFUSED;
     }
-    if ((s = ask(c, taken_names, answer, sizeof(answer))) != STATUS_OK)
+    if (ask(c, taken_names, answer, sizeof(answer)) != STATUS_OK)
         return CLI_FAILED;
     if (answer[0] != '\0') {
         cli_say("these names are taken by tables of the host: %s", answer);

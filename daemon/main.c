@@ -98,8 +98,8 @@ static bool become_user(void)
     return false;
 }
 
-/* The folder's lock, held as long as the process lives; -1 when another has it. */
-static int lock_spool(const struct config *config, bool wait)
+/* The folder's lock, held by a descriptor that stays open as long as the process lives; false when another has it. */
+static bool lock_spool(const struct config *config, bool wait)
 {
     char path[4096];
     int fd;
@@ -109,18 +109,18 @@ static int lock_spool(const struct config *config, bool wait)
         io_path(path, sizeof(path), config->paths.spool_dir, "collector.lock") != STATUS_OK ||
         (fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) < 0) {
         log_error("%s can't be used: %s", config->paths.spool_dir, strerror(errno));
-        return -1;
+        return false;
     }
     while (flock(fd, LOCK_EX | LOCK_NB) != 0 && !stopping) {
         if (!wait) {
             log_error("another collector serves %s already; stop it first, or start with --wait",
                       config->paths.spool_dir);
             close(fd);
-            return -1;
+            return false;
         }
         nap(100000);
     }
-    return fd;
+    return true;
 }
 
 /* The token of a start that may have been cut off between the database and the node file. */
@@ -236,7 +236,7 @@ int main(int argc, char **argv)
     struct collector c;
     struct config *config;
     char problem[512];
-    int status = read_arguments(argc, argv, &a), lock;
+    int status = read_arguments(argc, argv, &a);
 
     if (status >= 0)
         return status;
@@ -255,7 +255,7 @@ int main(int argc, char **argv)
     srandom((unsigned int)(clock_wall_us() ^ getpid()));
 
     /* privileges, then the one collector of this spool */
-    if (sodium_init() < 0 || !become_user() || (lock = lock_spool(config, a.wait)) < 0)
+    if (sodium_init() < 0 || !become_user() || !lock_spool(config, a.wait))
         goto out;
 
     /* who this node is */

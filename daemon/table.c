@@ -86,6 +86,7 @@ enum status table_create(const struct config *config, const struct spool_node *n
     return STATUS_OK;
 }
 
+/* The analyser does not see that uthash takes an element out of its lists before it is freed. */
 static void forget(struct table *t)
 {
     struct known *k, *k2;
@@ -93,12 +94,12 @@ static void forget(struct table *t)
 
     HASH_ITER(hh, t->known, k, k2)
     {
-        HASH_DEL(t->known, k);
+        HASH_DEL(t->known, k); /* NOLINT(clang-analyzer-unix.Malloc): see forget */
         free(k);
     }
     HASH_ITER(hh, t->filled, f, f2)
     {
-        HASH_DEL(t->filled, f);
+        HASH_DEL(t->filled, f); /* NOLINT(clang-analyzer-unix.Malloc): see forget */
         free(f);
     }
     leases_forget(t->leases);
@@ -603,7 +604,7 @@ enum status table_renew(struct table *t, bool *more)
     HASH_ITER(hh, t->known, k, k2)
     {
         if (k->key.day_us < clock_wall_us() - 4 * DAY_US) {
-            HASH_DEL(t->known, k);
+            HASH_DEL(t->known, k); /* NOLINT(clang-analyzer-unix.Malloc): see forget */
             free(k);
         }
     }
@@ -651,7 +652,7 @@ static int64_t right_count(const struct counts *k, int metric, bool day, int64_t
 static void compare(struct table *t, uint32_t index, const struct limit_tenant *tenant, const int64_t seen[LIMIT_SLOTS],
                     const struct counts *k, int64_t now, const struct drift *before, size_t n_before)
 {
-    for (uint8_t slot = 0; slot < t->catalogue.n_limits; slot++) {
+    for (uint32_t slot = 0; slot < t->catalogue.n_limits; slot++) {
         uint8_t window = t->catalogue.limits[slot].window;
         int metric = t->catalogue.limits[slot].metric;
         const struct limit_span *span;
@@ -666,11 +667,11 @@ static void compare(struct table *t, uint32_t index, const struct limit_tenant *
         for (size_t i = 0; i < n_before && !noted; i++)
             noted = before[i].tenant == index && before[i].slot == slot && before[i].start_us == span->start_us &&
                     before[i].seen == seen[slot];
-        if (noted && limit_table_mend(t->limits, index, slot, now, seen[slot], right) == STATUS_OK)
+        if (noted && limit_table_mend(t->limits, index, (uint8_t)slot, now, seen[slot], right) == STATUS_OK)
             log_info("tenant %s: count of %s mended from %lld to %lld", tenant->id, t->catalogue.limits[slot].key,
                      (long long)(seen[slot] / EVENT_MILLION), (long long)(right / EVENT_MILLION));
         else if (!noted && t->n_drifts < MEND_DRIFTS)
-            t->drifts[t->n_drifts++] = (struct drift){index, slot, span->start_us, seen[slot]};
+            t->drifts[t->n_drifts++] = (struct drift){index, (uint8_t)slot, span->start_us, seen[slot]};
     }
 }
 

@@ -26,7 +26,7 @@ struct json_object *api_usage_shape(const struct usage *u)
 void api_usage_current(struct app *app)
 {
     struct json_object *document;
-    struct usage usage;
+    struct usage usage = {0};
     enum status s = app_begin(app);
 
     if (s == STATUS_OK)

@@ -29,7 +29,7 @@ enum status page_identify(struct app *app)
 {
     unsigned char token[SESSION_BYTES];
     char hash[SESSION_HASH_SIZE];
-    struct account account;
+    struct account account = {0};
     struct caller *c = &app->caller;
     void *pool = app->request->pool;
     enum status s;

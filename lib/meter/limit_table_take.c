@@ -190,7 +190,7 @@ static enum status gather(struct limit_table *t, struct table_tenant *tenant, co
     for (size_t a = 0; a < n; a++) {
         if (asks[a].metric >= t->catalogue.n_metrics)
             return STATUS_NOT_FOUND;
-        for (uint8_t slot = 0; slot < t->catalogue.n_limits; slot++) {
+        for (uint32_t slot = 0; slot < t->catalogue.n_limits; slot++) {
             if (t->catalogue.limits[slot].metric != asks[a].metric)
                 continue;
             if (answer->n == LIMIT_SLOTS) /* the same metric asked for twice */
@@ -198,7 +198,7 @@ static enum status gather(struct limit_table *t, struct table_tenant *tenant, co
             struct place *p = &places[answer->n];
             p->limit = config->limits[slot];
             p->amount = asks[a].amount;
-            enum status s = locate(t, tenant, slot, now_us, answer, p);
+            enum status s = locate(t, tenant, (uint8_t)slot, now_us, answer, p);
             if (s != STATUS_OK)
                 return s;
         }
@@ -210,7 +210,7 @@ static enum status decide(struct limit_table *t, uint32_t index, const struct li
                           bool take, struct limit_answer *answer)
 {
     struct table_config config;
-    struct place places[LIMIT_SLOTS];
+    struct place places[LIMIT_SLOTS] = {0};
     struct table_tenant *tenant = table_tenant_at(t, index);
     enum status s = tenant ? table_catalogue_refresh(t) : STATUS_NOT_FOUND;
     if (s == STATUS_OK)
