@@ -93,7 +93,7 @@ $(O)/simulation: $(SIMULATION) $(call archive,meter base)
 	$(CC) $(LDFLAGS_$(MODE)) $(foreach f,$(SIMULATED),-Wl,--wrap=$(f)) -o $@ $(SIMULATION) $(call archive,meter base) $(BASE_LIBS) -ljson-c
 .PHONY: simulation simulate
 simulation: $(O)/simulation
-# The short form; the long one is `make simulation && build/release/simulation 100000`.
+# The short form; the long one is `make simulation && build/release/simulation 100000 --jobs 2`.
 simulate: $(O)/simulation
 	@$(O)/simulation 1000 --plant && $(O)/simulation 2000
 

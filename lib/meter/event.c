@@ -7,7 +7,7 @@
 #include <xxhash.h>
 
 #define MAGIC "TGR1"
-#define KNOWN_FLAGS (EVENT_COUNTED | EVENT_DEGRADED)
+#define KNOWN_FLAGS (EVENT_COUNTED | EVENT_DEGRADED | EVENT_MORE)
 #define CHECKED_FROM 16
 
 static void put16(unsigned char *at, size_t v)

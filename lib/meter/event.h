@@ -45,6 +45,7 @@
 enum event_flag {
     EVENT_COUNTED = 1,  /* this node's limit table holds it already: the collector must not add it */
     EVENT_DEGRADED = 2, /* stands for calls counted while the spool could not be written */
+    EVENT_MORE = 4,     /* the next record was appended with this one: neither is there without the other */
 };
 
 /* Text of a given length, not NUL-terminated. */

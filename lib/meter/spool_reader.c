@@ -12,6 +12,7 @@ struct spool_reader {
     int fd;
     uint64_t seed;
     uint64_t offset;    /* of the next record */
+    uint64_t whole_to;  /* up to here the records that were appended together are all there */
     uint64_t window_at; /* what window[0] is in the file */
     size_t window_length;
     unsigned char window[WINDOW];
@@ -44,6 +45,7 @@ enum status spool_reader_open(const char *dir, uint64_t number, uint64_t offset,
     r->fd = fd;
     r->seed = spool_seed(found.node, number);
     r->offset = offset ? offset : SPOOL_HEADER_BYTES;
+    r->whole_to = 0;
     r->window_at = 0;
     r->window_length = 0;
     *out = r;
@@ -116,17 +118,22 @@ static enum status find_record(struct spool_reader *r, uint64_t from, uint64_t *
 }
 
 /* A power cut leaves zeros where blocks were reserved but never written. */
-static bool only_zeros(struct spool_reader *r, uint64_t from, uint64_t to)
+static enum status only_zeros(struct spool_reader *r, uint64_t from, uint64_t to, bool *zeros)
 {
+    *zeros = false;
     while (from < to) {
-        if (fill(r, from) != STATUS_OK || r->window_length == 0)
-            return false;
+        enum status s = fill(r, from);
+        if (s != STATUS_OK)
+            return s;
         for (size_t i = 0; i < r->window_length; i++)
             if (r->window[i])
-                return false;
+                return STATUS_OK;
+        if (r->window_length == 0)
+            return STATUS_OK;
         from += r->window_length;
     }
-    return true;
+    *zeros = true;
+    return STATUS_OK;
 }
 
 /* No record at r->offset (`why`): damage before a later record, an unfinished end, or nothing more for now. */
@@ -135,6 +142,7 @@ static enum status past_damage(struct spool_reader *r, enum status why, bool liv
 {
     uint64_t to = r->offset;
     size_t length;
+    bool zeros = false;
     enum status s = find_record(r, r->offset, &to);
     if (s == STATUS_IO)
         return s;
@@ -145,6 +153,8 @@ static enum status past_damage(struct spool_reader *r, enum status why, bool liv
             *next = r->offset;
             return STATUS_END;
         }
+        if (why != STATUS_END && only_zeros(r, r->offset, to, &zeros) != STATUS_OK)
+            return STATUS_IO;
     } else {
         /* Its writer may have been in the middle of it at the first look; since there is a later one, it is whole. */
         if (fill(r, r->offset) != STATUS_OK)
@@ -155,8 +165,41 @@ static enum status past_damage(struct spool_reader *r, enum status why, bool liv
         }
     }
     *damage = (struct spool_damage){.from = r->offset, .to = to};
-    damage->torn_tail = s == STATUS_END && (why == STATUS_END || only_zeros(r, r->offset, to));
+    damage->torn_tail = s == STATUS_END && (why == STATUS_END || zeros);
     r->offset = *next = to;
+    return STATUS_DAMAGED;
+}
+
+/*
+ * The record at r->offset. STATUS_END with *cut: it is whole, but the file ends within those that were appended with it.
+ * One that is damaged, not cut off, takes none of the others with it.
+ */
+static enum status next_record(struct spool_reader *r, struct event *e, size_t *length, bool *cut)
+{
+    *cut = false;
+    enum status s = decode_at(r, r->offset, e, length);
+    if (s != STATUS_OK || !(e->flags & EVENT_MORE) || r->offset < r->whole_to)
+        return s;
+    struct event other = *e;
+    uint64_t at = r->offset;
+    for (size_t n = *length; s == STATUS_OK && (other.flags & EVENT_MORE); s = decode_at(r, at, &other, &n))
+        at += n;
+    if (s == STATUS_END || s == STATUS_IO) {
+        *cut = s == STATUS_END;
+        return s;
+    }
+    r->whole_to = at;
+    return decode_at(r, r->offset, e, length); /* the window may have moved on */
+}
+
+/* A dead writer's last append was cut short: nothing of it counts. */
+static enum status past_cut(struct spool_reader *r, uint64_t *next, struct spool_damage *damage)
+{
+    off_t end = lseek(r->fd, 0, SEEK_END);
+    if (end <= (off_t)r->offset)
+        return STATUS_IO;
+    *damage = (struct spool_damage){.from = r->offset, .to = (uint64_t)end, .torn_tail = true};
+    r->offset = *next = (uint64_t)end;
     return STATUS_DAMAGED;
 }
 
@@ -164,8 +207,9 @@ enum status spool_read(struct spool_reader *r, struct event *e, uint64_t *next, 
                        bool *final)
 {
     size_t length;
+    bool cut;
     *final = false;
-    enum status s = decode_at(r, r->offset, e, &length);
+    enum status s = next_record(r, e, &length, &cut);
     if (s == STATUS_OK) {
         r->offset += length;
         *next = r->offset;
@@ -177,11 +221,17 @@ enum status spool_read(struct spool_reader *r, struct event *e, uint64_t *next, 
     s = fill(r, r->offset);
     if (s != STATUS_OK)
         return s;
-    s = decode_at(r, r->offset, e, &length);
+    s = next_record(r, e, &length, &cut);
     if (s == STATUS_OK) {
         r->offset += length;
         *next = r->offset;
         return STATUS_OK;
     }
+    if (cut) {
+        *next = r->offset;
+        return live ? STATUS_END : past_cut(r, next, damage);
+    }
+    if (s == STATUS_IO)
+        return s;
     return past_damage(r, s, live, e, next, damage, final);
 }

@@ -190,6 +190,7 @@ static enum status encode_all(struct spool_writer *w, struct event *events, size
     for (size_t i = 0; i < n; i++) {
         events[i].sequence = w->sequence + i;
         events[i].appended_us = now_us;
+        events[i].flags = (events[i].flags & ~(uint32_t)EVENT_MORE) | (i + 1 < n ? EVENT_MORE : 0);
         if (events[i].recorded_us == 0)
             events[i].recorded_us = now_us;
         enum status s = event_encode(&events[i], w->seed + w->offset + used, w->buffer + used, SPOOL_APPEND_MAX - used,

@@ -480,6 +480,35 @@ static void a_segment_that_its_writer_left_is_synced_once(void)
     empty_spool();
 }
 
+/* Cut at every byte, as a write that a full disk ended and that could not be taken back. */
+static void of_events_appended_together_all_are_read_or_none(void)
+{
+    struct spool_writer *w = open_writer(1 << 20);
+    struct event one = {.tenant = text("t1"), .metric = text("api_call"), .value = 1}, three[3] = {one, one, one};
+    uint64_t first, all, number;
+    char path[256];
+    bool final;
+    int64_t sum;
+    size_t records, damaged, torn;
+    CU_ASSERT_EQUAL(spool_append(w, &one, 1, false), STATUS_OK);
+    spool_writer_segment(w, &first);
+    CU_ASSERT_EQUAL(spool_append(w, three, 3, false), STATUS_OK);
+    number = spool_writer_segment(w, &all);
+    spool_writer_close(w);
+    read_all(number, &sum, &records, &damaged, &torn, &final);
+    CU_ASSERT(records == 4 && damaged == 0 && torn == 0);
+    path_of(number, path);
+    for (uint64_t bytes = all - 1; bytes >= first; bytes--) {
+        CU_ASSERT_EQUAL_FATAL(truncate(path, (off_t)bytes), 0);
+        read_all(number, &sum, &records, &damaged, &torn, &final);
+        CU_ASSERT_EQUAL(records, 1);
+        CU_ASSERT_EQUAL(damaged, 0);
+        CU_ASSERT_EQUAL(torn, bytes > first);
+        CU_ASSERT_TRUE(final);
+    }
+    empty_spool();
+}
+
 static void a_durable_append_is_synced_before_it_returns(void)
 {
     struct spool_writer *w = open_writer(1 << 20);
@@ -546,6 +575,7 @@ int main(void)
     ADD(room_that_others_make_is_found_within_a_second);
     ADD(an_event_out_of_its_bounds_is_refused);
     ADD(a_segment_that_its_writer_left_is_synced_once);
+    ADD(of_events_appended_together_all_are_read_or_none);
     ADD(a_durable_append_is_synced_before_it_returns);
     ADD(what_another_writer_of_the_same_process_id_is_making_is_left_alone);
     CU_basic_set_mode(CU_BRM_NORMAL);
