@@ -22,10 +22,12 @@
 struct inode {
     unsigned char cached[INODE_BYTES], durable[INODE_BYTES];
     size_t size, durable_size;
+    size_t used; /* behind it both are zeros */
     mode_t mode;
     unsigned errors; /* of writing back; each descriptor learns of it once */
 };
 struct name {
+    uint64_t hash; /* of the text: most names differ here already */
     char text[48];
     int inode; /* -1: none */
 };
@@ -51,12 +53,13 @@ static struct folder folder, durable_folder;
 static struct change changes[4096]; /* of the folder, since it was synced */
 static int n_changes;
 static struct file files[FILES];
+static int n_files; /* from here on none is open */
 
 void disk_format(void)
 {
     if (!inodes)
         inodes = calloc(INODES, sizeof(*inodes));
-    n_inodes = n_changes = folder.n = durable_folder.n = 0;
+    n_inodes = n_changes = n_files = folder.n = durable_folder.n = 0;
     memset(files, 0, sizeof(files));
 }
 
@@ -64,17 +67,39 @@ static int new_inode(void)
 {
     if (n_inodes == INODES)
         return -1;
-    memset(&inodes[n_inodes], 0, sizeof(inodes[0]));
-    inodes[n_inodes].mode = 0600;
+    struct inode *i = &inodes[n_inodes];
+
+    memset(i->cached, 0, i->used);
+    memset(i->durable, 0, i->used);
+    i->size = i->durable_size = i->used = 0;
+    i->errors = 0;
+    i->mode = 0600;
     return n_inodes++;
 }
 
 /* ---- the folder ---- */
 
+static void copy_folder(struct folder *to, const struct folder *from)
+{
+    memcpy(to->names, from->names, (size_t)from->n * sizeof(from->names[0]));
+    to->n = from->n;
+}
+
+static uint64_t hash_of(const char *text)
+{
+    uint64_t h = 0;
+
+    while (*text)
+        h = (h ^ (unsigned char)*text++) * UINT64_C(1099511628211);
+    return h;
+}
+
 static struct name *find(struct folder *f, const char *text)
 {
+    uint64_t hash = hash_of(text);
+
     for (int i = 0; i < f->n; i++)
-        if (strcmp(f->names[i].text, text) == 0)
+        if (f->names[i].hash == hash && strcmp(f->names[i].text, text) == 0)
             return &f->names[i];
     return NULL;
 }
@@ -96,6 +121,7 @@ static void change_now(const char *text, int inode, bool add)
     struct change c = {.add = add};
 
     snprintf(c.name.text, sizeof(c.name.text), "%s", text);
+    c.name.hash = hash_of(c.name.text);
     c.name.inode = inode;
     change(&folder, &c.name, add);
     if (n_changes < (int)(sizeof(changes) / sizeof(changes[0])))
@@ -135,6 +161,8 @@ static int open_file(int inode)
         if (!files[i].open) {
             files[i] = (struct file){.inode = inode, .process = sim_process(), .open = true};
             files[i].errors = inode >= 0 ? inodes[inode].errors : 0;
+            if (n_files <= i)
+                n_files = i + 1;
             return FIRST_FD + i;
         }
     return fail(EMFILE);
@@ -225,6 +253,8 @@ ssize_t __wrap_pwrite(int fd, const void *from, size_t n, off_t at)
         done += part;
         if (i->size < (size_t)at + done)
             i->size = (size_t)at + done;
+        if (i->used < i->size)
+            i->used = i->size;
     }
     sim_note(4 + i->size);
     return done ? (ssize_t)done : fail(ENOSPC);
@@ -283,6 +313,8 @@ int __wrap_ftruncate(int fd, off_t size)
     if ((size_t)size < i->size)
         memset(i->cached + size, 0, i->size - (size_t)size);
     i->size = (size_t)size;
+    if (i->used < i->size)
+        i->used = i->size;
     return 0;
 }
 
@@ -304,7 +336,7 @@ int __wrap_fdatasync(int fd)
     if (f->inode < 0) {
         if (sim_fault(40))
             return fail(EIO);
-        durable_folder = folder;
+        copy_folder(&durable_folder, &folder);
         n_changes = 0;
         return 0;
     }
@@ -345,7 +377,7 @@ int __wrap_flock(int fd, int how)
     struct file *f = file_of(fd);
 
     f->exclusive = f->shared = false;
-    for (int i = 0; i < FILES && !(how & LOCK_UN); i++)
+    for (int i = 0; i < n_files && !(how & LOCK_UN); i++)
         if (files[i].open && &files[i] != f && files[i].inode == f->inode &&
             (files[i].exclusive || (files[i].shared && (how & LOCK_EX))))
             return fail(EWOULDBLOCK);
@@ -417,7 +449,7 @@ DIR *__wrap_opendir(const char *path)
         errno = EMFILE;
         return NULL;
     }
-    l->names = folder;
+    copy_folder(&l->names, &folder);
     l->next = 0;
     return (DIR *)(void *)l;
 }
@@ -429,7 +461,7 @@ struct dirent *__wrap_readdir(DIR *d)
 
     if (l->next == l->names.n)
         return NULL;
-    snprintf(l->entry.d_name, sizeof(l->entry.d_name), "%s", l->names.names[l->next++].text);
+    memcpy(l->entry.d_name, l->names.names[l->next++].text, sizeof(l->names.names[0].text));
     return &l->entry;
 }
 
@@ -439,7 +471,7 @@ void __wrap_rewinddir(DIR *d)
     struct listing *l = (struct listing *)(void *)d;
 
     sim_step();
-    l->names = folder;
+    copy_folder(&l->names, &folder);
     l->next = 0;
 }
 
@@ -472,9 +504,11 @@ int __wrap_stat(const char *path, struct stat *st)
 
 void disk_process_died(int process)
 {
-    for (int i = 0; i < FILES; i++)
+    for (int i = 0; i < n_files; i++)
         if (files[i].process == process)
             files[i].open = false;
+    while (n_files > 0 && !files[n_files - 1].open)
+        n_files--;
 }
 
 /* Size and sectors are each as they were synced or as they were in memory. */
@@ -486,8 +520,9 @@ static void tear(struct inode *i)
     for (size_t at = 0; at < INODE_BYTES && at < high; at += SECTOR)
         if (sim_random(2))
             memcpy(i->durable + at, i->cached + at, SECTOR);
-    memset(i->durable + size, 0, INODE_BYTES - size);
-    memcpy(i->cached, i->durable, INODE_BYTES);
+    if (size < i->used)
+        memset(i->durable + size, 0, i->used - size);
+    memcpy(i->cached, i->durable, i->used);
     i->size = i->durable_size = size;
 }
 
@@ -497,8 +532,8 @@ void disk_power_cut(void)
 
     for (int i = 0; i < kept; i++)
         change(&durable_folder, &changes[i].name, changes[i].add);
-    folder = durable_folder;
-    n_changes = 0;
+    copy_folder(&folder, &durable_folder);
+    n_changes = n_files = 0;
     for (int i = 0; i < n_inodes; i++)
         tear(&inodes[i]);
     memset(files, 0, sizeof(files));

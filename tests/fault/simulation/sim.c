@@ -10,8 +10,11 @@
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
 #endif
 
+#define LARGE (64u << 10)
+#define KEPT 32
 #define STACK_BYTES (512u << 10)
 #define START_US INT64_C(1790000000000000)
 #define FNV INT64_C(1099511628211)
@@ -19,6 +22,8 @@
 /* Memory of a process, so that all of it goes when the process does. */
 struct block {
     struct block *next, *before;
+    size_t bytes;
+    size_t unused; /* what follows is aligned as malloc's is */
 };
 struct process {
     ucontext_t context; /* where it begins */
@@ -33,14 +38,27 @@ struct process {
 static struct process processes[SIM_PROCESSES];
 static unsigned char stacks[SIM_PROCESSES][STACK_BYTES] __attribute__((aligned(16)));
 static void *scheduler[5];
+static const void *scheduler_stack;
+static size_t scheduler_stack_bytes;
 static int current = -1;
 static uint64_t state, trace;
 static int64_t wall_us, mono_us;
 static bool calm;
 
+/* splitmix64 */
+static uint64_t next_random(void)
+{
+    uint64_t z = (state += UINT64_C(0x9e3779b97f4a7c15));
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
 void sim_begin(uint64_t seed)
 {
-    state = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+    state = seed;
+    state = next_random(); /* else the next seed's numbers were this one's, one later */
     trace = UINT64_C(14695981039346656037);
     wall_us = START_US;
     mono_us = 1000000;
@@ -57,19 +75,9 @@ uint64_t sim_trace(void)
     return trace;
 }
 
-/* splitmix64 */
-static uint64_t next_random(void)
-{
-    uint64_t z = (state += UINT64_C(0x9e3779b97f4a7c15));
-
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
 uint64_t sim_random(uint64_t below)
 {
-    return below ? next_random() % below : 0;
+    return (uint64_t)((unsigned __int128)next_random() * below >> 64);
 }
 
 bool sim_fault(unsigned in_10000)
@@ -111,13 +119,42 @@ int64_t __wrap_clock_mono_us(void)
 
 /* ---- processes ---- */
 
+/* AddressSanitizer wants to know whose stack it is: told before and after a jump to another. */
+static void leaving(const void *to, size_t bytes)
+{
+#ifdef __SANITIZE_ADDRESS__
+    __sanitizer_start_switch_fiber(NULL, to,
+                                   bytes); /* NULL: no fake stack is kept, a killed process never takes it up */
+#else
+    (void)to, (void)bytes;
+#endif
+}
+
+static void arrived(bool at_process)
+{
+#ifdef __SANITIZE_ADDRESS__
+    const void *from;
+    size_t bytes;
+
+    __sanitizer_finish_switch_fiber(NULL, &from, &bytes);
+    if (at_process) {
+        scheduler_stack = from;
+        scheduler_stack_bytes = bytes;
+    }
+#else
+    (void)at_process;
+#endif
+}
+
 __attribute__((noinline, noreturn)) static void to_scheduler(void)
 {
+    leaving(scheduler_stack, scheduler_stack_bytes);
     __builtin_longjmp(scheduler, 1);
 }
 
 __attribute__((noinline, noreturn)) static void to_process(struct process *p)
 {
+    leaving(p->context.uc_stack.ss_sp, STACK_BYTES);
     if (p->begun)
         __builtin_longjmp(p->at, 1);
     p->begun = true;
@@ -128,12 +165,16 @@ __attribute__((noinline, noreturn)) static void to_process(struct process *p)
 void sim_step(void)
 {
     sim_forward(1 + (int64_t)sim_random(500));
-    if (current >= 0 && sim_random(calm ? 64 : 4) == 0 && __builtin_setjmp(processes[current].at) == 0)
+    if (current < 0 || sim_random(calm ? 64 : 4) != 0)
+        return;
+    if (__builtin_setjmp(processes[current].at) == 0)
         to_scheduler();
+    arrived(true);
 }
 
 static void run_body(void)
 {
+    arrived(true);
     processes[current].body();
     process_end(current);
     to_scheduler();
@@ -168,6 +209,7 @@ void process_run(int i)
     current = i;
     if (__builtin_setjmp(scheduler) == 0)
         to_process(&processes[i]);
+    arrived(false);
     current = -1;
 }
 
@@ -176,6 +218,48 @@ void *__real_malloc(size_t n);
 void *__real_realloc(void *p, size_t n);
 struct json_tokener *__real_json_tokener_new_ex(int depth);
 void __real_json_tokener_free(struct json_tokener *t);
+
+/* Large blocks go from one process to the next: new ones would cost more than the rest of a run. */
+static struct block *kept[KEPT];
+
+static void poison(struct block *b, bool on)
+{
+#ifdef __SANITIZE_ADDRESS__
+    if (on)
+        __asan_poison_memory_region(b + 1, b->bytes);
+    else
+        __asan_unpoison_memory_region(b + 1, b->bytes);
+#else
+    (void)b, (void)on;
+#endif
+}
+
+static struct block *get_block(size_t n)
+{
+    struct block *b;
+
+    for (int i = 0; n >= LARGE && i < KEPT; i++)
+        if (kept[i] && kept[i]->bytes == n) {
+            b = kept[i];
+            kept[i] = NULL;
+            poison(b, false);
+            return b;
+        }
+    if ((b = __real_malloc(n + sizeof(*b))))
+        b->bytes = n;
+    return b;
+}
+
+static void give_back(struct block *b)
+{
+    for (int i = 0; b->bytes >= LARGE && i < KEPT; i++)
+        if (!kept[i]) {
+            kept[i] = b;
+            poison(b, true);
+            return;
+        }
+    __real_free(b);
+}
 
 void process_end(int i)
 {
@@ -189,7 +273,7 @@ void process_end(int i)
         struct block *b = p->blocks.next;
 
         p->blocks.next = b->next;
-        __real_free(b);
+        give_back(b);
     }
     if (p->json)
         __real_json_tokener_free(p->json);
@@ -201,7 +285,7 @@ void process_end(int i)
 
 static void enlist(struct block *b)
 {
-    static struct block outside = {&outside, &outside};
+    static struct block outside = {.next = &outside, .before = &outside};
     struct block *list = current >= 0 ? &processes[current].blocks : &outside;
 
     b->next = list->next;
@@ -213,7 +297,7 @@ static void enlist(struct block *b)
 void *__wrap_malloc(size_t n);
 void *__wrap_malloc(size_t n)
 {
-    struct block *b = __real_malloc(n + sizeof(*b));
+    struct block *b = get_block(n);
 
     if (!b)
         return NULL;
@@ -230,7 +314,7 @@ void __wrap_free(void *p)
 
     b->before->next = b->next;
     b->next->before = b->before;
-    __real_free(b);
+    give_back(b);
 }
 
 void *__wrap_calloc(size_t n, size_t size);
@@ -252,6 +336,7 @@ void *__wrap_realloc(void *p, size_t n)
     b->next->before = b->before;
     if (!(b = __real_realloc(b, n + sizeof(*b))))
         abort();
+    b->bytes = n;
     enlist(b);
     return b + 1;
 }
