@@ -74,6 +74,7 @@ static int serve(int listener, void *arg)
     (void)arg;
     FCGX_Init();
     FCGX_InitRequest(&r, listener, FCGI_FAIL_ACCEPT_ON_INTR);
+    prefork_ready();
     while (!prefork_stopping()) {
         if (FCGX_Accept_r(&r) != 0)
             continue;

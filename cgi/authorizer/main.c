@@ -33,6 +33,7 @@ static int serve(int listener, void *arg)
     }
     FCGX_Init();
     FCGX_InitRequest(&request, listener, FCGI_FAIL_ACCEPT_ON_INTR);
+    prefork_ready();
     while (!prefork_stopping() && FCGX_Accept_r(&request) == 0) {
         gate_answer(gate, request.envp, &answer);
         FCGX_PutStr(answer.bytes, (int)answer.length, request.out);

@@ -68,6 +68,7 @@ static int serve(int listener, void *arg)
         return 1;
     }
     db_timeouts(app.db, (int)boot->config->database.connect_timeout_s, (int)boot->config->database.statement_timeout_s);
+    prefork_ready();
     while (!prefork_stopping()) {
         if (FCGX_Accept_r(&fcgi) < 0)
             continue;

@@ -25,7 +25,8 @@
 #define LISTEN_MAX 8
 #define CHILDREN_MAX 256
 #define BACKLOG 1024
-#define FIRST_FD 3  /* of LISTEN_FDS */
+#define FIRST_FD 3 /* of LISTEN_FDS */
+#define READY_VARIABLE "TOLLGATE_READY_FD"
 #define SLOW_MS 500 /* between restarts of children that end within a second */
 
 struct child {
@@ -41,9 +42,14 @@ struct parent {
     struct child children[CHILDREN_MAX];
     size_t n_children;
     int signals;
+    pid_t successor;      /* started by SIGHUP and not ready yet, or 0 */
+    int successor_fd;     /* a byte comes when it is ready, the end when it never will be */
+    bool successor_ended; /* and its number may be another's */
+    int64_t successor_until_us;
 };
 
 static volatile sig_atomic_t stopping;
+static int ready_fd = -1; /* to the parent that handed its sockets over to this one */
 
 static void on_stop(int signal)
 {
@@ -54,6 +60,16 @@ static void on_stop(int signal)
 bool prefork_stopping(void)
 {
     return stopping != 0;
+}
+
+void prefork_ready(void)
+{
+    if (ready_fd < 0)
+        return;
+    if (write(ready_fd, "", 1) < 0 && errno != EPIPE) /* EPIPE: another child was first */
+        log_warning("can't tell the old process to end: %s", strerror(errno));
+    close(ready_fd);
+    ready_fd = -1;
 }
 
 enum status prefork_become(const char *user)
@@ -139,8 +155,15 @@ static size_t handed_over(void)
 static enum status open_listeners(struct parent *d)
 {
     size_t given = handed_over();
+    const char *ready = getenv(READY_VARIABLE);
+    if (given > 0 && ready) {
+        ready_fd = (int)strtol(ready, NULL, 10);
+        if (fcntl(ready_fd, F_SETFD, FD_CLOEXEC) != 0)
+            ready_fd = -1;
+    }
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
+    unsetenv(READY_VARIABLE);
     for (size_t i = 0; i < d->p->n_listen && d->p->listen[i]; i++) {
         const char *address = d->p->listen[i];
         int fd;
@@ -180,6 +203,8 @@ static void child_main(struct parent *d, size_t address, pid_t parent)
         if (i != address)
             close(d->listeners[i]);
     close(d->signals);
+    if (d->successor_fd >= 0)
+        close(d->successor_fd);
     exit(d->p->child(d->listeners[address], d->p->arg));
 }
 
@@ -197,7 +222,9 @@ static void start_child(struct parent *d, struct child *c)
 static void reap(struct parent *d, bool restart)
 {
     int status;
-    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+        if (pid == d->successor)
+            d->successor_ended = true;
         for (size_t i = 0; i < d->n_children; i++) {
             struct child *c = &d->children[i];
             if (c->pid != pid)
@@ -211,6 +238,7 @@ static void reap(struct parent *d, bool restart)
                 log_error("child %d ended with status %d; starting another", (int)pid, WEXITSTATUS(status));
             break;
         }
+    }
 }
 
 static void start_missing(struct parent *d)
@@ -259,30 +287,88 @@ static void stop_children(struct parent *d)
 
 /* ---- handing over ---- */
 
-/* Starts a new parent from the program's file as it is now, with the listeners as its descriptors 3, 4, … */
-static bool hand_over(struct parent *d)
+/* In the fork: the program's file as it is now, with the listeners as descriptors 3, 4, … and `ready` behind them. */
+static void become_successor(struct parent *d, int ready)
 {
-    pid_t pid = fork();
-    if (pid != 0)
-        return pid > 0;
-    char n[16], me[16];
-    int moved[LISTEN_MAX];
-    for (size_t i = 0; i < d->n_listeners; i++) /* first out of the way, then into their places */
-        moved[i] = fcntl(d->listeners[i], F_DUPFD, FIRST_FD + LISTEN_MAX);
-    for (size_t i = 0; i < d->n_listeners; i++)
+    char text[16];
+    int moved[LISTEN_MAX + 1];
+    size_t n = d->n_listeners;
+    for (size_t i = 0; i <= n; i++) /* first out of the way, then into their places */
+        moved[i] = fcntl(i < n ? d->listeners[i] : ready, F_DUPFD_CLOEXEC, FIRST_FD + LISTEN_MAX + 1);
+    for (size_t i = 0; i <= n; i++)
         dup2(moved[i], FIRST_FD + (int)i);
-    for (size_t i = 0; i < d->n_listeners; i++)
-        close(moved[i]);
-    snprintf(n, sizeof n, "%zu", d->n_listeners);
-    snprintf(me, sizeof me, "%d", (int)getpid());
-    setenv("LISTEN_FDS", n, 1);
-    setenv("LISTEN_PID", me, 1);
+    snprintf(text, sizeof text, "%zu", n);
+    setenv("LISTEN_FDS", text, 1);
+    snprintf(text, sizeof text, "%d", FIRST_FD + (int)n);
+    setenv(READY_VARIABLE, text, 1);
+    snprintf(text, sizeof text, "%d", (int)getpid());
+    setenv("LISTEN_PID", text, 1);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     execvp(d->p->argv[0], d->p->argv);
     log_error("can't start %s anew: %s", d->p->argv[0], strerror(errno));
     _exit(127);
+}
+
+static void start_successor(struct parent *d)
+{
+    int ends[2];
+    if (d->successor) {
+        log_warning("a new process is being started already");
+        return;
+    }
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        log_error("can't start a new process: %s", strerror(errno));
+        return;
+    }
+    pid_t pid = fork();
+    if (pid == 0)
+        become_successor(d, ends[1]);
+    close(ends[1]);
+    if (pid < 0) {
+        log_error("can't start a new process: %s", strerror(errno));
+        close(ends[0]);
+        return;
+    }
+    d->successor = pid;
+    d->successor_fd = ends[0];
+    d->successor_until_us = clock_mono_us() + PREFORK_READY_MS * INT64_C(1000);
+}
+
+static void forget_successor(struct parent *d)
+{
+    close(d->successor_fd);
+    d->successor = 0;
+    d->successor_fd = -1;
+    d->successor_ended = false;
+}
+
+static void give_successor_up(struct parent *d, const char *why)
+{
+    log_error("the new process %s; this one goes on", why);
+    if (!d->successor_ended)
+        kill(d->successor, SIGTERM);
+    forget_successor(d);
+}
+
+/* Whether the new parent serves. */
+static bool successor_serves(struct parent *d)
+{
+    struct pollfd wait = {.fd = d->successor_fd, .events = POLLIN};
+    char byte;
+    if (!d->successor)
+        return false;
+    if (d->successor_ended || poll(&wait, 1, 0) > 0) {
+        if (!d->successor_ended && read(d->successor_fd, &byte, 1) == 1) {
+            forget_successor(d);
+            return true;
+        }
+        give_successor_up(d, "ended before it could serve");
+    } else if (clock_mono_us() > d->successor_until_us) {
+        give_successor_up(d, "could not serve in time");
+    }
+    return false;
 }
 
 /* ---- the parent ---- */
@@ -301,12 +387,12 @@ static enum status watch_signals(struct parent *d)
     return d->signals >= 0 ? STATUS_OK : STATUS_IO;
 }
 
-/* Waits for a signal or half a second; the signal, or 0. */
+/* Waits for a signal, the successor or half a second; the signal, or 0. */
 static int next_signal(struct parent *d)
 {
-    struct pollfd wait = {.fd = d->signals, .events = POLLIN};
+    struct pollfd wait[] = {{.fd = d->signals, .events = POLLIN}, {.fd = d->successor_fd, .events = POLLIN}};
     struct signalfd_siginfo info;
-    poll(&wait, 1, SLOW_MS);
+    poll(wait, 2, SLOW_MS);
     return read(d->signals, &info, sizeof info) == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
 }
 
@@ -314,15 +400,22 @@ static void supervise(struct parent *d)
 {
     for (;;) {
         start_missing(d);
+        if (ready_fd >= 0) { /* the first children have it: when they all end, the pipe does */
+            close(ready_fd);
+            ready_fd = -1;
+        }
         switch (next_signal(d)) {
         case SIGTERM:
         case SIGINT:
+            if (d->successor)
+                give_successor_up(d, "is not wanted any more");
             return;
         case SIGHUP:
-            if (hand_over(d))
-                return;
+            start_successor(d);
             break;
         default:
+            if (successor_serves(d))
+                return;
             reap(d, true);
         }
     }
@@ -335,6 +428,7 @@ enum status prefork_run(const struct prefork *p)
         return STATUS_NO_MEMORY;
     d->p = p;
     d->signals = -1;
+    d->successor_fd = -1;
     enum status s = open_listeners(d);
     if (s == STATUS_OK)
         s = prefork_become(p->user);

@@ -3,8 +3,9 @@
  *
  * The parent serves nothing. It restarts a child that ends, slower when children end at once. SIGTERM or SIGINT: children finish
  * the request in hand and end, the rest is killed after PREFORK_GRACE_MS. SIGHUP: a new parent is started from the same file
- * with the sockets handed over (LISTEN_FDS, LISTEN_PID as systemd does), then this one ends like on SIGTERM: no connection is
- * refused. Sockets given by systemd are taken in the order of `listen`.
+ * with the sockets handed over (LISTEN_FDS, LISTEN_PID as systemd does); once a child of it has called prefork_ready(), this one
+ * ends like on SIGTERM: no connection is refused. A new one that ends before, or is not ready within PREFORK_READY_MS, is given
+ * up, the log says so, and this one goes on. Sockets given by systemd are taken in the order of `listen`.
  */
 #ifndef BASE_PREFORK_H
 #define BASE_PREFORK_H
@@ -15,6 +16,7 @@
 #include "lib/base/status.h"
 
 #define PREFORK_GRACE_MS 4500
+#define PREFORK_READY_MS 10000
 
 struct prefork {
     const char *const
@@ -29,6 +31,8 @@ struct prefork {
 
 /* Runs until told to stop. STATUS_INVALID: an address can't be read; STATUS_IO: not bound; the log says which and why. */
 MUST_CHECK enum status prefork_run(const struct prefork *p);
+/* In a child: everything is open and it is about to accept; whoever handed the sockets over may end. */
+void prefork_ready(void);
 /* In a child: SIGTERM has come; finish the request in hand and return. */
 bool prefork_stopping(void);
 /* Becomes `user` for good when running as root (groups too). STATUS_NOT_FOUND, STATUS_DENIED. */

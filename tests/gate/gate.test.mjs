@@ -2,7 +2,10 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { startGate } from '../lib/gate.mjs';
-import { sleep } from '../lib/stack.mjs';
+import { chmodSync, copyFileSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { eventually, root, sleep } from '../lib/stack.mjs';
 
 const rules = '[rules]\nPOST /api/files = file_upload\n';
 
@@ -198,4 +201,43 @@ for (const [choice, status, degraded] of [['admit', 200, '1'], ['deny', 503, '0'
     assert.deepEqual(await gate.table.say('degraded alpha'), [degraded]);
     assert.deepEqual(await gate.table.say('used alpha'), [degraded]);
   }));
+}
+
+// The gate's processes that run with this configuration.
+const running = (conf) => readdirSync('/proc').filter((pid) => /^\d+$/.test(pid)).filter((pid) => {
+  try { return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(conf); } catch { return false; }
+}).map(Number);
+
+test('SIGHUP hands over to a new gate, and no call is refused meanwhile', async (t) => {
+  const gate = await startGate();
+  t.after(() => { for (const pid of running(gate.conf)) process.kill(pid, 'SIGTERM'); return gate.stop(); });
+  let over = false;
+  const calls = (async () => { while (!over) assert.equal((await gate.call('/api/x', 'alpha-key')).status, 200); })();
+  gate.hangUp();
+  assert.equal(await gate.ended, 0);
+  over = true;
+  await calls;
+  assert.equal((await gate.call('/api/x', 'alpha-key')).status, 200);
+});
+
+const broken = {
+  'that is gone': (program) => rmSync(program),
+  'that is no program any more': (program) => { rmSync(program); writeFileSync(program, 'rubbish'); chmodSync(program, 0o755); },
+  'whose configuration is wrong': (program, gate) => writeFileSync(gate.conf, '[gate]\nnonsense = 1\n'),
+  'whose spool is away': (program, gate) => renameSync(`${gate.dir}/spool`, `${gate.dir}/spool-away`),
+};
+for (const [what, spoil] of Object.entries(broken)) {
+  test(`after SIGHUP with a program ${what} the old gate goes on and says so`, async (t) => {
+    const dir = mkdtempSync(join(tmpdir(), 'tg-program-')), program = join(dir, 'tollgate-gate');
+    copyFileSync(join(root, 'build/release/tollgate-gate'), program);
+    const gate = await startGate({ program });
+    t.after(async () => { await gate.stop(); rmSync(dir, { recursive: true }); });
+    assert.equal((await gate.call('/api/x', 'alpha-key')).status, 200);
+    spoil(program, gate);
+    gate.hangUp();
+    await eventually(() => /the new process ended before it could serve; this one goes on/.test(gate.log()), () => gate.log(), 8);
+    await sleep(300);
+    assert.ok(running(gate.conf).includes(gate.pid));
+    assert.equal((await gate.call('/api/x', 'alpha-key')).status, 200);
+  });
 }

@@ -1,6 +1,6 @@
 // gate.mjs: gate processes of their own with a limit table made by tests/tools/table_make.c; no database, no web server.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, writeFileSync, mkdirSync, existsSync, rmSync, openSync } from 'node:fs';
+import { mkdtempSync, writeFileSync, mkdirSync, existsSync, rmSync, openSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,7 +26,7 @@ export async function startTable(dir) {
 }
 
 // `settings` is more of the configuration file; `table: false` starts without one (gate.makeTable() later).
-export async function startGate({ settings = '', processes = 2, table = true, gate = '' } = {}) {
+export async function startGate({ settings = '', processes = 2, table = true, gate = '', program = join(root, 'build/release/tollgate-gate') } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'tg-gate-'));
   const socket = join(dir, 'gate.sock');
   const self = { dir, socket, table: null };
@@ -38,7 +38,7 @@ export async function startGate({ settings = '', processes = 2, table = true, ga
   const conf = join(dir, 'tollgate.conf');
   writeFileSync(conf, `[paths]\nspool_dir = ${dir}/spool\nrun_dir = ${dir}/run\n[gate]\nlisten = unix:${socket}\n` +
     `processes = ${processes}\n${gate}\n${settings}\n`);
-  const child = spawn(join(root, 'build/release/tollgate-gate'), ['--config', conf], { stdio: ['ignore', 'ignore', openSync(join(dir, 'gate.log'), 'a')] });
+  const child = spawn(program, ['--config', conf], { stdio: ['ignore', 'ignore', openSync(join(dir, 'gate.log'), 'a')] });
   let code = null;
   const ended = new Promise((done) => child.on('exit', (c) => { code = c; done(c); }));
   for (let i = 0; i < 200 && !existsSync(socket); i++) {
@@ -48,6 +48,10 @@ export async function startGate({ settings = '', processes = 2, table = true, ga
   self.call = (uri, key, more) => fcgi(socket, callParams(uri, key, more));
   self.params = (params) => fcgi(socket, params);
   self.pid = child.pid;
+  self.conf = conf;
+  self.log = () => readFileSync(join(dir, 'gate.log'), 'utf8');
+  self.hangUp = () => child.kill('SIGHUP');
+  self.ended = ended;
   self.stop = async () => {
     child.kill('SIGTERM');
     const c = await ended;
