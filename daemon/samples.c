@@ -6,6 +6,7 @@
 #include "lib/store/samples.h"
 
 #define MINUTE_US (60 * CLOCK_US_PER_SECOND)
+#define LATER_US (CLOCK_US_PER_SECOND / 10) /* behind the turn of the minute by PostgreSQL's clock, too */
 
 void samples_note(struct collector *c, const struct batch_lag *lag)
 {
@@ -36,7 +37,7 @@ void samples_run(struct collector *c, int64_t now)
 
     if (now < c->due.sample || table_stats(c->table, &stats) != STATUS_OK)
         return;
-    c->due.sample = now + MINUTE_US - clock_wall_us() % MINUTE_US;
+    c->due.sample = clock_mono_us() + MINUTE_US - clock_wall_us() % MINUTE_US + LATER_US;
     spool_node_text(&c->node, node);
     sample.lag_seconds = c->worst.lag_seconds;
     sample.spool_events = c->worst.events;

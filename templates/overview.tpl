@@ -12,13 +12,18 @@
 <p class="foot quiet"><span>{{REST}}</span><span>{{PERCENT}}</span></p>
 <p class="word">{{WORD}}</p>
 </article>{{/LIMIT}}
-</div></section>
+{{#LEFT_OUT}}<article class="card limit none"><h3>⊘ Not in the plan</h3><p class="quiet">The plan has none of these, and refuses them:</p><ul class="plain">{{#WHAT}}<li>{{LABEL}}</li>{{/WHAT}}</ul></article>
+{{/LEFT_OUT}}</div></section>
 <section class="card" aria-labelledby="calls"><h2 id="calls">API calls in the last 30 days</h2>
-<p class="figure">{{TOTAL}} <small>calls, at most {{PEAK}} on a day</small></p>
+{{#DAYS}}<p class="figure">{{TOTAL}} <small>calls, at most {{PEAK}} on a day</small></p>
 <p class="axis quiet peak"><span>{{PEAK}}</span></p>
 <svg class="chart" viewBox="0 0 300 100" preserveAspectRatio="none" role="img" aria-label="Bar chart of the calls of each day; the table below has the numbers">{{#DAY}}<rect class="{{LOOK}}" x="{{X}}" y="{{Y}}" width="7" height="{{H}}"></rect>{{/DAY}}</svg>
 <p class="axis quiet"><span>{{FIRST_DAY}}</span><span>{{LAST_DAY}}</span></p>
-<details><summary>Show the numbers as a table</summary><table><thead><tr><th scope="col">Day</th><th scope="col" class="number">Calls</th></tr></thead><tbody>{{#DAY}}<tr><td>{{DATE}}</td><td class="number">{{CALLS}}</td></tr>{{/DAY}}</tbody></table></details>
+<details><summary>Show the numbers as a table</summary><table><thead><tr><th scope="col">Day</th><th scope="col" class="number">Calls</th></tr></thead><tbody>{{#DAY}}<tr><td>{{DATE}}</td><td class="number">{{CALLS}}</td></tr>{{/DAY}}</tbody></table></details>{{/DAYS}}
+{{#NO_CALLS}}<p class="figure">No calls yet</p>
+<p>A request below <code>{{PREFIX}}</code> that carries a key of this tenant is counted, and stands here within seconds:</p>
+<pre tabindex="0" role="region" aria-label="The first call, as a command"><code>curl -H "Authorization: Bearer KEY" {{ORIGIN}}{{PREFIX}}/…</code></pre>
+{{#MAKE_KEY}}<p class="quiet">A key is made with <code>tollgate key create NAME --tenant {{TENANT}}</code> and shown once.</p>{{/MAKE_KEY}}{{#ASK_KEY}}<p class="quiet">Keys are made by the operator of this service.</p>{{/ASK_KEY}}{{/NO_CALLS}}
 </section>
 {{#ENDPOINTS}}<section class="card" aria-labelledby="top"><h2 id="top">Most called endpoints</h2>
 <table><thead><tr><th scope="col">Method</th><th scope="col">Endpoint</th><th scope="col" class="number">Calls</th></tr></thead><tbody>{{#ENDPOINT}}<tr><td>{{METHOD}}</td><td><code>{{PATH}}</code></td><td class="number">{{CALLS}}</td></tr>{{/ENDPOINT}}</tbody></table></section>{{/ENDPOINTS}}

@@ -131,25 +131,31 @@ static void add_refusal(struct answer *a, const struct answer_form *form, int st
         reason_phrase(status), fields, type,
         type); /* Apache loses an authorizer's Content-Type; its conf mends it by the other */
     if (form->html)
-        add(a, "Content-Security-Policy: default-src 'none'; style-src 'self'\r\n");
+        add(a, "Content-Security-Policy: default-src 'none'; style-src 'self'; img-src 'self'\r\n");
     add(a, "\r\n%s", form->head ? "" : body);
 }
 
-static void html_page(char body[BODY_SIZE], int status, const char *title, const char *detail)
+/* As tollgate-web's error pages look, on one line: behind nginx it travels in a header. */
+static void html_page(char body[BODY_SIZE], const struct answer_form *form, int status, const char *title,
+                      const char *detail)
 {
-    snprintf(
-        body, BODY_SIZE,
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-        "content=\"width=device-width, initial-scale=1\"><title>%d %s</title><link rel=\"stylesheet\" "
-        "href=\"/static/tollgate.css\"></head><body class=\"bare\"><main><h1>%s</h1><p>%s</p></main></body></html>",
-        status, title, title, detail);
+    snprintf(body, BODY_SIZE,
+             "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+             "content=\"width=device-width, initial-scale=1\"><title>%s &middot; Tollgate</title><link "
+             "rel=\"stylesheet\" href=\"/static/tollgate.css\"><link rel=\"icon\" href=\"/static/favicon.svg\" "
+             "type=\"image/svg+xml\"></head><body><a class=\"skip\" href=\"#main\">Skip to the content</a><header "
+             "class=\"top\"><div><a class=\"brand\" href=\"/\"><img src=\"/static/favicon.svg\" width=\"24\" "
+             "height=\"24\" alt=\"\">Tollgate</a></div></header><main id=\"main\"><div class=\"head\"><div><p "
+             "class=\"quiet\">Error %d</p><h1>%s</h1></div></div><p>%s</p><p><a href=\"/\">Go to the start "
+             "page</a></p><p class=\"quiet\">Request %016" PRIx64 "</p></main></body></html>",
+             title, status, title, detail, form->number);
 }
 
 void answer_refuse(struct answer *a, const struct answer_form *form, const struct answer_problem *p)
 {
     char body[BODY_SIZE];
     if (form->html)
-        html_page(body, p->status, p->title, p->detail);
+        html_page(body, form, p->status, p->title, p->detail);
     else
         snprintf(body, sizeof body,
                  "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"error\":\"%s\",\"code\":\"%s\",\"detail\":"
@@ -206,7 +212,7 @@ void answer_limited(struct answer *a, const struct answer_form *form, const stru
                  grouped(limit, whole(v->limit)), window_words(taken->limits[i].window), resets);
 
     if (form->html)
-        html_page(body, 429, "Limit reached", words);
+        html_page(body, form, 429, "Limit reached", words);
     else
         snprintf(body, sizeof body,
                  "{\"type\":\"" QUOTA_TYPE

@@ -29,8 +29,6 @@ static const char *word_of(const struct usage_limit *l)
         return "\u221e Unlimited";
     if (l->used > l->max)
         return "\u25b2 Exceeded";
-    if (l->max == 0)
-        return "\u2298 Not in the plan";
     if (l->used == l->max)
         return "\u25a0 Reached";
     return limit_percent(l->used, l->max) > APPROACHING ? "\u25b3 Approaching" : "\u2713 Within the limit";
@@ -100,6 +98,26 @@ static void show_limit(void *pool, struct template_dict *d, const struct usage_l
                      talloc_asprintf(pool, "%.2f", percent > 100 ? 100.0 : percent));
 }
 
+/* The plan has none of it, and there is none. */
+static bool left_out(const struct usage_limit *l)
+{
+    return l->max == 0 && l->used == 0;
+}
+
+/* What a plan leaves out is said once, not in a card each. */
+static void show_left_out(struct template_dict *d, const struct usage_report *r)
+{
+    struct template_dict *card = NULL;
+
+    for (size_t i = 0; i < r->n; i++) {
+        if (!left_out(&r->limit[i]))
+            continue;
+        if (card == NULL)
+            card = template_section(d, "LEFT_OUT");
+        template_set(template_section(card, "WHAT"), "LABEL", r->limit[i].label);
+    }
+}
+
 static bool warns(const struct usage_limit *l)
 {
     return strcmp(look_of(l), "near") == 0 || strcmp(look_of(l), "over") == 0;
@@ -122,8 +140,24 @@ static void show_warnings(void *pool, struct template_dict *d, const struct usag
         }
 }
 
-static void show_days(void *pool, struct template_dict *d, const struct db_rows *days)
+/* How the first call is made: the address as the tenant's programs see it. */
+static void show_no_calls(struct app *app, struct template_dict *days)
 {
+    const char *url = app->config->web.public_url;
+    struct template_dict *d = template_section(days, "NO_CALLS");
+
+    template_set(d, "ORIGIN", url[0] == '\0' ? "https://your-service.example" : url);
+    template_set(d, "PREFIX", app->config->gate.prefix);
+    if (app->caller.role == ROLE_OPERATOR)
+        template_set(template_section(d, "MAKE_KEY"), "TENANT", app->tenant);
+    else
+        template_show(d, "ASK_KEY");
+}
+
+static void show_days(struct app *app, struct template_dict *page, const struct db_rows *days)
+{
+    void *pool = app->request->pool;
+    struct template_dict *d;
     char text[PAGE_NUMBER_SIZE];
     int64_t peak = 0, total = 0;
     size_t n = db_count(days);
@@ -132,6 +166,11 @@ static void show_days(void *pool, struct template_dict *d, const struct db_rows 
         total += db_int(days, i, 1);
         peak = db_int(days, i, 1) > peak ? db_int(days, i, 1) : peak;
     }
+    if (total == 0) {
+        show_no_calls(app, page);
+        return;
+    }
+    d = template_section(page, "DAYS");
     for (size_t i = 0; i < n; i++) {
         struct template_dict *day = template_section(d, "DAY");
         int64_t calls = db_int(days, i, 1);
@@ -187,8 +226,10 @@ static void show(struct app *app, const struct overview *o)
         template_show(d, "UNSUBSCRIBED");
     show_warnings(pool, d, r);
     for (size_t i = 0; i < r->n; i++)
-        show_limit(pool, d, &r->limit[i]);
-    show_days(pool, d, o->days);
+        if (!left_out(&r->limit[i]))
+            show_limit(pool, d, &r->limit[i]);
+    show_left_out(d, r);
+    show_days(app, d, o->days);
     show_endpoints(d, o->endpoints);
     page_send(app, 200, "overview.tpl", d);
 }

@@ -303,7 +303,8 @@ struct day {
     struct step sum;
     uint64_t peak_calls;
     double peak_us;
-    size_t known, first; /* steps that are, and the first of them */
+    size_t first; /* step that is known; STEPS: none */
+    size_t gaps;  /* steps behind it that are not; the one that runs now may have no sample yet */
 };
 
 static struct day sum_day(const struct step steps[STEPS])
@@ -314,9 +315,11 @@ static struct day sum_day(const struct step steps[STEPS])
         const struct step *s = &steps[i];
         struct latency p99 = latency_quantile(s->latency, 0.99);
 
-        if (!s->known)
+        if (!s->known) {
+            day.gaps += day.first < i && i + 1 < STEPS;
             continue;
-        if (day.known++ == 0)
+        }
+        if (day.first == STEPS)
             day.first = i;
         day.sum.let += s->let;
         day.sum.refused += s->refused;
@@ -401,7 +404,7 @@ static void show_charts(void *pool, struct template_dict *node, const struct ste
         template_set(template_section(d, "BEGINS"), "SINCE",
                      talloc_asprintf(pool, "%s %s", db_text(rows, first + day->first, SAMPLES_DAY),
                                      db_text(rows, first + day->first, SAMPLES_AT)));
-    if (day->known < STEPS - day->first)
+    if (day->gaps > 0)
         template_show(d, "GAPS");
     for (size_t i = 0; i < STEPS; i++)
         show_step(pool, d, i, &steps[i], day);
@@ -428,7 +431,7 @@ static void show_node(void *pool, struct template_dict *d, const struct db_rows 
                                  : "\u2713 Running");
     if (strcmp(id, own) == 0)
         template_show(node, "OWN");
-    if (day.known == 0)
+    if (day.first == STEPS)
         template_show(node, "NO_DAY");
     else
         show_charts(pool, node, steps, &day, rows, first);

@@ -11,11 +11,14 @@ static void show_row(const struct app *app, struct template_dict *list, const st
 {
     struct template_dict *row = template_section(list, "ROW");
     double percent = db_double(rows, i, 4), max = db_double(rows, i, 7);
-    bool limited = !db_null(rows, i, 7) && max >= 0, active = strcmp(db_text(rows, i, 3), "active") == 0;
+    bool limited = !db_null(rows, i, 7) && max >= 0, used = db_double(rows, i, 6) > 0,
+         active = strcmp(db_text(rows, i, 3), "active") == 0;
     char text[32] = "Unlimited", width[32];
 
-    if (limited)
-        snprintf(text, sizeof text, "%.0f\u202f%%", percent);
+    if (limited && used)
+        snprintf(text, sizeof text, percent > 0 && percent < 1 ? "< 1\u202f%%" : "%.0f\u202f%%", percent);
+    else if (limited)
+        snprintf(text, sizeof text, "Unused");
     snprintf(width, sizeof width, "%.2f", percent > 100 ? 100.0 : percent);
     template_set(row, "ID", db_text(rows, i, 0));
     template_set(row, "PATH", page_tenant_path(app, db_text(rows, i, 0), ""));
@@ -24,17 +27,16 @@ static void show_row(const struct app *app, struct template_dict *list, const st
     template_set(row, "STATE", active ? "" : db_text(rows, i, 3));
     if (!active)
         template_set(template_section(row, "OFF"), "STATE", db_text(rows, i, 3));
-    template_set(row, "LIMIT", limited ? db_text(rows, i, 5) : "None");
+    template_set(row, "LIMIT", limited && used ? db_text(rows, i, 5) : "None");
     template_set(row, "PERCENT", text);
-    if (limited)
+    if (limited && used)
         template_set(template_section(row, "FILL"), "WIDTH", width);
     template_set(row, "LOOK", percent >= 100 ? "over" : percent > 80 ? "near" : "ok");
     template_set(row, "WORD",
-                 percent > 100         ? "exceeded"
-                 : percent >= 100      ? "reached"
-                 : percent > 80        ? "approaching"
-                 : limited && max == 0 ? "nothing in the plan"
-                                       : "");
+                 percent > 100    ? "exceeded"
+                 : percent >= 100 ? "reached"
+                 : percent > 80   ? "approaching"
+                                  : "");
 }
 
 void page_tenants(struct app *app)

@@ -21,7 +21,8 @@ static const char put_sql[] =
     " batches = excluded.batches, rows = excluded.rows, rejected = excluded.rejected, degraded = excluded.degraded,"
     " lag_seconds = greatest(x.lag_seconds, excluded.lag_seconds),"
     " spool_events = greatest(x.spool_events, excluded.spool_events),"
-    " spool_bytes = greatest(x.spool_bytes, excluded.spool_bytes)";
+    " spool_bytes = greatest(x.spool_bytes, excluded.spool_bytes)"
+    " WHERE x.table_id = excluded.table_id AND x.collecting_since = excluded.collecting_since";
 
 /* Array elements as columns: db_rows knows no arrays. */
 #define BUCKETS                                                                                       \

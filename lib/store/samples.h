@@ -28,7 +28,10 @@ struct sample {
     double lag_seconds; /* the worst since the sample before, as the next two */
     uint64_t spool_events, spool_bytes;
 };
-/* This minute's row, in a transaction of its own; a second one in the same minute takes the place of the first. */
+/*
+ * This minute's row, in a transaction of its own. A second one in the same minute takes the place of the first, unless another
+ * limit table or another collector has counted the first: then that stays, and the next minute's tells what grew.
+ */
 MUST_CHECK enum status samples_put(struct db *d, const struct sample *s);
 
 /* What a node's gates had counted some time ago. */

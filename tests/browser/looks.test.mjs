@@ -3,12 +3,23 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
-import { admin, env, launch, open, operator } from './lib.mjs';
+import { makeKey } from '../lib/keys.mjs';
+import { eventually } from '../lib/stack.mjs';
+import { admin, env, launch, open, operator, sampleNode } from './lib.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const pictures = new URL(`../../build/screenshots/${env.SERVER}/`, import.meta.url).pathname;
-let browser;
-before(async () => { browser = await launch(); mkdirSync(pictures, { recursive: true }); });
+const zero = 'tenant_1762083064946'; // its plan has nothing in it
+let browser, headers;
+// Someone whose browser sends a key, as a single-page application's does.
+const limited = (b, options) => open(b, '/sign-in', { ...options, headers });
+before(async () => {
+  browser = await launch();
+  mkdirSync(pictures, { recursive: true });
+  sampleNode();
+  headers = { authorization: `Bearer ${makeKey(zero, ['call'])}` };
+  await eventually(async () => (await fetch(`${env.URL}/api/demo/x`, { headers })).status === 429, 'the key in the limit table', 5);
+});
 after(() => browser.close());
 
 const pages = [
@@ -17,18 +28,21 @@ const pages = [
   ['account', admin, '/account'],
   ['refused', admin, '/tenants'],
   ['tenants', operator, '/tenants'],
+  ['status', operator, '/status'],
   ['approaching', operator, '/tenant/tenant_1762083064611'],
   ['exceeded', operator, '/tenant/tenant_1762083064724'],
   ['unlimited', operator, '/tenant/tenant_1762083064835'],
   ['zero', operator, '/tenant/tenant_1762083064946'],
   ['empty', operator, '/tenant/tenant_1762083065057'],
+  ['gate-401', open, '/api/demo/x'],
+  ['gate-429', limited, '/api/demo/x'],
 ];
 
 for (const width of [390, 1280])
   for (const scheme of ['light', 'dark'])
     test(`every page at ${width} px, ${scheme}`, async (t) => {
       const people = new Map([[open, await open(browser, '/sign-in', { width, scheme })], [admin, await admin(browser, { width, scheme })],
-        [operator, await operator(browser, { width, scheme })]]);
+        [operator, await operator(browser, { width, scheme })], [limited, await limited(browser, { width, scheme })]]);
       for (const [name, as, path] of pages)
         await t.test(name, async () => {
           const page = people.get(as);
