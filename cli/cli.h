@@ -141,7 +141,7 @@ int cmd_adopt(struct cli *c, int argc, char *argv[]);
 int cmd_enforce(struct cli *c, int argc, char *argv[]);
 /* cmd_reconcile.c */
 int cmd_reconcile(struct cli *c, int argc, char *argv[]);
-/* cmd_spool.c, cmd_spool_ingest.c */
+/* cmd_spool.c, cmd_spool_show.c, cmd_spool_ingest.c */
 int cmd_spool_list(struct cli *c, int argc, char *argv[]);
 int cmd_spool_show(struct cli *c, int argc, char *argv[]);
 int cmd_spool_verify(struct cli *c, int argc, char *argv[]);

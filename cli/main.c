@@ -71,12 +71,14 @@ static const struct cli_command commands[] = {
      NULL},
     {"metric", "remove", "TYPE", "Remove a metric without events", cmd_metric_remove, NULL},
 
-    {"spool", "list", "[DIR]", "The segments of a node's journal of events", cmd_spool_list, spool_help},
+    {"spool", "list", "[DIR] [--segment S] [--writer gate|web|collector] [--alive|--dead]",
+     "The segments of a node's journal of events, what is in each and how much is stored", cmd_spool_list, spool_help},
     {"spool", "show",
-     "[DIR] [--tenant T] [--metric M] [--id ID] [--segment S] [--from TIME] [--to TIME] [--most NUMBER]",
-     "The events that are in it", cmd_spool_show, spool_help},
-    {"spool", "verify", "[DIR]", "Read it through; exit status 1 when something is damaged", cmd_spool_verify,
-     spool_help},
+     "[DIR] [--tenant T] [--metric M] [--id ID] [--segment S] [--writer W] [--from TIME] [--to TIME] [--most NUMBER] "
+     "[--damaged]",
+     "The events that are in it, or its damaged places", cmd_spool_show, spool_help},
+    {"spool", "verify", "[DIR] [--segment S] [--writer W] [--alive|--dead]",
+     "Read it through; exit status 1 when something is damaged", cmd_spool_verify, spool_help},
     {"spool", "ingest", "DIR", "Bring a dead node's events in", cmd_spool_ingest,
      "Each is stored once, however often this is run, also if the dead node comes back. Its files stay as they are.\n"},
 

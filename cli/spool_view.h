@@ -1,0 +1,66 @@
+/*
+ * spool_view: a spool's folder as `tollgate spool` and `tollgate doctor` look at it: its segments, read through, and what
+ * PostgreSQL knows of them.
+ *
+ * It only reads, and may while writers and a collector are at work. spool_view_open allocates the list, spool_view_close
+ * frees it; events live until the callback returns.
+ */
+#ifndef CLI_SPOOL_VIEW_H
+#define CLI_SPOOL_VIEW_H
+
+#include "cli/cli.h"
+#include "lib/meter/spool.h"
+
+struct spool_view {
+    const char *dir;
+    struct spool_node node; /* whose folder it is */
+    bool known;             /* false: its node file is gone; segments with a sound header can still be read */
+    struct spool_segment *list;
+    size_t n;
+};
+
+/* `word`: the folder, or NULL for paths.spool_dir. Says what is wrong when it can't be read. */
+MUST_CHECK enum status spool_view_open(struct cli *c, const char *word, struct spool_view *v);
+void spool_view_close(struct spool_view *v);
+
+/* Which segments a command is about; what is NULL or false does not matter. */
+struct spool_choice {
+    const char *segment; /* hexadecimal */
+    const char *writer;  /* gate, web, collector */
+    bool alive, dead;
+};
+/* False: it said which value is wrong. */
+bool spool_choice_valid(const struct spool_choice *choice);
+bool spool_chosen(const struct spool_choice *choice, const struct spool_segment *g);
+const char *spool_writer_text(const struct spool_segment *g);
+/* The node whose segment it is; NULL when that is not known. */
+const unsigned char *spool_node_of(const struct spool_view *v, const struct spool_segment *g);
+
+/* Cells of a table: a count, a segment's number. */
+void spool_number_cell(struct table *t, uint64_t v);
+void spool_segment_cell(struct table *t, uint64_t number);
+
+struct spool_sum {
+    uint64_t events, damaged_places, damaged_bytes, torn_bytes;
+    int64_t first_us, last_us; /* of appending; by the clock, whatever their order */
+};
+/* Each is called when it is not NULL. on_event may return false to end the walk. */
+struct spool_visitor {
+    bool (*on_event)(void *arg, const struct spool_segment *g, uint64_t position, const struct event *e);
+    void (*on_damage)(void *arg, const struct spool_segment *g, const struct spool_damage *d);
+    void *arg;
+};
+/* Reads a segment to its end. One that was stored and removed meanwhile is empty. */
+MUST_CHECK enum status spool_walk(const struct spool_view *v, const struct spool_segment *g,
+                                  const struct spool_visitor *visitor, struct spool_sum *sum);
+
+/* ---- what PostgreSQL knows ---- */
+
+/* Starts a transaction to ask it; false: it is away, and one sentence on standard error said what is missing then. */
+bool spool_books_open(struct cli *c, const char *without);
+/* Behind the last stored byte of a segment; 0: nothing of it is stored; -1: the database did not say. */
+int64_t spool_committed(struct cli *c, const struct spool_view *v, const struct spool_segment *g);
+/* The damage recorded of a node: segment, from, to, found, seen. The caller frees the rows. */
+MUST_CHECK enum status spool_recorded_damage(struct cli *c, const struct spool_view *v, struct db_rows **rows);
+
+#endif
