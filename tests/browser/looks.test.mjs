@@ -18,7 +18,7 @@ before(async () => {
   mkdirSync(pictures, { recursive: true });
   sampleNode();
   headers = { authorization: `Bearer ${makeKey(zero, ['call'])}` };
-  await eventually(async () => (await fetch(`${env.URL}/api/demo/x`, { headers })).status === 429, 'the key in the limit table', 5);
+  await eventually(async () => (await fetch(`${env.URL}/api/demo/x`, { headers })).status === 429, 'the key in the limit table', 20);
 });
 after(() => browser.close());
 

@@ -23,7 +23,7 @@ const node = (page) => page.locator('article.node', { hasText: sampledNode });
 test('the decisions grow by exactly what a client counted, and so do the rows', async () => {
   const key = makeKey(tenant, ['call']);
   await eventually(async () => (await fetch(`${env.URL}/api/demo/first`, { headers: { authorization: `Bearer ${key}` } })).status === 200,
-    'the key in the limit table', 5);
+    'the key in the limit table', 20);
   const page = await operator(browser);
   const look = async () => {
     await page.goto(`${env.URL}/status`);
@@ -31,7 +31,7 @@ test('the decisions grow by exactly what a client counted, and so do the rows', 
   };
   const settled = async () => { // everything stored that was counted
     let seen, last;
-    await eventually(async () => { last = seen; seen = await look(); return last && last['Rows stored'] === seen['Rows stored']; }, 'a quiet moment', 20);
+    await eventually(async () => { last = seen; seen = await look(); return last && last['Rows stored'] === seen['Rows stored']; }, 'a quiet moment', 40);
     return seen;
   };
   const old = await settled();
@@ -44,7 +44,7 @@ test('the decisions grow by exactly what a client counted, and so do the rows', 
     const seen = await look();
     grown = Object.fromEntries(Object.keys(seen).map((k) => [k, seen[k] - old[k]]).filter(([k, n]) => n && !/ago|Batches|Last/.test(k)));
     return grown['Rows stored'] === 120;
-  }, () => `the rows: ${JSON.stringify(grown)}`, 15);
+  }, () => `the rows: ${JSON.stringify(grown)}`, 30);
   assert.deepEqual(grown, { 'Let through and counted': 120, 'Refused: no key, or an unknown one': 30, 'Refused: not allowed': 20,
     'All calls': 170, 'Rows stored': 120 });
   const card = async (name) => page.locator('article.card', { has: page.getByRole('heading', { name, exact: true }) }).innerText();
