@@ -44,6 +44,23 @@ static const char grants[] =
     "IF to_regclass(format('%I.%I', s, t)) IS NOT NULL THEN "
     "EXECUTE format('GRANT SELECT, TRIGGER ON %I.%I TO tollgate_owner', s, t); END IF; END LOOP; END LOOP; END $$";
 
+/*
+ * The same rights for a tenant's schema that comes later: the collector may ask for them, this role gives them. Only a schema
+ * that is named as a tenant of the host's, and only these two tables.
+ */
+static const char later_grants[] =
+    "CREATE OR REPLACE FUNCTION tollgate.grant_schema(tenant text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER "
+    "SET search_path = pg_catalog, pg_temp AS $$ DECLARE t text; BEGIN "
+    "IF tenant IN ('public', 'tollgate', 'information_schema') OR tenant LIKE 'pg\\_%' OR to_regnamespace("
+    "quote_ident(tenant)) IS NULL OR NOT EXISTS (SELECT FROM public.tenants x WHERE x.id = tenant) THEN RETURN; END IF; "
+    "EXECUTE format('GRANT USAGE ON SCHEMA %I TO tollgate_owner', tenant); "
+    "FOREACH t IN ARRAY ARRAY['patients', 'appointments'] LOOP "
+    "IF EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = to_regnamespace(quote_ident(tenant)) AND c.relname = t "
+    "AND c.relkind IN ('r', 'p')) THEN "
+    "EXECUTE format('GRANT SELECT, TRIGGER ON %I.%I TO tollgate_owner', tenant, t); END IF; END LOOP; END $$; "
+    "REVOKE ALL ON FUNCTION tollgate.grant_schema(text) FROM PUBLIC, tollgate_collector; "
+    "GRANT EXECUTE ON FUNCTION tollgate.grant_schema(text) TO tollgate_owner";
+
 static void show(const char *line)
 {
     fprintf(stderr, "  %s\n", line);
@@ -77,6 +94,7 @@ static void list_additions(size_t tenants, size_t schemas, bool enforce)
         "             and on patients and appointments in %zu schemas\n"
         "  grants     tollgate_owner: USAGE on those schemas; SELECT, REFERENCES, TRIGGER on the tables named above;\n"
         "             INSERT, UPDATE on tenant_subscriptions; CREATE on the database and on schema public\n"
+        "             the same on the schemas of tenants to come, by the function tollgate.grant_schema of this role\n"
         "             tollgate_collector: SELECT on the four host tables, UPDATE of "
         "tenant_subscriptions.current_usage\n"
         "  rows       settings, periods and counts of %zu tenants; usage_limits and current_usage are filled from now "
@@ -112,11 +130,16 @@ static int take_over(struct cli *c, const struct db_rows *tenants, bool enforce)
     struct migrate_options o = {c->config->paths.sql_dir, MIGRATE_HOST_ADOPT, show, grants};
     char problem[512] = "";
     int result = CLI_OK;
+    enum status s;
 
     if (migrate_run(cli_db(c), &o, problem) != STATUS_OK) {
         cli_say("%s", problem);
         return CLI_FAILED;
     }
+    if ((s = db_begin(cli_db(c), NULL)) == STATUS_OK && (s = db_script(cli_db(c), later_grants)) == STATUS_OK)
+        s = db_commit(cli_db(c));
+    if (s != STATUS_OK)
+        return cli_fail(c, s, "the rights on schemas to come");
     for (size_t i = 0; i < db_count(tenants) && result == CLI_OK; i++) {
         result = take_tenant(c, db_text(tenants, i, 0), enforce);
         if (result == CLI_OK)

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -14,11 +15,32 @@
 #define SECOND CLOCK_US_PER_SECOND
 #define TURN_US (900 * SECOND) /* no tenant's midnight lies within a quarter of an hour */
 #define CHORES_US (3600 * SECOND)
+#define ATTACH_US (30 * SECOND)
 
 /* When the wall clock next reaches a quarter of an hour, on the monotonic one. */
 static int64_t next_turn(int64_t now)
 {
     return now + TURN_US - clock_wall_us() % TURN_US + SECOND / 10;
+}
+
+/* Tables that the host made since. One that can't be had is logged when it is another than before: it is tried each time. */
+static void attach_new(struct collector *c, int64_t now)
+{
+    char left_out[256];
+    enum status s;
+
+    if (now < c->due.attach)
+        return;
+    c->due.attach = now + ATTACH_US;
+    if ((s = ingest_attach_new(c->ingest, left_out)) != STATUS_OK) {
+        status_failed(c, "attaching new tables", s, ingest_error(c->ingest));
+        return;
+    }
+    if (left_out[0] != '\0' && strcmp(left_out, c->left_out) != 0)
+        log_warning("tenant %s: its tables are locked or out of reach, so its patients and appointments are not counted; "
+                    "tollgate_owner needs USAGE on its schema, SELECT and TRIGGER on both",
+                    left_out);
+    snprintf(c->left_out, sizeof(c->left_out), "%s", left_out);
 }
 
 void chores_run(struct collector *c, int64_t now)
@@ -53,6 +75,7 @@ void chores_run(struct collector *c, int64_t now)
             status_failed(c, "ending overrides", s, ingest_error(c->ingest));
     }
     samples_run(c, now);
+    attach_new(c, now);
     measure_run(c, now);
 }
 

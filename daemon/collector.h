@@ -33,8 +33,9 @@ struct collector {
 
     struct { /* monotonic times at which each is due */
         int64_t changes, follow, renew, mend, degraded, turn, chores, report, status, measure, measure_step, reserve,
-            database, sample;
+            database, sample, attach;
     } due;
+    char left_out[256]; /* the tenant whose new tables could not be attached, as last logged */
     char measured[256]; /* the last tenant that was measured */
     struct {            /* since the start, for collector.json */
         uint64_t batches, rows, duplicates, rejected, degraded, damaged;

@@ -24,7 +24,6 @@ GRANT CREATE ON DATABASE tg TO tollgate_owner;
 SET ROLE tollgate_owner;
 INSERT INTO subscription_tiers VALUES ('bench', 'Bench', '{"max_patients": 100000000}');
 INSERT INTO tenants (id, name) VALUES ('with', 'With'), ('without', 'Without');
-INSERT INTO tenant_settings (tenant_id, schema_name) SELECT id, id FROM tenants ON CONFLICT DO NOTHING;
 SELECT tollgate.set_subscription(id, 'bench', NULL) FROM tenants;
 CREATE SCHEMA "with";
 CREATE TABLE "with".patients (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, born date NOT NULL,

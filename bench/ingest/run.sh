@@ -37,9 +37,11 @@ CONF
 "$bin/tollgate" --config "$d/conf" migrate --new 2>"$d/migrate.log" || { cat "$d/migrate.log" >&2; exit 1; }
 role=tollgate_owner sql -v n="$tenants" <<'SQL' || exit 1
 INSERT INTO subscription_tiers VALUES ('bench', 'Bench', '{"api_calls_per_day": -1}');
+BEGIN;
 INSERT INTO tenants (id, name) SELECT 'f' || i, 'Tenant ' || i FROM generate_series(0, :n - 1) i;
 INSERT INTO tenant_settings (tenant_id, schema_name) SELECT id, id FROM tenants ON CONFLICT DO NOTHING;
 INSERT INTO tenant_subscriptions (tenant_id, tier_id) SELECT id, 'bench' FROM tenants;
+COMMIT;
 ANALYZE tenants, tenant_settings, tenant_subscriptions;
 SQL
 

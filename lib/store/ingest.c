@@ -636,6 +636,18 @@ enum status ingest_expire_limits(struct ingest *in)
     return run(in, "SELECT tollgate.expire_limits()", 0, NULL, NULL);
 }
 
+enum status ingest_attach_new(struct ingest *in, char left_out[256])
+{
+    struct db_rows *got = NULL;
+    enum status s = run(in, "SELECT tollgate.attach_new(50)", 0, NULL, &got);
+
+    left_out[0] = '\0';
+    if (s == STATUS_OK && !db_null(got, 0, 0))
+        snprintf(left_out, 256, "%s", db_text(got, 0, 0));
+    db_rows_free(got);
+    return s;
+}
+
 enum status ingest_report(struct ingest *in, uint64_t lag_events, double lag_seconds, uint64_t spool_bytes)
 {
     char events[24], seconds[40], bytes[24];

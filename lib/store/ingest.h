@@ -117,6 +117,11 @@ MUST_CHECK enum status ingest_chores(struct ingest *in, int partitions_ahead, in
                                      int64_t session_absolute_s);
 /* Brings limits back whose overrides have expired. */
 MUST_CHECK enum status ingest_expire_limits(struct ingest *in);
+/*
+ * Puts the gauges' triggers on tables that came since. `left_out`: a tenant whose tables are locked or out of reach, "" when
+ * there is none.
+ */
+MUST_CHECK enum status ingest_attach_new(struct ingest *in, char left_out[256]);
 MUST_CHECK enum status ingest_report(struct ingest *in, uint64_t lag_events, double lag_seconds, uint64_t spool_bytes);
 
 struct ingest_place {

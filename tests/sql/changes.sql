@@ -2,7 +2,6 @@
 CREATE SCHEMA c1 AUTHORIZATION tollgate_owner;
 SET ROLE tollgate_owner;
 INSERT INTO tenants (id, name) VALUES ('c1', 'C1'), ('c2', 'C2');
-INSERT INTO tenant_settings (tenant_id, schema_name) VALUES ('c1', 'c1'), ('c2', 'c2');
 INSERT INTO subscription_tiers (id, name, limits) VALUES ('ct', 'T', '{"max_patients":10}');
 CREATE TABLE c1.patients (id int, status text);
 CREATE TABLE c1.appointments (id int);

@@ -13,7 +13,6 @@ trap 'psql -qX -h "$dir" -U postgres -d postgres -c "DROP DATABASE IF EXISTS $db
 sql >/dev/null <<'SQL'
 SET ROLE tollgate_owner;
 INSERT INTO tenants VALUES ('a', 'A');
-INSERT INTO tenant_settings (tenant_id, schema_name) VALUES ('a', 'a');
 INSERT INTO subscription_tiers VALUES ('t', 'T', '{"max_patients":300}');
 SELECT tollgate.set_subscription('a', 't', NULL);
 CREATE SCHEMA a;

@@ -2,7 +2,6 @@
 CREATE SCHEMA e1 AUTHORIZATION tollgate_owner;
 SET ROLE tollgate_owner;
 INSERT INTO tenants (id, name) VALUES ('e1', 'E1'), ('e2', 'E2');
-INSERT INTO tenant_settings (tenant_id, schema_name) VALUES ('e1', 'e1'), ('e2', 'e2');
 INSERT INTO subscription_tiers (id, name, limits) VALUES ('et', 'T', '{"max_patients":10,"max_users":2}');
 CREATE TABLE e1.patients (id int, status text DEFAULT 'active');
 SELECT tollgate.attach('e1'), tollgate.set_subscription('e1', 'et', NULL), tollgate.set_subscription('e2', 'et', NULL);

@@ -1,7 +1,6 @@
 -- Web sees the tenant that is set in every table with a tenant, and nothing without one.
 SET ROLE tollgate_owner;
 INSERT INTO tenants (id, name) VALUES ('i1', 'One'), ('i2', 'Two');
-INSERT INTO tenant_settings (tenant_id, schema_name) VALUES ('i1', 'i1'), ('i2', 'i2');
 SELECT tollgate.ensure_periods(t, now(), now() + interval '40 days'), tollgate.ensure_partitions(now(), now())
 FROM unnest(ARRAY['i1', 'i2']) t;
 INSERT INTO usage_tracking (tenant_id, metric_type, metric_value, billing_period) VALUES ('i1', 'api_call', 1, '2026-01'), ('i2', 'api_call', 1, '2026-01');

@@ -50,8 +50,10 @@ END $$;
 
 -- Periods are without a gap, and a changed anchor or zone acts from the next one.
 SET ROLE tollgate_owner;
+BEGIN;
 INSERT INTO tenants (id, name) VALUES ('p', 'P');
 INSERT INTO tenant_settings (tenant_id, schema_name, time_zone, anchor_day) VALUES ('p', 'p', 'America/Sao_Paulo', 31);
+COMMIT;
 SELECT tollgate.ensure_periods('p', now() - interval '13 months', now() + interval '65 days');
 CREATE TEMP TABLE before AS SELECT * FROM tenant_periods WHERE tenant_id = 'p' AND starts_at <= now();
 UPDATE tenant_settings SET anchor_day = 10, time_zone = 'Asia/Tokyo' WHERE tenant_id = 'p';

@@ -85,6 +85,44 @@ test('adopt lists, refuses without a yes, then adds nothing but its own', () => 
   assert.equal(tollgate('host', 'enforce', 'acme', 'off').status, 0);
   psql('host', "INSERT INTO acme.patients (status) VALUES ('active'), ('active')");
 });
+test('a tenant and a schema that the host makes later appear by themselves', () => {
+  psql('host', `CREATE ROLE tollgate_test_host LOGIN; GRANT CREATE ON DATABASE host TO tollgate_test_host;
+    GRANT SELECT, INSERT ON tenants, users, tenant_subscriptions TO tollgate_test_host; GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO tollgate_test_host;
+    SET SESSION AUTHORIZATION tollgate_test_host;
+    BEGIN; INSERT INTO tenants VALUES ('late', 'Late'), ('later', 'Later'); INSERT INTO tenant_subscriptions (tenant_id, tier_id) VALUES ('late', 's');
+    CREATE SCHEMA late; CREATE TABLE late.patients (id serial, status text); INSERT INTO late.patients (status) VALUES ('active'); COMMIT;
+    BEGIN; INSERT INTO tenants VALUES ('regretted', 'R'); ROLLBACK;`);
+  assert.equal(psql('host', `SELECT string_agg(s.tenant_id || ' ' || s.schema_name || ' ' || (SELECT count(*) > 1 FROM tenant_periods p
+    WHERE p.tenant_id = s.tenant_id), ',' ORDER BY 1) FROM tenant_settings s WHERE s.tenant_id ~ '^(late|regret)'`), 'late late true,later later true');
+  assert.equal(psql('host', "SELECT usage_limits FROM tenant_subscriptions WHERE tenant_id = 'late'"), '{"max_patients": 3}');
+  const collect = () => psql('host', 'SET SESSION AUTHORIZATION tollgate_collector; SELECT tollgate.attach_new(50)');
+  assert.equal(collect(), '');
+  assert.equal(psql('host', "SELECT patients_count FROM usage_summary WHERE tenant_id = 'late'"), '1');
+  psql('host', `SET SESSION AUTHORIZATION tollgate_test_host; INSERT INTO late.patients (status) VALUES ('active');
+    CREATE SCHEMA later; CREATE TABLE later.appointments (id serial); INSERT INTO later.appointments DEFAULT VALUES;`);
+  assert.equal(psql('host', "SELECT sum(delta) FROM usage_changes WHERE tenant_id = 'late'"), '1');
+  assert.equal(collect(), '');
+  assert.equal(psql('host', "SELECT appointments_count FROM usage_summary WHERE tenant_id = 'later'"), '1');
+  psql('host', `SET SESSION AUTHORIZATION tollgate_test_host; DROP TABLE late.patients; CREATE TABLE late.patients (id serial, status text);`);
+  assert.equal(collect(), '');
+  assert.equal(psql('host', "SELECT patients_count FROM usage_summary WHERE tenant_id = 'late'"), '0', 'a table made anew');
+  assert.equal(tollgate('host', 'enforce', 'late', 'on').status, 0);
+  psql('host', `SET SESSION AUTHORIZATION tollgate_test_host; INSERT INTO late.patients (status) SELECT 'active' FROM generate_series(1, 3);
+    DO $$BEGIN INSERT INTO late.patients (status) VALUES ('active'); ASSERT false; EXCEPTION WHEN SQLSTATE 'TG429' THEN NULL; END$$`);
+  assert.throws(() => psql('host', 'SET SESSION AUTHORIZATION tollgate_collector; SELECT tollgate.grant_schema(\'late\')'), /permission denied/);
+  // Tables of a schema that is not named as a tenant stay out of reach.
+  psql('host', `CREATE SCHEMA private; CREATE TABLE private.patients (id serial, status text);
+    UPDATE tenant_settings SET schema_name = 'private' WHERE tenant_id = 'later'`);
+  assert.equal(collect(), 'later');
+});
+test('what adopt added goes with its roles, the host stays', () => {
+  psql('host', 'DROP OWNED BY tollgate_owner CASCADE; DROP OWNED BY tollgate_web, tollgate_collector CASCADE');
+  assert.equal(psql('host', "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'tollgate%'"), '0');
+  assert.equal(psql('host', `SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')`), '4');
+  assert.equal(psql('host', "SELECT count(*) FROM pg_namespace WHERE nspname = 'tollgate'"), '0');
+  assert.equal(psql('host', `INSERT INTO tenants VALUES ('after', 'After'); INSERT INTO acme.patients (status) VALUES ('active');
+    SELECT count(*) FROM tenants`), '5');
+});
 test('the demo loads and its rows, rollups, counts and summaries agree', () => {
   psql('postgres', 'CREATE DATABASE demo');
   assert.equal(tollgate('demo', 'migrate', '--new').status, 0);
