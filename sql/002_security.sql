@@ -47,10 +47,11 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON tenant_periods, usage_tracking, usage_su
   config_changes TO tollgate_collector;
 GRANT SELECT, DELETE ON account_sessions, signin_failures TO tollgate_collector;
 
--- Functions that take a tenant and may be called by web: its own tenant only.
+-- Functions that take a tenant and may be called by web: its own tenant only. Web is also who logs in as a member of it.
 CREATE FUNCTION tollgate.only_own(tenant text) RETURNS void LANGUAGE plpgsql STABLE AS $$
 BEGIN
-  IF session_user = 'tollgate_web' AND tenant IS DISTINCT FROM tollgate.tenant() THEN
+  IF tenant IS DISTINCT FROM tollgate.tenant() AND pg_has_role(session_user, 'tollgate_web', 'MEMBER')
+    AND NOT pg_has_role(session_user, 'tollgate_owner', 'MEMBER') THEN
     RAISE EXCEPTION 'another tenant is set' USING ERRCODE = 'insufficient_privilege';
   END IF;
 END $$;

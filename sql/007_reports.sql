@@ -16,7 +16,8 @@ CREATE FUNCTION tollgate.percent(used numeric, max numeric) RETURNS double preci
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.percent(numeric, numeric) TO tollgate_web;
 
--- PUT: the tier, and overrides by key; null removes an override.
+-- PUT: the tier, and overrides by key; null removes an override. Of the tenant that is set: for an operator's request web
+-- sets the tenant that its path names.
 CREATE FUNCTION tollgate.set_subscription(tenant text, tier text, limits jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -24,6 +25,7 @@ DECLARE
   v jsonb;
   answer jsonb;
 BEGIN
+  PERFORM tollgate.only_own(tenant);
   IF NOT EXISTS (SELECT FROM tenants t WHERE t.id = tenant) THEN
     RAISE EXCEPTION 'no such tenant' USING ERRCODE = 'TG004', DETAIL = 'tenant_id';
   END IF;

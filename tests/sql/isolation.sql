@@ -1,6 +1,7 @@
 -- Web sees the tenant that is set in every table with a tenant, and nothing without one.
 SET ROLE tollgate_owner;
 INSERT INTO tenants (id, name) VALUES ('i1', 'One'), ('i2', 'Two');
+INSERT INTO subscription_tiers (id, name, limits) VALUES ('it', 'T', '{"max_users":1}');
 SELECT tollgate.ensure_periods(t, now(), now() + interval '40 days'), tollgate.ensure_partitions(now(), now())
 FROM unnest(ARRAY['i1', 'i2']) t;
 INSERT INTO usage_tracking (tenant_id, metric_type, metric_value, billing_period) VALUES ('i1', 'api_call', 1, '2026-01'), ('i2', 'api_call', 1, '2026-01');
@@ -56,5 +57,31 @@ BEGIN
     ASSERT false, 'a neighbour''s recount is refused';
   EXCEPTION WHEN insufficient_privilege THEN NULL;
   END;
+  BEGIN
+    PERFORM tollgate.set_subscription('i2', 'it', NULL);
+    ASSERT false, 'a neighbour''s plan is refused';
+  EXCEPTION WHEN insufficient_privilege THEN NULL;
+  END;
+  PERFORM set_config('tollgate.tenant_id', '', true);
+  BEGIN
+    PERFORM tollgate.set_subscription('i1', 'it', NULL);
+    ASSERT false, 'a plan without a tenant that is set is refused';
+  EXCEPTION WHEN insufficient_privilege THEN NULL;
+  END;
+  PERFORM set_config('tollgate.tenant_id', 'i1', true);
+  ASSERT tollgate.set_subscription('i1', 'it', '{"max_users":3}') -> 'usage_limits' = '{"max_users":3}', 'the own plan, as an operator''s PUT';
   ASSERT (SELECT count(*) FROM tollgate.host_tenant) = 1, 'one host tenant';
 END $$;
+-- Web by another name: a login of the operator's that is a member of it.
+RESET SESSION AUTHORIZATION;
+CREATE ROLE tollgate_test_member LOGIN IN ROLE tollgate_web;
+SET SESSION AUTHORIZATION tollgate_test_member;
+DO $$
+BEGIN
+  PERFORM set_config('tollgate.tenant_id', 'i1', true);
+  PERFORM tollgate.set_subscription('i2', 'it', NULL);
+  ASSERT false, 'a neighbour''s plan is refused to a member of web';
+EXCEPTION WHEN insufficient_privilege THEN NULL;
+END $$;
+RESET SESSION AUTHORIZATION;
+DROP ROLE tollgate_test_member;
