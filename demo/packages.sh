@@ -10,8 +10,9 @@ for section in "$@"; do
 done
 missing=()
 for package in "${wanted[@]}"; do
-  # A machine may have node and npm from elsewhere: the program counts, not the package.
-  case $package in nodejs) command -v node >/dev/null && continue ;; npm) command -v npm >/dev/null && continue ;; esac
+  # A machine may have node, npm and nginx from elsewhere: the program counts, not the package.
+  case $package in nodejs) command -v node >/dev/null && continue ;; npm) command -v npm >/dev/null && continue ;;
+    nginx-light) [ ! -x /usr/sbin/nginx ] || continue ;; esac
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0

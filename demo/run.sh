@@ -25,7 +25,7 @@ began=$SECONDS
 step() { printf '[%3d s] %s\n' $((SECONDS - began)) "$*"; }
 
 step "packages"
-demo/packages.sh run build $([ "$SERVER" != nginx ] || echo test)
+demo/packages.sh run build $([ "$SERVER" != nginx ] || echo nginx)
 step "build"
 make --no-print-directory -s -j"$(nproc)" all demo 9>&-
 

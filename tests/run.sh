@@ -8,7 +8,7 @@ log=build/log
 mkdir -p "$log"
 
 # What a fresh machine lacks: Debian's packages, and npm's for the browser.
-demo/packages.sh run build test || exit 1
+demo/packages.sh run nginx build test || exit 1
 if [ ! -d tests/node_modules ] || [ tests/package-lock.json -nt tests/node_modules ]; then
     (cd tests && npm ci --no-audit --no-fund --loglevel=error) || exit 1
     touch tests/node_modules
