@@ -14,11 +14,59 @@ die() { printf 'make run: %s\n' "$*" >&2; exit 1; }
 case $SERVER in lighttpd|apache|nginx) ;; *) die "SERVER=$SERVER is not known; it is lighttpd, apache or nginx" ;; esac
 [[ $PORT =~ ^[0-9]+$ ]] && [ "$PORT" -ge 1 ] && [ "$PORT" -le 65535 ] || die "PORT=$PORT is no port; it is a number from 1 to 65535"
 [ -z "$BACKEND" ] || [[ $BACKEND =~ ^[A-Za-z0-9.-]+:[0-9]+$ ]] || die "BACKEND=$BACKEND is no host:port"
+[ -z "$BACKEND" ] || [ "$SERVER" != nginx ] || die "BACKEND goes with lighttpd and apache; docs/nginx.md has the lines that nginx needs"
 mkdir -p "$STATE"
 STATE=$(cd "$STATE" && pwd)
 
 exec 9>"$STATE/lock"
 flock -n 9 || die "another make run uses STATE=$STATE; stop it, or give another STATE"
+rm -f "$STATE/demo.env"
+
+# ---- what an earlier run left behind, when it was killed ----
+
+alive() { [ -n "${1:-}" ] && grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$1/status"; } # a zombie has ended
+
+# $STATE/pids/NAME: the session that NAME was started as, and where its files lie. Numbers come again: a process is ours only if
+# its program, command line, folder or log lies there.
+ours() { # ours PID WORK
+  local log cwd exe
+  alive "$1" || return 1
+  exe=$(readlink "/proc/$1/exe") log=$(readlink "/proc/$1/fd/2") cwd=$(readlink "/proc/$1/cwd") || true
+  case $exe in "$2"/bin/*) return 0 ;; esac
+  case $log in "$2"/log/*) return 0 ;; esac
+  case $cwd in "$2"/pg/data) return 0 ;; esac
+  tr '\0' ' ' 2>/dev/null <"/proc/$1/cmdline" | grep -qF -- " $2/"
+}
+left_over() { # left_over FILE: the processes of a pid file that live
+  local session work pid
+  read -r session work <"$1" || return 0
+  for pid in $(ps -o pid= --sid "$session" 2>/dev/null) \
+    $([ "${1##*/}" != postgres ] || head -1 "$work/pg/data/postmaster.pid" 2>/dev/null); do
+    if ours "$pid" "$work"; then echo "$pid"; fi
+  done
+}
+stop_left_over() {
+  local file signal pid told= n
+  for signal in INT KILL; do
+    for file in "$STATE"/pids/*; do
+      for pid in $(left_over "$file"); do
+        [ -n "$told" ] || say "An earlier run on this STATE was killed; stopping what it left."
+        told=yes
+        # INT is a fast shutdown to PostgreSQL and an end to the others
+        kill -$signal "$pid" 2>/dev/null || true
+      done
+    done
+    for ((n = 0; n < 100; n++)); do
+      pid=
+      for file in "$STATE"/pids/*; do pid+=$(left_over "$file"); done
+      [ -n "$pid" ] || break 2
+      sleep 0.1
+    done
+  done
+  [ -z "${pid:-}" ] || die "what an earlier run on STATE=$STATE left can't be stopped by $(id -un); stop it as the user who started it"
+  rm -rf "$STATE/pids"
+}
+stop_left_over
 if (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; then die "something listens on 127.0.0.1:$PORT already; give another PORT"; fi
 
 began=$SECONDS
@@ -68,7 +116,7 @@ for program in tollgate tollgate-gate tollgate-web tollgate-collector echo; do
   cp -f --remove-destination "build/release/$program" "$work/bin/"
 done
 
-# Your own back end, if there is one: two lines of each server's conf.
+# Your own back end, if there is one: a few lines of the server's conf.
 : >"$work/share/demo/backend.lighttpd.conf"
 : >"$work/share/demo/backend.apache.conf"
 if [ -n "$BACKEND" ]; then
@@ -132,6 +180,8 @@ start() { # start NAME: runs commands[NAME] in the background, its output to log
   [ "$name" = postgres ] && out=$work/log/postgres.log
   (eval "${commands[$name]}") >>"$out" 2>&1 </dev/null &
   pids[$name]=$! sessions[$name]=$!
+  mkdir -p "$STATE/pids"
+  echo "$! $work" >"$STATE/pids/$name"
   started[$name]=$SECONDS
 }
 run() { # run NAME USER COMMAND…
@@ -141,7 +191,6 @@ run() { # run NAME USER COMMAND…
   order+=("$name")
   start "$name"
 }
-alive() { [ -n "${1:-}" ] && kill -0 "$1" 2>/dev/null; }
 postmaster() { head -1 "$data/postmaster.pid" 2>/dev/null || true; }
 
 stop_all() {
@@ -160,6 +209,7 @@ stop_all() {
     fi
   done
   wait 2>/dev/null || true
+  rm -rf "$STATE/pids"
 }
 finish() {
   local status=$?
@@ -335,7 +385,7 @@ successor() {
 
 held=
 while :; do
-  sleep 0.5 &
+  sleep 0.5 9>&- &
   wait $! || true
   for name in "${order[@]}"; do
     pid=${pids[$name]:-}

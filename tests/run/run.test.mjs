@@ -1,10 +1,10 @@
 // `make run` as a new user meets it: starts, stops without leaving anything, goes on where it was, refuses a second one.
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, statSync } from 'node:fs';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, request } from 'node:http';
 import { after, before, test } from 'node:test';
-import { descendants, root, startStack } from '../lib/stack.mjs';
+import { descendants, eventually, root, startStack } from '../lib/stack.mjs';
 
 let stack;
 after(() => stack?.stop());
@@ -18,7 +18,9 @@ const withBackend = () => ({ env: { BACKEND: `127.0.0.1:${backend.address().port
 // What arrives there when a client forges the tenant's headers in every spelling; sent raw, for fetch would fold them.
 async function forged() {
   const headers = { Authorization: `Bearer ${stack.TENANT_KEY}`, 'X-Tollgate-Tier': 'forged', X_Tollgate_Tier: 'forged', 'x-tollgate_tier': 'forged',
-    'X-TOLLGATE-REMAINING': 'forged', X_Tollgate_Remaining: 'forged' };
+    'X-TOLLGATE-REMAINING': 'forged', X_Tollgate_Remaining: 'forged',
+    'X-Tollgate-Tenant': 'forged', 'X-Tollgate-Gate': 'forged', X_Tollgate_Gate: 'forged', 'X-Tollgate-Other': 'forged', X_Tollgate_Other: 'forged',
+    X_Tenant_ID: stack.TENANT_ID };
   const answer = await new Promise((done, failed) => {
     request({ port: stack.port, host: '127.0.0.1', path: '/api/orders/17?X-Tenant-ID=forged', headers, agent: false }, (r) => {
       let body = '';
@@ -36,6 +38,8 @@ async function forged() {
 }
 
 const again = (...settings) => spawnSync('make', ['--no-print-directory', 'run', ...settings], { cwd: root, encoding: 'utf8', timeout: 60000 });
+// Not a zombie, which nobody may have waited for.
+const alive = (pid) => { try { return !/^State:\s*[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')); } catch { return false; } };
 const rows = (s) => Number(s.sql('SELECT count(*) AS n FROM usage_tracking')[0].n);
 
 test('it answers, with a login for people and keys for scripts in demo.env, readable by its owner alone', async () => {
@@ -79,3 +83,28 @@ test('SIGTERM leaves no process, and it goes on where it was, behind the other s
 });
 
 test('a back end of your own hears from Apache who calls, and no client can forge it', forged);
+
+test('after SIGKILL of make run the next one stops what was left, touches nothing else, and goes on where it was', async () => {
+  const { TENANT_KEY: key, state, port } = stack, before = rows(stack), postmaster = stack.postmaster();
+  const left = stack.processes().filter((p) => p.name !== 'sleep');
+  const stranger = spawn('sleep', ['300'], { stdio: 'ignore', detached: true });
+  after(() => stranger.kill());
+  // the number of its session stands in a pid file, as if it had come again
+  writeFileSync(`${state}/pids/stranger`, `${stranger.pid} ${state}\n`);
+  for (const p of [{ pid: stack.child.pid }, ...left.filter((p) => /demo\/run\.sh/.test(p.command))]) process.kill(p.pid, 'SIGKILL');
+  await eventually(() => stack.exited, 'make to be gone');
+  assert.ok(existsSync(`/proc/${postmaster}`));
+  stack = await startStack({ state, port, server: 'nginx' });
+  assert.match(readFileSync(stack.log, 'utf8'), /An earlier run on this STATE was killed; stopping what it left/);
+  assert.equal(stranger.exitCode, null);
+  for (const p of left) assert.ok(!alive(p.pid), p.command);
+  assert.equal(stack.TENANT_KEY, key);
+  assert.equal(rows(stack), before);
+  assert.equal((await fetch(`${stack.URL}/api/demo/x`, { headers: { authorization: `Bearer ${key}` } })).status, 200);
+});
+
+test('behind nginx SIGTERM leaves no process either', async () => {
+  const left = stack.processes();
+  await stack.stop({ keep: true });
+  assert.deepEqual(left.filter((p) => p.name !== 'sleep' && alive(p.pid)), []);
+});
