@@ -31,6 +31,7 @@ fault sh tests/fault/run.sh
 isolation node tests/lib/with_stack.mjs lighttpd node --test --test-concurrency=1 tests/isolation/
 docs node tests/lib/with_stack.mjs lighttpd node --test --test-concurrency=1 tests/docs/
 browser node tests/lib/with_stack.mjs lighttpd node --test --test-concurrency=1 tests/browser/
+browser-apache node tests/lib/with_stack.mjs apache node --test --test-concurrency=1 tests/browser/short/
 SUITES
 }
 

@@ -84,15 +84,15 @@ static const struct config_key keys[] = {
             "Seconds without a request after which a sign-in ends."),
     INTEGER("web", "session_absolute_s", web.session_absolute_s, "86400", 60, 31536000,
             "Seconds after which a sign-in ends in any case."),
-    INTEGER("limits", "lease_percent", limits.lease_percent, "0", 0, 100,
-            "The last part of a hard limit that is handed out to the nodes in shares, so that several together do not "
-            "pass it; 0: nothing is, 100: all of it. The same on every node."),
     INTEGER(
         "web", "password_memory_kib", web.password_memory_kib, "65536", 8192, 1048576,
         "Memory in KiB that hashing a password takes (Argon2id), in each web process that does it; hashes of another "
         "cost are renewed at the next sign-in."),
     INTEGER("web", "password_passes", web.password_passes, "2", 1, 16,
             "Passes over that memory; time grows with both."),
+    INTEGER("limits", "lease_percent", limits.lease_percent, "0", 0, 100,
+            "The last part of a hard limit that is handed out to the nodes in shares, so that several together do not "
+            "pass it; 0: nothing is, 100: all of it. The same on every node."),
     CHOICE("spool", "sync", spool.sync, "interval", "always|interval|never",
            "When an append is on disk: before the answer, by the collector at the interval, or when the kernel likes. "
            "A killed process loses nothing with any of them; a power cut does."),

@@ -28,6 +28,7 @@ const table = [
   ['GET', '/tenant/:id', ['303 /sign-in', 200, 200, 403, 200]],
   ['POST', '/tenant/:id/refresh', [401, 403, `303 /tenant/${tenant}?counted=1`, 403, `303 /tenant/${tenant}?counted=1`]],
   ['GET', '/tenants', ['303 /sign-in', 403, 403, 403, 200]],
+  ['GET', '/status', ['303 /sign-in', 403, 403, 403, 200]],
 ];
 const path = (pattern) => pattern.replace(':id', tenant);
 const told = (r) => (r.status === 303 ? `303 ${r.location.replace(url, '')}` : r.status);
