@@ -290,7 +290,7 @@ static void stop_children(struct parent *d)
 /* In the fork: the program's file as it is now, with the listeners as descriptors 3, 4, … and `ready` behind them. */
 static void become_successor(struct parent *d, int ready)
 {
-    char text[16];
+    char text[24];
     int moved[LISTEN_MAX + 1];
     size_t n = d->n_listeners;
     for (size_t i = 0; i <= n; i++) /* first out of the way, then into their places */
