@@ -1,17 +1,19 @@
 /* cmd_doctor.c: tollgate doctor: is each part well, and if not, what to do */
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <json-c/json.h>
-#include <netdb.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
+#include <sys/file.h>
 #include <sys/statvfs.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/probe.h"
 #include "cli/table.h"
 #include "lib/base/clock.h"
 #include "lib/base/io.h"
@@ -20,6 +22,8 @@
 
 #define HEARTBEAT_MOST_US (10 * CLOCK_US_PER_SECOND)
 #define LAG_MOST_S 60
+#define SYNC_LATE_US (5 * CLOCK_US_PER_SECOND) /* beyond spool.sync_ms */
+#define CLOCK_OFF_MOST_US (2 * CLOCK_US_PER_SECOND)
 #define DISK_LEAST_BYTES (64u << 20)
 #define STATUS_FILE_MOST 65536
 
@@ -58,82 +62,60 @@ static void PRINTF_LIKE(4, 5) line(struct doctor *d, bool ok, const char *part, 
 
 /* ---- who listens ---- */
 
-static bool connects_unix(const char *path)
+static void look_at_listeners(struct doctor *d, const char *part, const char *const listen[4], const char *program,
+                              const char *path)
 {
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool ok;
+    bool authorizer = strcmp(part, "gate") == 0;
 
-    snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
-    ok = fd >= 0 && connect(fd, (const struct sockaddr *)&a, sizeof a) == 0;
-    if (fd >= 0)
-        close(fd);
-    return ok;
-}
-
-static bool connects_tcp(const char *host, const char *port)
-{
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list;
-    struct timeval patience = {.tv_sec = 3};
-    bool ok = false;
-
-    if (getaddrinfo(host, port, &hints, &list) != 0)
-        return false;
-    for (const struct addrinfo *a = list; a && !ok; a = a->ai_next) {
-        int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
-
-        if (fd < 0)
-            continue;
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-        ok = connect(fd, a->ai_addr, a->ai_addrlen) == 0;
-        close(fd);
-    }
-    freeaddrinfo(list);
-    return ok;
-}
-
-/* "host:port" or "[::1]:port", up to `end`; a missing port is `standard`. */
-static bool connects_authority(const char *text, size_t length, const char *standard)
-{
-    char host[256], *port;
-
-    if (length >= sizeof host)
-        return false;
-    memcpy(host, text, length);
-    host[length] = 0;
-    port = strrchr(host, ':');
-    if (port && strchr(port, ']'))
-        port = NULL;
-    if (port)
-        *port++ = 0;
-    if (host[0] == '[') {
-        host[strcspn(host, "]")] = 0;
-        return connects_tcp(host + 1, port ? port : standard);
-    }
-    return connects_tcp(host, port ? port : standard);
-}
-
-static void look_at_listeners(struct doctor *d, const char *part, const char *const listen[4], const char *program)
-{
     for (int i = 0; i < 4 && listen[i]; i++) {
-        bool ok = strncmp(listen[i], "unix:", 5) == 0 ? connects_unix(listen[i] + 5)
-                                                      : connects_authority(listen[i], strlen(listen[i]), "9000");
+        int status = 0;
 
-        line(d, ok, part, ok ? "answers at %s" : "nothing answers at %s: start %s, and look into its log", listen[i],
-             program);
+        switch (probe_fastcgi(listen[i], authorizer, path, &status)) {
+        case PROBE_NOTHING:
+            line(d, false, part, "nothing listens at %s: start %s, and look into its log", listen[i], program);
+            break;
+        case PROBE_SILENT:
+            line(d, false, part,
+                 "takes connections at %s but does not answer within %d s: its processes hang or are "
+                 "too few; look into its log, then restart %s",
+                 listen[i], PROBE_PATIENCE_S, program);
+            break;
+        default:
+            line(d, status < 500, part, status < 500 ? "answers at %s" : "answers %2$d at %1$s: look into its log",
+                 listen[i], status);
+        }
     }
 }
 
 static void look_at_web_server(struct doctor *d)
 {
     const char *url = d->config->web.public_url, *at = url ? strstr(url, "://") : NULL;
-    bool ok;
+    size_t length = at ? strcspn(at + 3, "/?#") : 0;
+    int status = 0;
 
     if (!at)
         return;
-    ok = connects_authority(at + 3, strcspn(at + 3, "/?#"), strncmp(url, "https", 5) == 0 ? "443" : "80");
-    line(d, ok, "web server",
-         ok ? "takes connections at %s" : "nothing answers at %s (web.public_url): start the web server", url);
+    if (strncmp(url, "https", 5) == 0) { /* whether what is behind the encryption answers is not asked */
+        bool ok = probe_connects(at + 3, length, "443");
+
+        line(d, ok, "web server",
+             ok ? "takes connections at %s" : "nothing listens at %s (web.public_url): start the web server", url);
+        return;
+    }
+    switch (probe_http(at + 3, length, "80", "/healthz", &status)) {
+    case PROBE_NOTHING:
+        line(d, false, "web server", "nothing listens at %s (web.public_url): start the web server", url);
+        break;
+    case PROBE_SILENT:
+        line(d, false, "web server", "takes connections at %s but does not answer /healthz: look into its log", url);
+        break;
+    default:
+        line(d, status == 200, "web server",
+             status == 200 ? "answers /healthz at %s"
+                           : "answers /healthz at %s with %d: it does not reach tollgate-web; compare its "
+                             "configuration with [web] listen",
+             url, status);
+    }
 }
 
 /* ---- the node ---- */
@@ -153,16 +135,72 @@ static const char *text_of(struct json_object *o, const char *name)
     return text ? text : "";
 }
 
-static void judge_collector(struct doctor *d, struct json_object *o)
+/* Somebody serves this spool: its lock is the proof, whatever a file says. */
+static bool collector_lives(const struct doctor *d)
+{
+    char path[4096];
+    int fd;
+    bool held;
+
+    if (io_path(path, sizeof path, d->config->paths.spool_dir, "collector.lock") != STATUS_OK ||
+        (fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+        return false;
+    held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    close(fd);
+    return held;
+}
+
+/* Is it there and does it say so? The rest of what it says is worth nothing otherwise. */
+static bool collector_speaks(struct doctor *d, struct json_object *o)
 {
     const char *beat = text_of(o, "heartbeat");
-    int64_t at = 0, lag = number_of(o, "lag_seconds");
+    int64_t at = 0, pid = number_of(o, "pid"), silent;
 
-    if (clock_parse_rfc3339(beat, strlen(beat), &at) != STATUS_OK || clock_wall_us() - at > HEARTBEAT_MOST_US) {
-        line(d, false, "collector", "last heard of %s: start tollgate-collector, and look into its log",
+    if (!collector_lives(d)) {
+        line(d, false, "collector", "does not run; last heard of %s: start tollgate-collector, and look into its log",
              beat[0] ? beat : "never");
-        return;
+        return false;
     }
+    if (pid <= 0 || (kill((pid_t)pid, 0) != 0 && errno == ESRCH)) {
+        line(d, false, "collector",
+             "one serves the spool, but %s/collector.json is of process %" PRId64
+             ", which is gone: it waits for PostgreSQL since its start, or has another paths.run_dir",
+             d->config->paths.run_dir, pid);
+        return false;
+    }
+    silent = clock_parse_rfc3339(beat, strlen(beat), &at) == STATUS_OK ? clock_wall_us() - at : INT64_MAX;
+    if (silent > HEARTBEAT_MOST_US) {
+        line(d, false, "collector",
+             "process %" PRId64 " lives, but was last heard of %s: it waits for a lock or a slow statement in "
+             "PostgreSQL (pg_stat_activity), or hangs",
+             pid, beat[0] ? beat : "never");
+        return false;
+    }
+    return true;
+}
+
+static void judge_sync(struct doctor *d, struct json_object *o)
+{
+    int64_t most_us = d->config->spool.sync_ms * 1000 + SYNC_LATE_US;
+    struct json_object *v;
+    double age;
+
+    if (!json_object_object_get_ex(o, "last_sync_age", &v) || !v)
+        return;
+    age = json_object_get_double(v);
+    line(d, age * 1e6 <= (double)most_us, "sync",
+         age * 1e6 <= (double)most_us ? "the spool was synced %.1f s ago"
+                                      : "the spool was last synced %.1f s ago: its disk is too slow, or failing",
+         age);
+}
+
+static void judge_collector(struct doctor *d, struct json_object *o)
+{
+    int64_t lag = number_of(o, "lag_seconds");
+    bool ready = strcmp(text_of(o, "table"), "ready") == 0;
+
+    if (!collector_speaks(d, o))
+        return;
     if (strcmp(text_of(o, "database"), "connected") != 0)
         line(d, false, "collector", "runs, but can't use PostgreSQL (%s); calls go on, events wait in the spool",
              text_of(o, "last_error"));
@@ -172,9 +210,9 @@ static void judge_collector(struct doctor *d, struct json_object *o)
                               : "process %" PRId64 " is %" PRId64 " events behind, %" PRId64
                                 " s: it catches up, or the database is too slow",
              number_of(o, "pid"), number_of(o, "lag_events"), lag);
-    line(d, strcmp(text_of(o, "table"), "ready") == 0, "limit table",
-         strcmp(text_of(o, "table"), "ready") == 0 ? "%s" : "%s: calls go by gate.on_failure until it is filled",
+    line(d, ready, "limit table", ready ? "%s" : "%s: calls go by gate.on_failure until it is filled",
          text_of(o, "table"));
+    judge_sync(d, o);
 }
 
 static void look_at_collector(struct doctor *d)
@@ -244,7 +282,7 @@ static void look_at_disk(struct doctor *d, const char *name, const char *dir)
 /* ---- the database ---- */
 
 struct question {
-    const char *part, *sql; /* gives one row: ok, text */
+    const char *part, *sql; /* gives one row: ok, text; $1, where it is named, is collector.partitions_ahead */
 };
 
 static const struct question questions[] = {
@@ -255,16 +293,14 @@ static const struct question questions[] = {
      "ELSE 'PostgreSQL ' || current_setting('server_version') || ', ' || "
      "pg_size_pretty(pg_database_size(current_database())) END"},
     {"partitions",
-     "SELECT to_regclass('public.usage_tracking_' || to_char(now() + interval '1 month', 'YYYY_MM')) IS NOT NULL, "
-     "CASE WHEN to_regclass('public.usage_tracking_' || to_char(now() + interval '1 month', 'YYYY_MM')) IS NULL "
-     "THEN 'next month has none: the collector makes them, see whether it runs' "
-     "ELSE (SELECT count(*) || ' months, up to ' || max(right(c.relname, 7)) FROM pg_inherits i JOIN pg_class c "
-     "ON c.oid = i.inhrelid WHERE i.inhparent = 'public.usage_tracking'::regclass) END"},
-    {"clock", "SELECT NOT EXISTS (SELECT FROM usage_tracking WHERE recorded_at > now() + interval '10 minutes'), "
-              "CASE WHEN EXISTS (SELECT FROM usage_tracking WHERE recorded_at > now() + interval '10 minutes') "
-              "THEN 'there are rows from the future: a node''s clock was ahead, up to ' || (SELECT "
-              "max(recorded_at)::text FROM usage_tracking "
-              "WHERE recorded_at > now()) ELSE 'no row from the future' END"},
+     "SELECT count(*) FILTER (WHERE there IS NULL) = 0, CASE WHEN count(*) FILTER (WHERE there IS NULL) > 0 "
+     "THEN string_agg(month, ', ' ORDER BY month) FILTER (WHERE there IS NULL) || ' missing: the collector makes them "
+     "each hour (collector.partitions_ahead); see whether it runs, and its log' "
+     "ELSE 'up to ' || max(month) || ', ' || (SELECT count(*) FROM pg_inherits WHERE inhparent = "
+     "'public.usage_tracking'::regclass) || ' in all' END "
+     "FROM (SELECT to_char(m, 'YYYY_MM') AS month, to_regclass('public.usage_tracking_' || to_char(m, 'YYYY_MM')) AS "
+     "there FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'), now() AT TIME ZONE 'UTC' + "
+     "make_interval(months => $1::integer), interval '1 month') m) months"},
     {"damage",
      "SELECT count(*) = 0, CASE count(*) WHEN 0 THEN 'none that nobody has seen' ELSE count(*) || ' damaged places in "
      "spools, the last of node ' "
@@ -287,13 +323,17 @@ static const struct question questions[] = {
 /* A question that fails must not keep the others from being asked. */
 static bool ask(struct doctor *d, const struct question *q)
 {
+    char ahead[24];
+    const char *params[] = {ahead};
     struct db_rows *rows;
     enum status s = db_begin(d->cli->db, NULL);
 
+    snprintf(ahead, sizeof ahead, "%" PRId64, d->config->collector.partitions_ahead);
     if (s == STATUS_OK)
-        s = db_query(d->cli->db, q->sql, 0, NULL, &rows);
+        s = db_query(d->cli->db, q->sql, strstr(q->sql, "$1") != NULL, params, &rows);
     if (s != STATUS_OK) {
-        line(d, false, q->part, "%s", db_error(d->cli->db)[0] ? db_error(d->cli->db) : status_text(s));
+        line(d, false, q->part, "%s%s", db_error(d->cli->db)[0] ? db_error(d->cli->db) : status_text(s),
+             s == STATUS_UNAVAILABLE ? ": start PostgreSQL, or mend [database] owner in the configuration" : "");
         db_rollback(d->cli->db);
         return s != STATUS_UNAVAILABLE;
     }
@@ -303,21 +343,31 @@ static bool ask(struct doctor *d, const struct question *q)
     return true;
 }
 
+/* Against PostgreSQL's clock now, and against what other clocks have left in the books. */
 static void look_at_clock(struct doctor *d)
 {
+    static const char sql[] = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, "
+                              "to_char(max(recorded_at), 'YYYY-MM-DD HH24:MI:SS \"UTC\"') FROM usage_tracking "
+                              "WHERE recorded_at > now() + interval '10 minutes'";
     struct db_rows *rows;
     int64_t before = clock_wall_us(), off;
 
     if (db_begin(d->cli->db, NULL) != STATUS_OK)
         return;
-    if (db_query(d->cli->db, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint", 0, NULL, &rows) ==
-        STATUS_OK) {
+    if (db_query(d->cli->db, sql, 0, NULL, &rows) == STATUS_OK) {
         off = db_int(rows, 0, 0) - (before + clock_wall_us()) / 2;
-        line(d,
-             off > -2000000 && off<2000000, "clock", off> - 2000000 && off < 2000000
-                 ? "within %.1f s of PostgreSQL's"
-                 : "%.1f s off PostgreSQL's: set it with NTP",
-             (double)off / 1e6);
+        if (off <= -CLOCK_OFF_MOST_US || off >= CLOCK_OFF_MOST_US)
+            line(d, false, "clock", "PostgreSQL's is %.1f s ahead of this machine's: set both with NTP",
+                 (double)off / 1e6);
+        else if (!db_null(rows, 0, 1))
+            line(
+                d, false, "clock",
+                "right now, but there are events from the future, up to %s: a node's clock was ahead, or a client sent "
+                "them",
+                db_text(rows, 0, 1));
+        else
+            line(d, true, "clock", "within %.1f s of PostgreSQL's, no event from the future",
+                 (double)(off < 0 ? -off : off) / 1e6);
         db_rows_free(rows);
     }
     db_rollback(d->cli->db);
@@ -325,9 +375,13 @@ static void look_at_clock(struct doctor *d)
 
 static void look_at_database(struct doctor *d)
 {
+    size_t wrong = d->wrong;
+
     for (size_t i = 0; i < sizeof questions / sizeof questions[0]; i++) {
         if (!ask(d, &questions[i]))
             return; /* it is away: one line says so */
+        if (i == 0 && d->wrong > wrong)
+            return; /* its schema is not ours: so does one */
         if (i == 0)
             look_at_clock(d);
     }
@@ -360,8 +414,8 @@ int cmd_doctor(struct cli *c, int argc, char *argv[])
         return mark_seen(c);
     table_init(&d.table, columns);
     look_at_web_server(&d);
-    look_at_listeners(&d, "gate", c->config->gate.listen, "tollgate-gate");
-    look_at_listeners(&d, "web", c->config->web.listen, "tollgate-web");
+    look_at_listeners(&d, "gate", c->config->gate.listen, "tollgate-gate", c->config->gate.prefix);
+    look_at_listeners(&d, "web", c->config->web.listen, "tollgate-web", "/healthz");
     look_at_collector(&d);
     look_at_spool(&d);
     look_at_disk(&d, "paths.spool_dir", c->config->paths.spool_dir);

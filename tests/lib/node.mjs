@@ -21,7 +21,7 @@ export function makeNode(conf = '') {
     dir, pg, file, spool: join(dir, 'spool'), run: join(dir, 'run'),
     sql: (text) => psql('tollgate', '-c', text),
     configure(more = '') {
-      writeFileSync(file, `[paths]\nspool_dir = ${dir}/spool\nrun_dir = ${dir}/run\nsql_dir = ${root}/sql\n[storage]\ndir = ${dir}/storage\n`
+      writeFileSync(file, `[paths]\nspool_dir = ${dir}/spool\nrun_dir = ${dir}/run\nsql_dir = ${root}/sql\ntemplate_dir = ${root}/templates\n[storage]\ndir = ${dir}/storage\n`
         + `[database]\nowner = host=${pg} dbname=tollgate user=tollgate_owner\ncollector = host=${pg} dbname=tollgate user=tollgate_collector\n${more}`);
     },
     tollgate(args, env = {}) {
@@ -31,8 +31,11 @@ export function makeNode(conf = '') {
     // Calls of "f0" into a segment of their own, its writer gone.
     write(rows = 1) { execFileSync(bin('tools/spool_write'), [node.spool, String(rows), '1', '1'], { stdio: 'ignore' }); },
     start(program) {
-      const log = openSync(join(dir, `${program}.log`), 'a');
-      const child = spawn(bin(program), ['--config', file], { stdio: ['ignore', log, log] });
+      return node.spawn(bin(program), ['--config', file], `${program}.log`);
+    },
+    spawn(command, args, name = 'other.log') {
+      const log = openSync(join(dir, name), 'a');
+      const child = spawn(command, args, { stdio: ['ignore', log, log], env: { ...process.env, TOLLGATE_CONF: file } });
       closeSync(log);
       started.push(child);
       return child;

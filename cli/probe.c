@@ -1,0 +1,220 @@
+/* probe.c: one question over HTTP or FastCGI */
+#include "cli/probe.h"
+
+#include <fastcgi.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "lib/base/io.h"
+
+#define ANSWER_MOST 8192
+
+static void be_patient(int fd)
+{
+    struct timeval patience = {.tv_sec = PROBE_PATIENCE_S};
+
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+}
+
+/* A connected socket, or -1. */
+static int connect_unix(const char *path)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -1;
+    be_patient(fd);
+    snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
+    if (connect(fd, (const struct sockaddr *)&a, sizeof a) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+static int connect_tcp(const char *host, const char *port)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list;
+    int fd = -1;
+
+    if (getaddrinfo(host, port, &hints, &list) != 0)
+        return -1;
+    for (const struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
+        fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
+        if (fd < 0)
+            continue;
+        be_patient(fd);
+        if (connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
+            close(fd);
+            fd = -1;
+        }
+    }
+    freeaddrinfo(list);
+    return fd;
+}
+
+static int connect_authority(const char *text, size_t length, const char *standard)
+{
+    char host[256], *port;
+
+    if (length >= sizeof host)
+        return -1;
+    memcpy(host, text, length);
+    host[length] = 0;
+    port = strrchr(host, ':');
+    if (port && strchr(port, ']'))
+        port = NULL;
+    if (port)
+        *port++ = 0;
+    if (host[0] == '[') {
+        host[strcspn(host, "]")] = 0;
+        return connect_tcp(host + 1, port ? port : standard);
+    }
+    return connect_tcp(host, port ? port : standard);
+}
+
+bool probe_connects(const char *authority, size_t length, const char *standard)
+{
+    int fd = connect_authority(authority, length, standard);
+
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+enum probe_answer probe_http(const char *authority, size_t length, const char *standard, const char *path, int *status)
+{
+    char text[512], answer[64] = "";
+    size_t used = 0;
+    ssize_t n;
+    int fd = connect_authority(authority, length, standard);
+    int m = snprintf(text, sizeof text, "GET %s HTTP/1.0\r\nHost: %.*s\r\nConnection: close\r\n\r\n", path, (int)length,
+                     authority);
+
+    if (fd < 0 || m < 0 || (size_t)m >= sizeof text) {
+        if (fd >= 0)
+            close(fd);
+        return PROBE_NOTHING;
+    }
+    if (io_write_all(fd, text, (size_t)m) == STATUS_OK)
+        while (used < sizeof answer - 1 && (n = read(fd, answer + used, sizeof answer - 1 - used)) > 0)
+            used += (size_t)n;
+    close(fd);
+    return sscanf(answer, "HTTP/%*d.%*d %d", status) == 1 ? PROBE_ANSWERS : PROBE_SILENT;
+}
+
+/* ---- FastCGI ---- */
+
+struct message {
+    unsigned char bytes[1024];
+    size_t n;
+};
+
+static void put_record(struct message *m, int type, const unsigned char *body, size_t length)
+{
+    const unsigned char head[FCGI_HEADER_LEN] = {
+        FCGI_VERSION_1, (unsigned char)type, 0, 1, (unsigned char)(length >> 8), (unsigned char)length, 0, 0};
+
+    if (m->n + sizeof head + length > sizeof m->bytes)
+        return;
+    memcpy(m->bytes + m->n, head, sizeof head);
+    if (length)
+        memcpy(m->bytes + m->n + sizeof head, body, length);
+    m->n += sizeof head + length;
+}
+
+/* Both shorter than 128 bytes. */
+static size_t put_pair(unsigned char *out, const char *name, const char *value)
+{
+    size_t n = strlen(name), v = strlen(value);
+
+    out[0] = (unsigned char)n;
+    out[1] = (unsigned char)v;
+    memcpy(out + 2, name, n);
+    memcpy(out + 2 + n, value, v);
+    return 2 + n + v;
+}
+
+static void ask(struct message *m, bool authorizer, const char *path)
+{
+    const unsigned char begin[] = {0, authorizer ? FCGI_AUTHORIZER : FCGI_RESPONDER, 0, 0, 0, 0, 0, 0};
+    unsigned char params[512];
+    size_t n = 0;
+
+    n += put_pair(params + n, "REQUEST_METHOD", "GET");
+    n += put_pair(params + n, "REQUEST_URI", path);
+    n += put_pair(params + n, "SCRIPT_NAME", path);
+    n += put_pair(params + n, "SERVER_PROTOCOL", "HTTP/1.1");
+    m->n = 0;
+    put_record(m, FCGI_BEGIN_REQUEST, begin, sizeof begin);
+    put_record(m, FCGI_PARAMS, params, n);
+    put_record(m, FCGI_PARAMS, NULL, 0);
+    put_record(m, FCGI_STDIN, NULL, 0);
+}
+
+static bool read_whole(int fd, unsigned char *out, size_t length)
+{
+    for (size_t used = 0; used < length;) {
+        ssize_t n = read(fd, out + used, length - used);
+
+        if (n <= 0)
+            return false;
+        used += (size_t)n;
+    }
+    return true;
+}
+
+/* The beginning of what the program writes, up to the request's end; false when that does not come. */
+static bool read_output(int fd, char out[ANSWER_MOST])
+{
+    unsigned char head[FCGI_HEADER_LEN], body[65536 + 256];
+    size_t used = 0;
+
+    for (int records = 0; records < 64; records++) {
+        if (!read_whole(fd, head, sizeof head))
+            return false;
+        size_t length = (size_t)head[4] << 8 | head[5];
+
+        if (!read_whole(fd, body, length + head[6]))
+            return false;
+        if (head[1] == FCGI_STDOUT) {
+            size_t n = length < ANSWER_MOST - 1 - used ? length : ANSWER_MOST - 1 - used;
+
+            memcpy(out + used, body, n);
+            used += n;
+        }
+        out[used] = '\0';
+        if (head[1] == FCGI_END_REQUEST)
+            return used > 0;
+    }
+    return false;
+}
+
+enum probe_answer probe_fastcgi(const char *listen, bool authorizer, const char *path, int *status)
+{
+    char output[ANSWER_MOST] = "";
+    struct message m;
+    const char *line;
+    int fd = strncmp(listen, "unix:", 5) == 0 ? connect_unix(listen + 5)
+                                              : connect_authority(listen, strlen(listen), "9000");
+    bool answered;
+
+    if (fd < 0)
+        return PROBE_NOTHING;
+    ask(&m, authorizer, path);
+    answered = io_write_all(fd, m.bytes, m.n) == STATUS_OK && read_output(fd, output);
+    close(fd);
+    if (!answered)
+        return PROBE_SILENT;
+    line = strcasestr(output, "Status:");
+    *status = line ? (int)strtol(line + 7, NULL, 10) : 200;
+    return PROBE_ANSWERS;
+}
