@@ -12,8 +12,9 @@ END $$;
 CREATE FUNCTION tollgate.patients_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
+  tenant text := TG_ARGV[0];
+  first int := pg_backend_pid() % 32;
   delta bigint;
-  mine smallint;
 BEGIN
   IF TG_OP = 'INSERT' THEN
     delta := (SELECT count(*) FROM new_rows WHERE status = 'active');
@@ -32,16 +33,22 @@ BEGIN
     RETURN NULL;
   END IF;
   IF TG_NARGS > 1 THEN
-    -- Far from the limit this one statement is what refusing costs; all else is in take_share.
-    mine := tollgate.my_slot(TG_ARGV[0]);
-    UPDATE enforce_shares s SET free = s.free - delta
-    WHERE s.tenant_id = TG_ARGV[0] AND s.metric = 'patients_count' AND s.slot = mine AND s.free >= delta
-      AND s.until > statement_timestamp();
-    IF NOT FOUND THEN
-      PERFORM tollgate.take_share(TG_ARGV[0], 'patients_count', delta);
+    -- Far from the limit this one statement is what refusing costs, on the slot that my_slot tries first; all else is in
+    -- take_share.
+    IF pg_try_advisory_xact_lock(hashtext('tollgate.enforce'), hashtext(tenant) # first) THEN
+      WITH taken AS (
+        UPDATE enforce_shares s SET free = s.free - delta
+        WHERE s.tenant_id = tenant AND s.metric = 'patients_count' AND s.slot = (1 + first)::smallint AND s.free >= delta
+          AND s.until > statement_timestamp() RETURNING 1
+      )
+      INSERT INTO usage_changes (tenant_id, metric, delta) SELECT tenant, 'patients_count', delta FROM taken;
+      IF FOUND THEN
+        RETURN NULL;
+      END IF;
     END IF;
+    PERFORM tollgate.take_share(tenant, 'patients_count', delta);
   END IF;
-  INSERT INTO usage_changes (tenant_id, metric, delta) VALUES (TG_ARGV[0], 'patients_count', delta);
+  INSERT INTO usage_changes (tenant_id, metric, delta) VALUES (tenant, 'patients_count', delta);
   RETURN NULL;
 END $$;
 

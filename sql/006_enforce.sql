@@ -12,7 +12,7 @@ CREATE TABLE enforce_shares (
   max       bigint NOT NULL,  -- of slot 0: the limit with its grace; unlimited is 10^15
   until     timestamptz NOT NULL, -- from here on max is another: an override or a grace ends; of a closed slot: -infinity
   PRIMARY KEY (tenant_id, metric, slot)
-) WITH (fillfactor = 50);  -- room for updates in place
+) WITH (fillfactor = 10);  -- updates in place, sessions on pages of their own, and so many pages that the index is used
 SELECT tollgate.secure('enforce_shares');
 
 -- What the table lets in now, by the rules of limit.c, and until when that holds.

@@ -41,3 +41,28 @@ other=$(cat "$dir"/enforce.err.* | grep -c 'ERROR' | cat)
 allowed=$(cat "$dir"/enforce.err.* | grep -c 'the plan allows 300 patients' | cat)
 echo "enforce: rows $rows of 300, left $free, refused $allowed of $other errors"
 [ "$rows" = 300 ] && [ "$free" = 0 ] && [ "$allowed" = "$other" ]
+
+# COPY, and a limit that is raised while the session goes on; what was refused leaves nothing.
+cat >"$dir/enforce.copy" <<'SQL'
+\set VERBOSITY verbose
+COPY a.patients (status) FROM stdin;
+active
+\.
+SELECT tollgate.set_subscription('a', NULL, '{"max_patients":302}');
+COPY a.patients (status) FROM stdin;
+active
+active
+active
+\.
+COPY a.patients (status) FROM stdin;
+active
+left
+active
+\.
+SQL
+psql -qX -h "$dir" -U postgres -d "$db" -f "$dir/enforce.copy" >/dev/null 2>"$dir/enforce.err.copy" || true
+copied=$(sql -c "SELECT count(*) FROM a.patients WHERE status = 'active'")
+echo "enforce: after COPY $copied of 302"
+[ "$copied" = 302 ] && [ "$(grep -c 'TG429: the plan allows' "$dir/enforce.err.copy")" = 2 ]
+grep -q 'DETAIL:  Tenant a has 300 of 302 patients, 3 more would be 303.' "$dir/enforce.err.copy"
+grep -q 'HINT:  2 can be added. Remove patients, or ask for a larger plan.' "$dir/enforce.err.copy"

@@ -82,6 +82,8 @@ test('adopt lists, refuses without a yes, then adds nothing but its own', () => 
   assert.equal(psql('host', "SELECT patients_count, users_count FROM usage_summary WHERE tenant_id = 'acme'"), '2|1');
   psql('host', `DO $$BEGIN INSERT INTO acme.patients (status) VALUES ('active'), ('active'); ASSERT false;
     EXCEPTION WHEN SQLSTATE 'TG429' THEN NULL; END$$`);
+  const listed = JSON.parse(tollgate('host', '--json', 'enforce', 'list').out);
+  assert.ok(JSON.stringify(listed).includes('patients_count'), 'listed');
   assert.equal(tollgate('host', 'enforce', 'acme', 'off').status, 0);
   psql('host', "INSERT INTO acme.patients (status) VALUES ('active'), ('active')");
 });
