@@ -17,8 +17,7 @@
 #include "lib/store/publish.h"
 
 #define DAY_US (INT64_C(86400) * CLOCK_US_PER_SECOND)
-#define FIRST_CURSOR "3" /* PostgreSQL's first transaction: everything that is kept */
-#define MEND_TENANTS 32  /* looked at in a call of table_mend */
+#define MEND_TENANTS 32 /* looked at in a call of table_mend */
 #define MEND_DRIFTS 64
 #define RENEW_TENANTS 250     /* read in a call of table_renew */
 #define DEGRADED_TENANTS 4096 /* looked at in a call of table_degraded */
@@ -379,6 +378,7 @@ static enum status follow_leases(struct table *t, const char *tenant)
 
 struct key_wanted {
     struct table *t;
+    const unsigned char *hash; /* NULL: any */
     bool found;
 };
 
@@ -386,14 +386,14 @@ static enum status follow_key_found(void *arg, const struct limit_key *key, cons
 {
     struct key_wanted *w = arg;
 
-    w->found = true;
+    w->found = !w->hash || memcmp(w->hash, key->hash, sizeof(key->hash)) == 0;
     return fill_key(w->t, key, tenant);
 }
 
 static enum status follow_change(void *arg, const struct publish_change *c)
 {
     struct table *t = arg;
-    struct key_wanted w = {t, false};
+    struct key_wanted w = {t, c->hash, false};
     enum status s;
 
     switch (c->kind[0]) {
@@ -429,14 +429,14 @@ static enum status remember_count(void *arg, const struct publish_count *c)
 }
 
 /*
- * An earlier collector's table: gates went on with it meanwhile, so its counts are kept. What changed is brought in from the
- * changes of a day and from everything that stands; what other nodes added meanwhile is mended. STATUS_CONFLICT: it does not fit.
+ * An earlier collector's table: gates went on with it meanwhile, so its counts are kept. Everything that stands is brought in, and
+ * what was removed lately goes; what other nodes added meanwhile is mended. STATUS_CONFLICT: it does not fit.
  */
 static enum status adopt(struct table *t)
 {
     struct limit_catalogue old;
     bool moved = true;
-    enum status s = limit_table_catalogue(t->limits, &old);
+    enum status s = limit_table_catalogue(t->limits, &old, NULL);
 
     if (s != STATUS_OK || (s = publish_begin(t->publish, t->cursor)) != STATUS_OK)
         return s;
@@ -445,7 +445,7 @@ static enum status adopt(struct table *t)
     if (s == STATUS_OK)
         s = limit_table_put_catalogue(t->limits, &t->catalogue);
     if (s == STATUS_OK)
-        s = publish_changes(t->publish, FIRST_CURSOR, follow_change, t);
+        s = publish_removed(t->publish, follow_change, t);
     if (s == STATUS_OK)
         s = publish_tenants(t->publish, &t->catalogue, NULL, fill_tenant, t);
     if (s == STATUS_OK)
@@ -478,6 +478,14 @@ static enum status make_empty(struct table *t)
     return limit_table_create(t->config->paths.run_dir, t->node->uuid, &t->limits, &fresh);
 }
 
+/* Does the database still tell all that was removed since the table was followed? It forgets after a day. */
+static bool known_removals(struct table *t)
+{
+    int64_t ago = clock_wall_us() - limit_table_followed_at(t->limits);
+
+    return ago >= 0 && ago < DAY_US - DAY_US / 8;
+}
+
 /* At the start: goes on with an intact table; *kept says so. */
 static enum status try_adopt(struct table *t, bool *kept)
 {
@@ -485,7 +493,7 @@ static enum status try_adopt(struct table *t, bool *kept)
     enum status s = limit_table_create(t->config->paths.run_dir, t->node->uuid, &t->limits, &fresh);
 
     *kept = false;
-    if (s != STATUS_OK || fresh || !limit_table_is_ready(t->limits))
+    if (s != STATUS_OK || fresh || !limit_table_is_ready(t->limits) || !known_removals(t))
         return s;
     s = adopt(t);
     *kept = s == STATUS_OK && !t->rebuild;
@@ -523,6 +531,7 @@ enum status table_build(struct table *t, struct batch *b, struct ingest *in)
     t->leases_unread = true;
     if (!kept)
         limit_table_ready(t->limits);
+    limit_table_followed(t->limits, clock_wall_us());
     log_info("the limit table is %s: %u tenants in %lld ms", kept ? "gone on with" : "filled",
              limit_table_tenants(t->limits), (long long)((clock_mono_us() - started) / 1000));
     return STATUS_OK;
@@ -573,8 +582,10 @@ enum status table_follow(struct table *t)
     if (s == STATUS_OK)
         s = publish_counts_since(t->publish, t->cursor, follow_count, t);
     s = end_snapshot(t, s);
-    if (s == STATUS_OK)
+    if (s == STATUS_OK) {
         memcpy(t->cursor, cursor, sizeof(cursor));
+        limit_table_followed(t->limits, clock_wall_us());
+    }
     if (s == STATUS_DAMAGED)
         t->rebuild = true;
     return s;

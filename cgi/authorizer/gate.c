@@ -35,6 +35,7 @@ struct gate {
     struct limit_table *table; /* NULL while there is none */
     struct spool_writer *spool;
     struct limit_catalogue catalogue;
+    uint64_t catalogue_version; /* of this table */
     int64_t reopen_at_us;
     int64_t complained_us;
     uint64_t number;
@@ -161,6 +162,7 @@ static bool table_here(struct gate *g)
     if (g->table)
         limit_table_close(g->table);
     g->table = fresh;
+    g->catalogue_version = 0;
     g->reopen_at_us = 0;
     return true;
 }
@@ -501,7 +503,7 @@ static enum limit_result metered(struct gate *g, struct call *c, struct answer *
         return refuse(c, a, &key_unknown);
     if (c->tenant_headers > 1 || (c->tenant_header && (!*c->tenant_header || strchr(c->tenant_header, ','))))
         return refuse(c, a, &tenant_repeated);
-    if (!table_here(g) || limit_table_catalogue(g->table, &g->catalogue) != STATUS_OK)
+    if (!table_here(g) || limit_table_catalogue(g->table, &g->catalogue, &g->catalogue_version) != STATUS_OK)
         return without_table(g, c, a);
 
     const struct answer_problem *problem = identify(g, c);

@@ -64,7 +64,7 @@ enum status app_table_open(struct app *app)
         }
         app->table_generation++;
     }
-    return limit_table_catalogue(app->table, &app->catalogue);
+    return limit_table_catalogue(app->table, &app->catalogue, NULL);
 }
 
 static void table_away(struct app *app)

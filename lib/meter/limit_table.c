@@ -244,6 +244,27 @@ void limit_table_ready(struct limit_table *t)
     set_flag(t, &t->header->ready);
 }
 
+void limit_table_followed(struct limit_table *t, int64_t now_us)
+{
+    if (!GUARD_ENTER(t)) {
+        guard_damaged(t);
+        return;
+    }
+    atomic_store(&t->header->followed_us, now_us);
+    guard_leave(t);
+}
+
+int64_t limit_table_followed_at(struct limit_table *t)
+{
+    if (!GUARD_ENTER(t)) {
+        guard_damaged(t);
+        return 0;
+    }
+    int64_t at = atomic_load(&t->header->followed_us);
+    guard_leave(t);
+    return at;
+}
+
 void limit_table_retire(struct limit_table *t)
 {
     set_flag(t, &t->header->superseded);

@@ -113,6 +113,9 @@ bool limit_table_stale(const struct limit_table *t);
 /* Filled completely since it was made; before that an unknown key is no proof that there is none. */
 bool limit_table_is_ready(const struct limit_table *t);
 void limit_table_ready(struct limit_table *t);
+/* When the collector last brought in what had changed in the database, wall clock; 0: never. */
+void limit_table_followed(struct limit_table *t, int64_t now_us);
+int64_t limit_table_followed_at(struct limit_table *t);
 /*
  * Runs fn(arg) so that a SIGBUS within the mapping ends in STATUS_DAMAGED; else fn's own status. Installs its handler
  * once a process. The functions below guard themselves; this is for callers that read pages on their own.
@@ -128,8 +131,11 @@ MUST_CHECK enum status limit_table_tenant_index(struct limit_table *t, const cha
 MUST_CHECK enum status limit_table_tenant(struct limit_table *t, uint32_t index, struct limit_tenant *out);
 /* The day or period that holds at_us; NULL: none, or no window that turns. */
 const struct limit_span *limit_table_window(const struct limit_tenant *tenant, uint8_t window, int64_t at_us);
-/* The catalogue in force; a copy. */
-MUST_CHECK enum status limit_table_catalogue(struct limit_table *t, struct limit_catalogue *out);
+/*
+ * The catalogue in force; a copy, written only when another is in force than *version says (0: none of this table). NULL: in any
+ * case.
+ */
+MUST_CHECK enum status limit_table_catalogue(struct limit_table *t, struct limit_catalogue *out, uint64_t *version);
 /* Index of a metric, or -1. */
 int limit_table_metric(const struct limit_catalogue *c, const char *name, size_t length);
 

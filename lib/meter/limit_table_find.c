@@ -337,15 +337,19 @@ enum status table_catalogue_refresh(struct limit_table *t)
     return STATUS_DAMAGED;
 }
 
-enum status limit_table_catalogue(struct limit_table *t, struct limit_catalogue *out)
+enum status limit_table_catalogue(struct limit_table *t, struct limit_catalogue *out, uint64_t *version)
 {
     if (!GUARD_ENTER(t))
         return guard_damaged(t);
     enum status s = table_report(t, table_catalogue_refresh(t));
     guard_leave(t);
-    if (s == STATUS_OK)
-        memcpy(out, &t->catalogue, sizeof *out);
-    return s;
+    uint64_t now = (uint64_t)t->catalogue_version + 1;
+    if (s != STATUS_OK || (version && *version == now))
+        return s;
+    memcpy(out, &t->catalogue, sizeof *out);
+    if (version)
+        *version = now;
+    return STATUS_OK;
 }
 
 int limit_table_metric(const struct limit_catalogue *c, const char *name, size_t length)

@@ -42,6 +42,7 @@ struct table_header {
     _Atomic uint32_t capacity;          /* places that the file has */
     _Atomic uint32_t catalogue_version; /* its lowest bit says which copy is in force */
     _Atomic uint64_t index_generation;
+    _Atomic int64_t followed_us;
     struct {
         struct limit_catalogue catalogue;
         uint64_t checksum;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sodium.h>
+
 #include "lib/base/clock.h"
 #include "lib/store/db.h"
 
@@ -375,16 +377,10 @@ enum status publish_tenants_after(struct publish *p, const struct limit_catalogu
 /* bytea's text form, "\x…"; false when it is not `n` bytes. */
 static bool read_hex(const char *text, unsigned char *out, size_t n)
 {
-    if (strlen(text) != 2 + 2 * n || strncmp(text, "\\x", 2) != 0)
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        unsigned int byte;
+    size_t length;
 
-        if (sscanf(text + 2 + 2 * i, "%2x", &byte) != 1)
-            return false;
-        out[i] = (unsigned char)byte;
-    }
-    return true;
+    return strncmp(text, "\\x", 2) == 0 && strlen(text) == 2 + 2 * n &&
+           sodium_hex2bin(out, n, text + 2, 2 * n, NULL, &length, NULL) == 0 && length == n;
 }
 
 static uint8_t read_scopes(const char *text)
@@ -498,12 +494,11 @@ enum status publish_counts_since(struct publish *p, const char *cursor, publish_
     return each_count(p, COUNT_COLUMNS "WHERE c.limit_window = 'day' AND c.xid >= $1::xid8", cursor, fn, arg);
 }
 
-enum status publish_changes(struct publish *p, const char *cursor, publish_change_fn *fn, void *arg)
+static enum status each_change(struct publish *p, const char *sql, size_t n, const char *cursor, publish_change_fn *fn,
+                               void *arg)
 {
-    static const char sql[] = "SELECT kind, subject, min(hash::text) FROM config_changes WHERE xid >= $1::xid8 "
-                              "GROUP BY kind, subject, hash ORDER BY kind, subject";
     struct db_rows *rows;
-    enum status s = db_query(p->db, sql, 1, (const char *[]){cursor}, &rows);
+    enum status s = db_query(p->db, sql, n, (const char *[]){cursor}, &rows);
 
     if (s != STATUS_OK)
         return s;
@@ -517,6 +512,24 @@ enum status publish_changes(struct publish *p, const char *cursor, publish_chang
     }
     db_rows_free(rows);
     return s;
+}
+
+enum status publish_changes(struct publish *p, const char *cursor, publish_change_fn *fn, void *arg)
+{
+    return each_change(p,
+                       "SELECT kind, subject, min(hash::text) FROM config_changes WHERE xid >= $1::xid8 "
+                       "GROUP BY kind, subject, hash ORDER BY kind, subject",
+                       1, cursor, fn, arg);
+}
+
+enum status publish_removed(struct publish *p, publish_change_fn *fn, void *arg)
+{
+    return each_change(p,
+                       "SELECT kind, subject, min(hash::text) FROM config_changes c WHERE kind IN ('tenant', 'key') "
+                       "AND NOT EXISTS (SELECT FROM tenants t WHERE c.kind = 'tenant' AND t.id = c.subject) "
+                       "AND NOT EXISTS (SELECT FROM api_keys k WHERE c.kind = 'key' AND k.id = c.subject "
+                       "AND k.hash = c.hash) GROUP BY kind, subject, hash ORDER BY kind, subject",
+                       0, NULL, fn, arg);
 }
 
 /* ---- leases ---- */

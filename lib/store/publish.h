@@ -64,6 +64,8 @@ struct publish_change {
     const unsigned char *hash;  /* of a key; NULL when it is not known */
 };
 typedef enum status publish_change_fn(void *arg, const struct publish_change *c);
+/* Tenants and keys that were removed within the last day. */
+MUST_CHECK enum status publish_removed(struct publish *p, publish_change_fn *fn, void *arg);
 /* What was changed since the cursor; each change once a call, again in the next while transactions overlap. */
 MUST_CHECK enum status publish_changes(struct publish *p, const char *cursor, publish_change_fn *fn, void *arg);
 

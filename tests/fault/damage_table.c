@@ -290,7 +290,7 @@ static const char *judge(struct limit_table *t, size_t *missing)
         wrong = judge_tenant(t, &tenants[i], &found);
         *missing += !found;
     }
-    if (!wrong && limit_table_catalogue(t, &c) == STATUS_OK && c.n_limits != 0 &&
+    if (!wrong && limit_table_catalogue(t, &c, NULL) == STATUS_OK && c.n_limits != 0 &&
         strcmp(c.limits[1].key, "limit_1") != 0)
         wrong = "the catalogue is not the one that was put";
     if (limit_table_stats(t, &stats) == STATUS_OK && limit_table_sizes(t, &sizes) == STATUS_OK)
