@@ -691,6 +691,7 @@ static enum status mend_tenant(struct table *t, struct batch *b, uint32_t index,
                                size_t n_before)
 {
     int64_t seen[LIMIT_SLOTS], now = clock_wall_us();
+    uint64_t undone, undone_now;
     struct limit_tenant tenant;
     char cursor[PUBLISH_CURSOR_SIZE];
     struct counts k;
@@ -698,10 +699,16 @@ static enum status mend_tenant(struct table *t, struct batch *b, uint32_t index,
 
     if (limit_table_tenant(t->limits, index, &tenant) != STATUS_OK || tenant.state == LIMIT_TENANT_FREE)
         return STATUS_OK;
+    if ((s = limit_table_undone(t->limits, &undone)) != STATUS_OK)
+        return s;
     for (uint8_t slot = 0; slot < LIMIT_SLOTS; slot++)
         if (slot >= t->catalogue.n_limits || limit_table_count(t->limits, index, slot, now, &seen[slot]) != STATUS_OK)
             seen[slot] = -1;
-    if (!batch_drained(b))
+    /* what was taken before the counts were read has to be in the spool: a call in the middle is no drift */
+    if ((s = limit_table_idle(t->limits, index)) != STATUS_OK ||
+        (s = limit_table_undone(t->limits, &undone_now)) != STATUS_OK)
+        return s;
+    if (undone_now != undone || !batch_drained(b))
         return STATUS_CONFLICT;
     memset(&k, 0, sizeof(k));
     k.t = t;

@@ -203,10 +203,13 @@ MUST_CHECK enum status limit_table_count(struct limit_table *t, uint32_t tenant,
                                          int64_t *used);
 /* STATUS_CONFLICT while a live writer has taken for the tenant and not yet appended. Dead writers' marks are cleared. */
 MUST_CHECK enum status limit_table_idle(struct limit_table *t, uint32_t tenant);
+/* How often anything was given back: a count that has fallen and risen again since shows by it. */
+MUST_CHECK enum status limit_table_undone(struct limit_table *t, uint64_t *sum);
 /*
  * Sets that count to `right` if it still is `seen` and the tenant is idle. STATUS_CONFLICT: something moved, try again
- * later. Right only in this order: count → idle → spool read to its end and committed → mend with that count as `seen`:
- * then whatever was taken before the count was read is in the database, and whatever came later has moved the count.
+ * later. Right only in this order: undone → count → idle → undone as it was → spool read to its end and committed → mend with
+ * that count as `seen`: then whatever was taken before the count was read is in the database, and whatever came later has
+ * moved the count. tests/fault/mend_model.c looks at every interleaving.
  */
 MUST_CHECK enum status limit_table_mend(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t at_us,
                                         int64_t seen, int64_t right);

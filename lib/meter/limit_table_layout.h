@@ -21,6 +21,8 @@ struct table_writer {
     _Atomic uint64_t results[LIMIT_RESULTS];
     _Atomic uint64_t latency[LIMIT_LATENCY_BUCKETS];
     _Atomic uint64_t latency_sum_us;
+    _Atomic uint64_t
+        undone; /* how often something was given back; grows after the count fell, before the mark is cleared */
     _Atomic uint64_t wanted[TABLE_WANTED]; /* leases asked for: (tenant's index + 1) << 8 | slot; 0: none */
 } __attribute__((aligned(256)));
 

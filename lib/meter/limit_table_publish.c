@@ -472,9 +472,23 @@ static enum status idle(struct limit_table *t, uint32_t index)
             continue;
         if (i == t->writer || writer_lives(t, i))
             return STATUS_CONFLICT;
+        atomic_fetch_add(&t->writers[i].undone, 1); /* it may have died between giving back and telling */
         atomic_store(&t->writers[i].mark, 0);
     }
     return STATUS_OK;
+}
+
+static enum status sum_undone(struct limit_table *t, uint64_t *sum)
+{
+    *sum = 0;
+    for (int i = 0; i < LIMIT_WRITERS; i++)
+        *sum += atomic_load(&t->writers[i].undone);
+    return STATUS_OK;
+}
+
+enum status limit_table_undone(struct limit_table *t, uint64_t *sum)
+{
+    GUARDED(t, sum_undone(t, sum));
 }
 
 enum status limit_table_idle(struct limit_table *t, uint32_t tenant)

@@ -115,6 +115,13 @@ static bool takes_nothing(const struct limit_answer *answer, uint32_t i)
            (answer->limits[i].window == LIMIT_MINUTE && answer->limits[i].verdict.unlimited);
 }
 
+/* A count that fell and rose again looks as if nothing had happened: whoever mends has to know before the mark goes. */
+static void tell_undone(struct limit_table *t)
+{
+    if (t->writer >= 0)
+        atomic_fetch_add(&t->writers[t->writer].undone, 1);
+}
+
 static void give_back(struct limit_answer *answer, struct place *places, uint32_t taken)
 {
     while (taken-- > 0) {
@@ -250,7 +257,8 @@ static enum status decide(struct limit_table *t, uint32_t index, const struct li
         mark(t, 0);
         return STATUS_UNAVAILABLE;
     }
-    take_all(answer, places, now_us);
+    if (!take_all(answer, places, now_us))
+        tell_undone(t);
     choose_decisive(answer);
     if (answer->reason != LIMIT_ADMITTED)
         mark(t, 0);
@@ -309,6 +317,7 @@ static enum status undo(struct limit_table *t, uint32_t index, const struct limi
         if (answer->limits[i].verdict.leased && atomic_load(&lease->start_us) == answer->limits[i].start_us)
             atomic_fetch_add(&lease->left, amount);
     }
+    tell_undone(t);
     mark(t, 0);
     return STATUS_OK;
 }
