@@ -2,7 +2,9 @@
 #include <fcgiapp.h>
 #include <json-c/json.h>
 #include <sodium.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cgi/responder/app.h"
 #include "cgi/responder/page.h"
@@ -10,6 +12,10 @@
 #include "lib/base/log.h"
 #include "lib/base/prefork.h"
 #include "lib/web/template.h"
+
+static const char usage[] = "usage: tollgate-web [--config FILE]\n"
+                            "The FastCGI responder: the JSON API and the pages.\n"
+                            "FILE is $TOLLGATE_CONF or /etc/tollgate/tollgate.conf unless given.\n";
 
 struct boot {
     const struct config *config;
@@ -94,10 +100,17 @@ int main(int argc, char *argv[])
     char problem[512];
     struct boot boot;
     struct prefork prefork;
+    const char *path = NULL;
     enum status s;
 
-    (void)argc;
-    if (config_load(NULL, &config, problem) != STATUS_OK) {
+    if (argc == 3 && strcmp(argv[1], "--config") == 0) {
+        path = argv[2];
+    } else if (argc != 1) {
+        bool help = argc == 2 && strcmp(argv[1], "--help") == 0;
+        fputs(usage, help ? stdout : stderr);
+        return help ? 0 : 2;
+    }
+    if (config_load(path, &config, problem) != STATUS_OK) {
         fprintf(stderr, "tollgate-web: %s\n", problem);
         return 2;
     }

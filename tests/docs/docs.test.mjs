@@ -29,8 +29,24 @@ test('make install puts programs, templates, schema, confs and units into DESTDI
   const dir = mkdtempSync(join(tmpdir(), 'tg-install-'));
   const r = spawnSync('make', ['-s', 'install', `DESTDIR=${dir}`, 'PREFIX=/usr'], { cwd: root, encoding: 'utf8', timeout: 120000 });
   assert.equal(r.status, 0, r.stderr);
-  const all = spawnSync('find', [dir, '-type', 'f'], { encoding: 'utf8' }).stdout;
-  for (const name of ['tollgate-gate', 'tollgate-web', 'tollgate-collector', 'overview.tpl', '001_tables.sql', 'lighttpd-conf/tollgate.lua',
-    'apache-conf/tollgate.conf', 'tollgate.css', 'tollgate-collector.service', 'tollgate.conf']) assert.ok(all.includes(name), name);
+  const found = spawnSync('find', ['.', '-type', 'f'], { cwd: dir, encoding: 'utf8' }).stdout.split('\n').map((name) => name.slice(1));
+  const conf = (folder) => readdirSync(join(root, folder)).map((name) => `/usr/share/tollgate/${folder}/${name}`);
+  for (const name of ['/usr/bin/tollgate', '/usr/sbin/tollgate-gate', '/usr/sbin/tollgate-web', '/usr/sbin/tollgate-collector',
+    '/etc/tollgate/tollgate.conf', '/usr/lib/sysusers.d/tollgate.conf', '/usr/share/tollgate/sql/roles.sql', '/usr/share/tollgate/sql/001_tables.sql',
+    '/usr/share/tollgate/htdocs/tollgate.css', '/usr/share/tollgate/templates/overview.tpl',
+    ...['collector.service', 'gate.service', 'gate.socket', 'web.service', 'web.socket'].map((unit) => `/usr/lib/systemd/system/tollgate-${unit}`),
+    ...conf('apache-conf'), ...conf('lighttpd-conf'), ...conf('nginx-conf')]) assert.ok(found.includes(name), name);
+  for (const unit of ['collector', 'gate', 'web']) {
+    const [, started, path] = /^ExecStart=(\S+) --config (\S+)$/m.exec(readFileSync(join(dir, `usr/lib/systemd/system/tollgate-${unit}.service`), 'utf8'));
+    assert.ok(found.includes(started) && found.includes(path), unit);
+    // each takes the --config that its unit gives
+    const r = spawnSync(join(dir, started), ['--config', '/nonexistent/tollgate.conf'], { encoding: 'utf8', timeout: 10000 });
+    assert.match(r.stderr, /\/nonexistent\/tollgate\.conf/, unit);
+  }
+  // what the docs name below /usr/share/tollgate is there
+  for (const file of files) {
+    for (const [, name] of readFileSync(join(root, file), 'utf8').matchAll(/(\/usr\/share\/tollgate\/[\w./-]+\.(?:conf|sql))/g))
+      assert.ok(found.includes(name), `${file}: ${name}`);
+  }
   rmSync(dir, { recursive: true });
 });
