@@ -214,9 +214,10 @@ static enum status find_tenant(struct limit_table *t, const char *id, size_t len
     return STATUS_NOT_FOUND;
 }
 
-uint64_t table_config_checksum(const struct table_tenant *tenant, const struct table_config *c, uint32_t index)
+uint64_t table_config_checksum(const struct limit_table *t, const struct table_config *c, uint32_t index)
 {
-    uint64_t id = XXH3_64bits_withSeed(tenant->id, strnlen(tenant->id, sizeof tenant->id), index + 1);
+    const char *name = t->tenants[index].id;
+    uint64_t id = XXH3_64bits_withSeed(name, strnlen(name, LIMIT_TENANT_SIZE), t->header->identity.id + index);
     return XXH3_64bits_withSeed(c, offsetof(struct table_config, checksum), id);
 }
 
@@ -227,13 +228,15 @@ enum status table_report(struct limit_table *t, enum status s)
     return s;
 }
 
-enum status table_config_read(const struct table_tenant *tenant, uint32_t index, struct table_config *out)
+enum status table_config_read(const struct limit_table *t, uint32_t index, struct table_config *out)
 {
+    const struct table_tenant *tenant = &t->tenants[index];
+
     for (int i = 0; i < READ_TRIES; i++) {
         uint32_t version = atomic_load_explicit(&tenant->version, memory_order_acquire);
         memcpy(out, &tenant->configs[version & 1], sizeof *out);
         atomic_thread_fence(memory_order_acquire);
-        if (out->checksum == table_config_checksum(tenant, out, index))
+        if (out->checksum == table_config_checksum(t, out, index))
             return STATUS_OK;
         if (atomic_load(&tenant->version) == version)
             return STATUS_DAMAGED; /* nobody wrote meanwhile: the bytes are wrong */
@@ -246,7 +249,7 @@ static enum status index_of(struct limit_table *t, const char *id, size_t length
     struct table_config config;
     enum status s = find_tenant(t, id, length, index);
     if (s == STATUS_OK)
-        s = table_config_read(&t->tenants[*index], *index, &config);
+        s = table_config_read(t, *index, &config);
     return s == STATUS_OK && config.state == LIMIT_TENANT_FREE ? STATUS_NOT_FOUND : s;
 }
 
@@ -283,7 +286,7 @@ static enum status copy_tenant(struct limit_table *t, uint32_t index, struct lim
 {
     struct table_config config;
     const struct table_tenant *tenant = table_tenant_at(t, index);
-    enum status s = tenant ? table_config_read(tenant, index, &config) : STATUS_NOT_FOUND;
+    enum status s = tenant ? table_config_read(t, index, &config) : STATUS_NOT_FOUND;
     if (s != STATUS_OK)
         return s;
     memcpy(out->id, tenant->id, sizeof out->id);

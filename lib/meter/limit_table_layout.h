@@ -55,7 +55,7 @@ struct table_config {
     char tier[LIMIT_TIER_SIZE];
     struct limit limits[LIMIT_SLOTS];
     uint64_t state;
-    uint64_t checksum; /* xxh3 of the above, seeded with the place and the tenant's id */
+    uint64_t checksum; /* xxh3 of the above, seeded with the table, the place and the tenant's id */
 };
 
 struct table_span {
@@ -147,8 +147,8 @@ enum status guard_damaged(struct limit_table *t);
 /* The tenant at `index`, or NULL when there is no such place. Within a guard. */
 struct table_tenant *table_tenant_at(struct limit_table *t, uint32_t index);
 /* A consistent copy of the config in force. STATUS_DAMAGED. */
-MUST_CHECK enum status table_config_read(const struct table_tenant *tenant, uint32_t index, struct table_config *out);
-uint64_t table_config_checksum(const struct table_tenant *tenant, const struct table_config *c, uint32_t index);
+MUST_CHECK enum status table_config_read(const struct limit_table *t, uint32_t index, struct table_config *out);
+uint64_t table_config_checksum(const struct limit_table *t, const struct table_config *c, uint32_t index);
 /* `meta` with its check in place: over the entry's hash and id, meta's other bits and the expiry that they choose. */
 uint64_t table_key_meta(const struct index_key *k, uint64_t meta);
 /* Hands `s` on; STATUS_DAMAGED is also told to the others, so that the collector makes a new table. Within a guard. */

@@ -170,9 +170,10 @@ static enum status grow_tenants(struct limit_table *t, uint32_t need)
     return STATUS_OK;
 }
 
-static void put_config(struct table_tenant *to, uint32_t index, const struct limit_tenant *from,
-                       const struct limit_catalogue *c)
+static void put_config(struct limit_table *t, uint32_t index, const struct limit_tenant *from)
 {
+    struct table_tenant *to = &t->tenants[index];
+    const struct limit_catalogue *c = &t->catalogue;
     uint32_t version = atomic_load(&to->version) + 1;
     struct table_config *config = &to->configs[version & 1];
     memcpy(config->tier, from->tier, sizeof config->tier);
@@ -180,7 +181,7 @@ static void put_config(struct table_tenant *to, uint32_t index, const struct lim
     for (uint32_t i = 0; i < c->n_limits; i++)
         config->limits[i].window = c->limits[i].window;
     config->state = from->state;
-    config->checksum = table_config_checksum(to, config, index);
+    config->checksum = table_config_checksum(t, config, index);
     atomic_store_explicit(&to->version, version, memory_order_release);
 }
 
@@ -281,7 +282,7 @@ static enum status put_tenant(struct limit_table *t, const struct limit_tenant *
     struct table_tenant *to = &t->tenants[at];
     put_spans(to, to->days, tenant->days, LIMIT_DAYS, LIMIT_DAY, &t->catalogue);
     put_spans(to, to->periods, tenant->periods, LIMIT_PERIODS, LIMIT_PERIOD, &t->catalogue);
-    put_config(to, at, tenant, &t->catalogue);
+    put_config(t, at, tenant);
     if (new) {
         atomic_store_explicit(&t->header->n_tenants, at + 1, memory_order_release);
         s = insert_tenant(t, XXH3_64bits(tenant->id, strlen(tenant->id)), (uint64_t)at + 1);
@@ -300,9 +301,9 @@ static enum status drop_tenant(struct limit_table *t, uint32_t index)
     struct table_config config;
     struct limit_tenant empty = {.state = LIMIT_TENANT_FREE};
     struct table_tenant *tenant = table_tenant_at(t, index);
-    enum status s = tenant ? table_config_read(tenant, index, &config) : STATUS_NOT_FOUND;
+    enum status s = tenant ? table_config_read(t, index, &config) : STATUS_NOT_FOUND;
     if (s == STATUS_OK)
-        put_config(tenant, index, &empty, &t->catalogue);
+        put_config(t, index, &empty);
     return s;
 }
 

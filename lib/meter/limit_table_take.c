@@ -221,7 +221,7 @@ static enum status decide(struct limit_table *t, uint32_t index, const struct li
     struct table_tenant *tenant = table_tenant_at(t, index);
     enum status s = tenant ? table_catalogue_refresh(t) : STATUS_NOT_FOUND;
     if (s == STATUS_OK)
-        s = table_config_read(tenant, index, &config);
+        s = table_config_read(t, index, &config);
     if (s != STATUS_OK)
         return s;
     if (config.state == LIMIT_TENANT_FREE)
