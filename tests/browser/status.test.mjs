@@ -47,7 +47,7 @@ test('the decisions grow by exactly what a client counted, and so do the rows', 
   }, () => `the rows: ${JSON.stringify(grown)}`, 30);
   assert.deepEqual(grown, { 'Let through and counted': 120, 'Refused: no key, or an unknown one': 30, 'Refused: not allowed': 20,
     'All calls': 170, 'Rows stored': 120 });
-  const card = async (name) => page.locator('article.card', { has: page.getByRole('heading', { name, exact: true }) }).innerText();
+  const card = async (name) => page.locator('article.limit', { has: page.getByRole('heading', { name, exact: true }) }).innerText();
   for (const name of ['Gate, median', 'Gate, p99']) assert.match(await card(name), /\d\s(µs|ms)[\s\S]*of [\d\s]+ calls (in the last|since)/);
   assert.match(await card('Lag'), /Keeps up/);
   assert.match(await card('Collector'), /Up [\s\S]*PostgreSQL connected, limit table ready[\s\S]*Running/);
