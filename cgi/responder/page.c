@@ -1,7 +1,6 @@
 /* page.c: sessions, forms, errors and the frame of all pages */
 #include "cgi/responder/page.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -152,11 +151,9 @@ const char *page_number(int64_t millionths, char out[PAGE_NUMBER_SIZE])
 
 const char *page_tenant_path(const struct app *app, const char *id, const char *more)
 {
-    char *path = talloc_strdup(app->request->pool, "/tenant/");
+    void *pool = app->request->pool;
+    const char *segment = router_segment(pool, id);
+    const char *path = segment == NULL ? NULL : talloc_asprintf(pool, "/tenant/%s%s", segment, more);
 
-    for (const char *p = id; path != NULL && *p != '\0'; p++) {
-        bool plain = isalnum((unsigned char)*p) || strchr("-._~", *p) != NULL;
-        path = talloc_asprintf_append(path, plain ? "%c" : "%%%02X", (unsigned char)*p);
-    }
-    return path == NULL ? "/" : talloc_strdup_append(path, more);
+    return path == NULL ? "/" : path;
 }

@@ -1,8 +1,62 @@
 /* router.c: which route a request means */
 #include "lib/web/router.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <talloc.h>
+
+#include "lib/web/text.h"
+
+static int digit(char c)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    const char *at = c == '\0' ? NULL : strchr(digits, c);
+
+    return at == NULL ? -1 : (int)(at - digits);
+}
+
+/* A segment with its "~2F" decoded; false when that gives a NUL or no UTF-8. */
+static bool decode(void *pool, const char *segment, size_t length, const char **out)
+{
+    char *value = talloc_strndup(pool, segment, length);
+    size_t n = 0;
+
+    *out = value;
+    if (value == NULL)
+        return true; /* router_find tells it */
+    for (size_t i = 0; i < length; i++) {
+        int high = value[i] == '~' ? digit(value[i + 1]) : -1;
+        int low = high >= 0 ? digit(value[i + 2]) : -1;
+
+        if (low < 0) {
+            value[n++] = value[i];
+            continue;
+        }
+        if (high == 0 && low == 0)
+            return false;
+        value[n++] = (char)(high << 4 | low);
+        i += 2;
+    }
+    value[n] = '\0';
+    return text_is_utf8(value, n);
+}
+
+char *router_segment(void *pool, const char *value)
+{
+    bool dots = value[strspn(value, ".")] == '\0';
+    char *segment = talloc_array(pool, char, 3 * strlen(value) + 1), *to = segment;
+
+    if (segment == NULL)
+        return NULL;
+    for (const char *p = value; *p != '\0'; p++) {
+        bool plain = (*p >= '0' && *p <= '9') || (*p >= 'A' && *p <= 'Z') || (*p >= 'a' && *p <= 'z') || *p == '-' ||
+                     *p == '_' || (*p == '.' && !dots);
+
+        to += sprintf(to, plain ? "%c" : "~%02X", (unsigned char)*p);
+    }
+    *to = '\0';
+    return segment;
+}
 
 static bool same_path(const char *pattern, const char *path, struct route_match *m, void *pool)
 {
@@ -11,10 +65,12 @@ static bool same_path(const char *pattern, const char *path, struct route_match 
         size_t a = strcspn(pattern, "/"), b = strcspn(path, "/");
 
         if (a > 0 && pattern[0] == ':') {
-            if (b == 0 || b > ROUTER_VALUE_MAX || m->n == ROUTER_VALUES)
+            if (b == 0 || b > 3 * ROUTER_VALUE_MAX || m->n == ROUTER_VALUES ||
+                !decode(pool, path, b, &m->values[m->n].value))
+                return false;
+            if (m->values[m->n].value != NULL && strlen(m->values[m->n].value) > ROUTER_VALUE_MAX)
                 return false;
             m->values[m->n].name = talloc_strndup(pool, pattern + 1, a - 1);
-            m->values[m->n].value = talloc_strndup(pool, path, b);
             m->n++;
         } else if (a != b || memcmp(pattern, path, a) != 0) {
             return false;

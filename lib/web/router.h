@@ -1,8 +1,9 @@
 /*
  * router: a const table of routes, and the one that a request means.
  *
- * A path's segment ":name" stands for any one segment (the path is decoded already, see request). Pure but for values,
- * which go into the request's pool. Called by tollgate-web, whose table is cgi/responder/routes.c.
+ * A path's segment ":name" stands for any one segment (the path is decoded already, see request). Servers refuse or
+ * resolve an encoded slash or dot, so a value may also hold "~2F" for a byte: two upper-case digits behind a tilde. Pure
+ * but for values, which go into the request's pool. Called by tollgate-web, whose table is cgi/responder/routes.c.
  */
 #ifndef WEB_ROUTER_H
 #define WEB_ROUTER_H
@@ -56,6 +57,8 @@ MUST_CHECK enum status router_find(const struct route routes[], size_t n, const 
                                    struct route_match *out);
 /* A segment's value by its name, or NULL. */
 const char *router_value(const struct route_match *m, const char *name);
+/* `value` as a segment that every server leaves as it is; in `pool`, NULL without memory. */
+char *router_segment(void *pool, const char *value);
 /* "GET, HEAD, POST" for Allow; lives in `out`. */
 const char *router_allow(unsigned allowed, char out[64]);
 

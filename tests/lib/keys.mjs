@@ -58,8 +58,7 @@ export function revokeKey(key) {
 }
 
 // A tenant of its own for a test, on the demo's unlimited tier; returns its id. removeTenant takes it away with all it has.
-export function makeTenant() {
-  const id = `test_${randomBytes(6).toString('hex')}`;
+export function makeTenant(id = `test_${randomBytes(6).toString('hex')}`) {
   execFileSync('psql', ['-XqAt', '-v', 'ON_ERROR_STOP=1', '-c', `
     INSERT INTO tenants (id, name) VALUES ('${id}', 'Made by a test');
     INSERT INTO tenant_settings (tenant_id, schema_name) VALUES ('${id}', '${id}') ON CONFLICT DO NOTHING;
