@@ -11,12 +11,17 @@ import { root } from '../lib/stack.mjs';
 const files = ['README.md', ...readdirSync(join(root, 'docs')).filter((f) => f.endsWith('.md')).map((f) => `docs/${f}`)];
 for (const file of files) {
   const text = readFileSync(join(root, file), 'utf8');
-  for (const [, block] of text.matchAll(/^```sh\n([\s\S]*?)^```/gm)) {
+  for (const found of text.matchAll(/^```sh\n([\s\S]*?)^```/gm)) {
+    const [, block] = found;
+    // The API's examples answer JSON: an object with the member that is named first behind the block.
+    const behind = text.slice(found.index + found[0].length).split('```sh')[0];
+    const member = file === 'docs/api.md' ? /\{"(\w+)":/.exec(behind)?.[1] : undefined;
     if (/^make (run|test)\b/m.test(block)) continue; // the two commands: tests/run, and this very run
     test(`${file}: ${block.trim().split('\n')[0]}`, () => {
       const script = block.replaceAll('. var/demo.env', '. "$STATE/demo.env"');
       const r = spawnSync('bash', ['-euo', 'pipefail', '-c', script], { cwd: root, encoding: 'utf8', timeout: 60000, env: process.env });
       assert.equal(r.status, 0, `${script}\n${r.stdout}\n${r.stderr}`);
+      if (member) assert.ok(member in JSON.parse(r.stdout), `${member} in ${r.stdout}`);
     });
   }
   test(`${file}: what it links to is there`, () => {
