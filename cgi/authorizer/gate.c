@@ -384,7 +384,7 @@ static struct text text_of(const char *s)
 }
 
 /* One write for the call and what its rules record. */
-static enum status append(struct gate *g, const struct call *c, const char *tenant, const char *key_id, uint32_t flags)
+static enum status append(struct gate *g, const struct call *c, const char *tenant, const char *key_id, uint8_t flags)
 {
     struct event events[ASKS_MAX];
     char metadata[ASKS_MAX][METADATA_SIZE];

@@ -7,7 +7,8 @@
 #include <xxhash.h>
 
 #define MAGIC "TGR1"
-#define KNOWN_FLAGS (EVENT_COUNTED | EVENT_DEGRADED | EVENT_MORE)
+#define FOLLOWING_END (1u << 27)
+#define KNOWN_FLAGS (EVENT_COUNTED | EVENT_DEGRADED)
 #define CHECKED_FROM 16
 
 static void put16(unsigned char *at, size_t v)
@@ -60,7 +61,7 @@ size_t event_size(const struct event *e)
     if (e->tenant.length < 1 || e->tenant.length > EVENT_TENANT_MAX || e->metric.length < 1 ||
         e->metric.length > EVENT_METRIC_MAX || e->source.length > EVENT_SOURCE_MAX || e->id.length > EVENT_ID_MAX ||
         e->metadata.length > EVENT_METADATA_MAX || e->value > EVENT_VALUE_MAX || e->value < -EVENT_VALUE_MAX ||
-        (e->flags & ~(uint32_t)KNOWN_FLAGS))
+        (e->flags & ~KNOWN_FLAGS) || e->following % 8 || e->following >= FOLLOWING_END)
         return 0;
     size_t n = EVENT_FIXED_BYTES + e->tenant.length + e->metric.length + e->source.length + e->id.length +
                e->metadata.length;
@@ -92,7 +93,7 @@ enum status event_encode(const struct event *e, uint64_t seed, unsigned char *ou
     put16(out + 52, e->source.length);
     put16(out + 54, e->id.length);
     put32(out + 56, e->metadata.length);
-    put32(out + 60, e->flags);
+    put32(out + 60, e->flags | e->following / 8 << 8);
     unsigned char *at = put_text(out + EVENT_FIXED_BYTES, e->tenant);
     at = put_text(at, e->metric);
     at = put_text(at, e->source);
@@ -132,14 +133,15 @@ enum status event_decode(const unsigned char *in, size_t size, uint64_t seed, st
         return s;
     if (get64(in + 8) != checksum(in, n, seed))
         return STATUS_DAMAGED;
-    uint32_t flags = get32(in + 60);
-    if (flags & ~(uint32_t)KNOWN_FLAGS)
+    uint8_t flags = in[60];
+    if (flags & ~KNOWN_FLAGS)
         return STATUS_VERSION;
     struct event found = {
         .sequence = get64(in + 16),
         .appended_us = (int64_t)get64(in + 24),
         .recorded_us = (int64_t)get64(in + 32),
         .value = (int64_t)get64(in + 40),
+        .following = (uint32_t)(get32(in + 60) >> 8) * 8,
         .flags = flags,
     };
     size_t lengths[] = {get16(in + 48), get16(in + 50), get16(in + 52), get16(in + 54), get32(in + 56)};

@@ -20,7 +20,8 @@
  *       52    2  bytes of source (0..255; "" is Tollgate itself)
  *       54    2  bytes of id (0..255; 0: not idempotent)
  *       56    4  bytes of metadata, a JSON object (0..EVENT_METADATA_MAX; 0: {})
- *       60    4  flags, enum event_flag; unknown ones are refused as STATUS_VERSION
+ *       60    1  flags, enum event_flag; unknown ones are refused as STATUS_VERSION
+ *       61    3  length, in units of 8 bytes, of the records behind it that were appended with it: none is there without all
  *       64       tenant, metric, source, id, metadata; no NUL between
  */
 #ifndef METER_EVENT_H
@@ -45,7 +46,6 @@
 enum event_flag {
     EVENT_COUNTED = 1,  /* this node's limit table holds it already: the collector must not add it */
     EVENT_DEGRADED = 2, /* stands for calls counted while the spool could not be written */
-    EVENT_MORE = 4,     /* the next record was appended with this one: neither is there without the other */
 };
 
 /* Text of a given length, not NUL-terminated. */
@@ -59,7 +59,8 @@ struct event {
     int64_t recorded_us, appended_us;
     int64_t value; /* millionths */
     uint64_t sequence;
-    uint32_t flags;
+    uint32_t following; /* bytes of the records behind it that were appended with it, a multiple of 8, below 2^27 */
+    uint8_t flags;
 };
 
 /* Bytes that `e` takes encoded, or 0 when one of its parts is out of its range. */

@@ -89,8 +89,9 @@ struct spool_options {
 MUST_CHECK enum status spool_writer_open(const struct spool_options *o, struct spool_writer **out);
 /*
  * Appends `n` events as one write(2): all or none, also when the write is cut short, for readers leave out what lacks its
- * end (EVENT_MORE). Fills their sequence, EVENT_MORE and appended_us (and recorded_us where it is 0). With `durable`, or sync=always, returns after fdatasync(2). STATUS_NO_SPACE: nothing is stored, and what
- * a short write left is cut off; STATUS_IO likewise, the segment is then given up; STATUS_INVALID by an event's parts.
+ * end (event.h, "following"). Fills their sequence, following and appended_us (and recorded_us where it is 0). With `durable`,
+ * or sync=always, returns after fdatasync(2). STATUS_NO_SPACE: nothing is stored, and what a short write left is cut off;
+ * STATUS_IO likewise, the segment is then given up; STATUS_INVALID by an event's parts.
  * `n` events together take at most SPOOL_APPEND_MAX bytes, else STATUS_LIMIT.
  */
 #define SPOOL_APPEND_MAX (8u << 20)

@@ -136,13 +136,48 @@ static enum status only_zeros(struct spool_reader *r, uint64_t from, uint64_t to
     return STATUS_OK;
 }
 
+/*
+ * The record at r->offset. STATUS_END with *cut: it is whole, but the file ends within those that were appended with it. One
+ * that is damaged, not cut off, takes none of the others with it.
+ */
+static enum status next_record(struct spool_reader *r, struct event *e, size_t *length, bool *cut)
+{
+    *cut = false;
+    enum status s = decode_at(r, r->offset, e, length);
+    if (s != STATUS_OK || !e->following || r->offset < r->whole_to)
+        return s;
+    uint64_t to = r->offset + *length + e->following;
+    off_t end = lseek(r->fd, 0, SEEK_END);
+    if (end < 0)
+        return STATUS_IO;
+    *cut = (uint64_t)end < to;
+    if (*cut)
+        return STATUS_END;
+    r->whole_to = to;
+    return STATUS_OK;
+}
+
+/* The last append is not whole: a live writer may be in the middle of it; a dead one's was cut short, nothing of it counts. */
+static enum status past_cut(struct spool_reader *r, bool live, uint64_t *next, struct spool_damage *damage)
+{
+    *next = r->offset;
+    if (live)
+        return STATUS_END;
+    off_t end = lseek(r->fd, 0, SEEK_END);
+    if (end <= (off_t)r->offset)
+        return STATUS_IO;
+    *damage = (struct spool_damage){.from = r->offset, .to = (uint64_t)end, .torn_tail = true};
+    r->offset = *next = (uint64_t)end;
+    return STATUS_DAMAGED;
+}
+
 /* No record at r->offset (`why`): damage before a later record, an unfinished end, or nothing more for now. */
 static enum status past_damage(struct spool_reader *r, enum status why, bool live, struct event *e, uint64_t *next,
                                struct spool_damage *damage, bool *final)
 {
     uint64_t to = r->offset;
     size_t length;
-    bool zeros = false;
+    bool zeros = false, cut;
     enum status s = find_record(r, r->offset, &to);
     if (s == STATUS_IO)
         return s;
@@ -159,47 +194,19 @@ static enum status past_damage(struct spool_reader *r, enum status why, bool liv
         /* Its writer may have been in the middle of it at the first look; since there is a later one, it is whole. */
         if (fill(r, r->offset) != STATUS_OK)
             return STATUS_IO;
-        if (decode_at(r, r->offset, e, &length) == STATUS_OK) {
+        enum status again = next_record(r, e, &length, &cut);
+        if (again == STATUS_OK) {
             r->offset = *next = r->offset + length;
             return STATUS_OK;
         }
+        if (cut || (live && again == STATUS_END)) /* or its writer is taking it back */
+            return past_cut(r, live, next, damage);
+        if (again == STATUS_IO)
+            return again;
     }
     *damage = (struct spool_damage){.from = r->offset, .to = to};
     damage->torn_tail = s == STATUS_END && (why == STATUS_END || zeros);
     r->offset = *next = to;
-    return STATUS_DAMAGED;
-}
-
-/*
- * The record at r->offset. STATUS_END with *cut: it is whole, but the file ends within those that were appended with it.
- * One that is damaged, not cut off, takes none of the others with it.
- */
-static enum status next_record(struct spool_reader *r, struct event *e, size_t *length, bool *cut)
-{
-    *cut = false;
-    enum status s = decode_at(r, r->offset, e, length);
-    if (s != STATUS_OK || !(e->flags & EVENT_MORE) || r->offset < r->whole_to)
-        return s;
-    struct event other = *e;
-    uint64_t at = r->offset;
-    for (size_t n = *length; s == STATUS_OK && (other.flags & EVENT_MORE); s = decode_at(r, at, &other, &n))
-        at += n;
-    if (s == STATUS_END || s == STATUS_IO) {
-        *cut = s == STATUS_END;
-        return s;
-    }
-    r->whole_to = at;
-    return decode_at(r, r->offset, e, length); /* the window may have moved on */
-}
-
-/* A dead writer's last append was cut short: nothing of it counts. */
-static enum status past_cut(struct spool_reader *r, uint64_t *next, struct spool_damage *damage)
-{
-    off_t end = lseek(r->fd, 0, SEEK_END);
-    if (end <= (off_t)r->offset)
-        return STATUS_IO;
-    *damage = (struct spool_damage){.from = r->offset, .to = (uint64_t)end, .torn_tail = true};
-    r->offset = *next = (uint64_t)end;
     return STATUS_DAMAGED;
 }
 
@@ -227,10 +234,8 @@ enum status spool_read(struct spool_reader *r, struct event *e, uint64_t *next, 
         *next = r->offset;
         return STATUS_OK;
     }
-    if (cut) {
-        *next = r->offset;
-        return live ? STATUS_END : past_cut(r, next, damage);
-    }
+    if (cut)
+        return past_cut(r, live, next, damage);
     if (s == STATUS_IO)
         return s;
     return past_damage(r, s, live, e, next, damage, final);

@@ -241,7 +241,7 @@ static enum status sync_one(const char *dir, const struct spool_segment *g)
     enum status s = spool_segment_open(dir, g->number, &fd);
     if (s != STATUS_OK)
         return s == STATUS_NOT_FOUND ? STATUS_OK : s; /* removed meanwhile */
-    bool ended = !g->live && !g->unreadable; /* one that could not be opened may have a writer */
+    bool ended = !g->live && !g->unreadable;          /* one that could not be opened may have a writer */
     bool pending = fstat(fd, &st) != 0 || !ended || (st.st_mode & S_IWUSR);
     if (pending && fdatasync(fd) != 0)
         s = spool_errno();

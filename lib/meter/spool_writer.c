@@ -184,25 +184,6 @@ static enum status segment_for(struct spool_writer *w, size_t more, int64_t now_
     return s == STATUS_OK ? reserve(w, more) : s;
 }
 
-static enum status encode_all(struct spool_writer *w, struct event *events, size_t n, int64_t now_us, size_t *total)
-{
-    size_t used = 0, length;
-    for (size_t i = 0; i < n; i++) {
-        events[i].sequence = w->sequence + i;
-        events[i].appended_us = now_us;
-        events[i].flags = (events[i].flags & ~(uint32_t)EVENT_MORE) | (i + 1 < n ? EVENT_MORE : 0);
-        if (events[i].recorded_us == 0)
-            events[i].recorded_us = now_us;
-        enum status s = event_encode(&events[i], w->seed + w->offset + used, w->buffer + used, SPOOL_APPEND_MAX - used,
-                                     &length);
-        if (s != STATUS_OK)
-            return s;
-        used += length;
-    }
-    *total = used;
-    return STATUS_OK;
-}
-
 static enum status total_size(const struct event *events, size_t n, size_t *total)
 {
     size_t sum = 0;
@@ -215,6 +196,25 @@ static enum status total_size(const struct event *events, size_t n, size_t *tota
             return STATUS_LIMIT;
     }
     *total = sum;
+    return STATUS_OK;
+}
+
+/* `total` is total_size's. */
+static enum status encode_all(struct spool_writer *w, struct event *events, size_t n, size_t total, int64_t now_us)
+{
+    size_t used = 0, length;
+    for (size_t i = 0; i < n; i++) {
+        events[i].sequence = w->sequence + i;
+        events[i].appended_us = now_us;
+        events[i].following = (uint32_t)(total - used - event_size(&events[i]));
+        if (events[i].recorded_us == 0)
+            events[i].recorded_us = now_us;
+        enum status s = event_encode(&events[i], w->seed + w->offset + used, w->buffer + used, SPOOL_APPEND_MAX - used,
+                                     &length);
+        if (s != STATUS_OK)
+            return s;
+        used += length;
+    }
     return STATUS_OK;
 }
 
@@ -236,7 +236,7 @@ enum status spool_append(struct spool_writer *w, struct event *events, size_t n,
     if (s == STATUS_OK)
         s = segment_for(w, total, now_us);
     if (s == STATUS_OK)
-        s = encode_all(w, events, n, now_us, &total);
+        s = encode_all(w, events, n, total, now_us);
     if (s != STATUS_OK)
         return s;
 
@@ -252,8 +252,8 @@ enum status spool_append(struct spool_writer *w, struct event *events, size_t n,
     }
     if (s != STATUS_OK) {
         /* Cut off what got there, and never append here again: the reader may have looked beyond. */
-        if (written > 0 && ftruncate(w->fd, (off_t)w->offset) != 0)
-            w->offset += 1; /* the file is not empty any more: it has to stay for the reader */
+        if (written > 0 && (ftruncate(w->fd, (off_t)w->offset) != 0 || fdatasync(w->fd) != 0))
+            w->offset += 1; /* the file is not known to be empty: it has to stay for the reader */
         leave_segment(w);
         return s;
     }
