@@ -1,13 +1,13 @@
 // Every route for keys × every caller: who gets what. What a person may call has its table in roles_pages.test.mjs.
 import assert from 'node:assert/strict';
-import { before, test } from 'node:test';
-import { db, eventually } from './lib.mjs';
-import { makeKey, revokeKey } from '../lib/keys.mjs';
+import { after, before, test } from 'node:test';
+import { eventually } from './lib.mjs';
+import { makeKey, makeTenant, removeTenant, revokeKey } from '../lib/keys.mjs';
 import { readRoutes } from '../lib/routes.mjs';
 
 const { URL: url, TENANT_ID: tenant } = process.env;
-const [{ id: other }] = db(`SELECT t.id FROM tenants t JOIN tenant_subscriptions s ON s.tenant_id = t.id
-  JOIN tenant_settings c ON c.tenant_id = t.id WHERE t.id <> '${tenant}' AND c.state = 'active' ORDER BY t.id LIMIT 1`);
+const other = makeTenant();
+after(() => removeTenant(other));
 const all = ['call', 'track', 'read', 'admin'];
 const callers = {
   nobody: null, unknown: 'tg_aaaaaaaa_unknown',
@@ -39,7 +39,7 @@ before(async () => {
   revokeKey(callers.revoked);
   await eventually(async () => (await call('GET', `${T}/current`, 'every')).status === 200 &&
     (await call('GET', `${T}/check?metric=api_call&amount=0`, 'operator')).status === 200 &&
-    (await call('GET', `${T}/current`, 'revoked')).status === 401, 'the keys in the limit table', 5);
+    (await call('GET', '/api/tenants', 'foreign')).status === 200 && (await call('GET', `${T}/current`, 'revoked')).status === 401, 'the keys in the limit table', 5);
 });
 
 for (const [method, path, may, sent] of routes) {
