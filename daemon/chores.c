@@ -37,9 +37,10 @@ static void attach_new(struct collector *c, int64_t now)
         return;
     }
     if (left_out[0] != '\0' && strcmp(left_out, c->left_out) != 0)
-        log_warning("tenant %s: its tables are locked or out of reach, so its patients and appointments are not counted; "
-                    "tollgate_owner needs USAGE on its schema, SELECT and TRIGGER on both",
-                    left_out);
+        log_warning(
+            "tenant %s: its tables are locked or out of reach, so its patients and appointments are not counted; "
+            "tollgate_owner needs USAGE on its schema, SELECT and TRIGGER on both",
+            left_out);
     snprintf(c->left_out, sizeof(c->left_out), "%s", left_out);
 }
 

@@ -71,9 +71,12 @@ void leases_destroy(struct leases *l)
 
 static struct lease *find(struct leases *l, uint32_t tenant, uint32_t slot)
 {
-    struct lease_key key = {tenant, slot};
+    struct lease_key key;
     struct lease *e;
 
+    memset(&key, 0, sizeof(key));
+    key.tenant = tenant;
+    key.slot = slot;
     HASH_FIND(hh, l->all, &key, sizeof(key), e);
     if (!e && (e = calloc(1, sizeof(*e)))) {
         e->key = key;

@@ -566,7 +566,7 @@ static enum status follow_catalogue(struct table *t)
     return s;
 }
 
-enum status table_follow(struct table *t)
+static enum status follow(struct table *t)
 {
     char cursor[PUBLISH_CURSOR_SIZE];
     enum status s = publish_begin(t->publish, cursor);
@@ -582,10 +582,20 @@ enum status table_follow(struct table *t)
     if (s == STATUS_OK)
         s = publish_counts_since(t->publish, t->cursor, follow_count, t);
     s = end_snapshot(t, s);
-    if (s == STATUS_OK) {
+    if (s == STATUS_OK)
         memcpy(t->cursor, cursor, sizeof(cursor));
+    return s;
+}
+
+enum status table_follow(struct table *t)
+{
+    bool any;
+    enum status s = publish_news(t->publish, t->cursor, &any);
+
+    if (s == STATUS_OK && (any || t->leases_unread))
+        s = follow(t);
+    if (s == STATUS_OK)
         limit_table_followed(t->limits, clock_wall_us());
-    }
     if (s == STATUS_DAMAGED)
         t->rebuild = true;
     return s;

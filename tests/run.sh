@@ -18,6 +18,7 @@ suites() {
     cat <<'SUITES'
 unit make --no-print-directory unit
 checks sh tests/checks/run.sh
+lint make --no-print-directory lint
 simulation make --no-print-directory simulate
 sql node --test --test-concurrency=1 tests/sql/
 cli node --test --test-concurrency=1 tests/cli/

@@ -500,28 +500,25 @@ enum status ingest_changes(struct ingest *in, int max, struct ingest_result *res
     static const char any[] = "SELECT EXISTS (SELECT FROM usage_changes)";
     char most[16];
     struct db_rows *rows;
-    bool found = false;
-    enum status s;
+    bool found;
+    enum status s = db_connect(in->db);
 
     memset(result, 0, sizeof(*result));
-    if ((s = db_begin(in->db, NULL)) != STATUS_OK)
+    if (s != STATUS_OK || (s = db_query(in->db, any, 0, NULL, &rows)) != STATUS_OK)
+        return mapped(in, s);
+    found = db_bool(rows, 0, 0); /* looked at outside of a transaction: most of the time there is nothing */
+    db_rows_free(rows);
+    if (!found || (s = db_begin(in->db, NULL)) != STATUS_OK)
         return s;
-    if ((s = db_query(in->db, any, 0, NULL, &rows)) == STATUS_OK) {
-        found = db_bool(rows, 0, 0);
+    snprintf(most, sizeof(most), "%d", max);
+    if ((s = open_staging(in)) == STATUS_OK)
+        s = db_query(in->db, "SELECT * FROM tollgate.ingest_changes($1::integer)", 1, (const char *[]){most}, &rows);
+    if (s == STATUS_OK) {
+        s = take_measures(rows, result);
         db_rows_free(rows);
     }
-    if (s == STATUS_OK && found) {
-        snprintf(most, sizeof(most), "%d", max);
-        if ((s = open_staging(in)) == STATUS_OK)
-            s = db_query(in->db, "SELECT * FROM tollgate.ingest_changes($1::integer)", 1, (const char *[]){most},
-                         &rows);
-        if (s == STATUS_OK) {
-            s = take_measures(rows, result);
-            db_rows_free(rows);
-        }
-        if (s == STATUS_OK)
-            s = run_ingest(in, NULL, result);
-    }
+    if (s == STATUS_OK)
+        s = run_ingest(in, NULL, result);
     return finish(in, mapped(in, s), &result->unsure);
 }
 

@@ -50,6 +50,20 @@ const char *publish_error(const struct publish *p)
     return db_error(p->db);
 }
 
+enum status publish_news(struct publish *p, const char *cursor, bool *any)
+{
+    static const char sql[] = "SELECT EXISTS (SELECT FROM config_changes WHERE xid >= $1::xid8) OR "
+                              "EXISTS (SELECT FROM usage_counts WHERE xid >= $1::xid8)";
+    struct db_rows *rows;
+    enum status s = db_connect(p->db);
+
+    if (s != STATUS_OK || (s = db_query(p->db, sql, 1, (const char *[]){cursor}, &rows)) != STATUS_OK)
+        return s;
+    *any = db_bool(rows, 0, 0);
+    db_rows_free(rows);
+    return STATUS_OK;
+}
+
 enum status publish_begin(struct publish *p, char cursor[PUBLISH_CURSOR_SIZE])
 {
     struct db_rows *rows;

@@ -19,6 +19,8 @@ MUST_CHECK enum status publish_open(const char *conninfo, int connect_timeout_s,
 void publish_close(struct publish *p);
 const char *publish_error(const struct publish *p);
 
+/* Has anything changed since the cursor? One statement in a transaction of its own, so that looking costs little. */
+MUST_CHECK enum status publish_news(struct publish *p, const char *cursor, bool *any);
 /* Brackets several reads with one snapshot. */
 MUST_CHECK enum status publish_begin(struct publish *p, char cursor[PUBLISH_CURSOR_SIZE]);
 MUST_CHECK enum status publish_end(struct publish *p);

@@ -15,6 +15,9 @@ const { tenant, key } = await unlimited(stack);
 const t = checks();
 console.log(`nodes: three on one database, ${seconds} s`);
 
+const calls = { answers: new Map(), unanswered: new Set(), sent: 0 };
+let running = true;
+
 // Four callers a node; a call that a kill cut off is in flight.
 function callers(node) {
   return Array.from({ length: 4 }, async () => {
