@@ -124,7 +124,8 @@ lint:
 	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/lint-clang all
 	clang-format --dry-run -Werror $(LINT_C)
 	@mkdir -p $(BUILD)
-	clang-tidy --quiet $(filter lib/%.c cgi/%.c daemon/%.c cli/%.c,$(LINT_C)) -- $(COMMON) 2>$(BUILD)/lint-tidy.log
+	printf '%s\n' $(filter lib/%.c cgi/%.c daemon/%.c cli/%.c,$(LINT_C)) | \
+		xargs -P "$$(nproc)" -n 4 sh -c 'clang-tidy --quiet "$$@" -- $(COMMON) 2>/dev/null' tidy
 	cppcheck --quiet --error-exitcode=1 --enable=warning,portability --inline-suppr --suppress=missingIncludeSystem --suppressions-list=tests/checks/cppcheck.txt \
 		--std=c11 -D_GNU_SOURCE -I. $(filter lib/%.c cgi/%.c daemon/%.c cli/%.c,$(LINT_C))
 	@BUILD=$(BUILD)/lint-gcc sh tests/checks/run.sh
