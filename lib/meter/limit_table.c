@@ -119,6 +119,7 @@ static enum status map_table(const char *run_dir, struct limit_table **out)
     at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (at == MAP_FAILED || !(t = calloc(1, sizeof *t)))
         goto fail;
+    table_touch(at, (size_t)st.st_size);
     t->fd = fd;
     t->header = at;
     t->writers = (struct table_writer *)((char *)at + WRITERS_AT);

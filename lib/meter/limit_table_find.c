@@ -1,4 +1,5 @@
 /* limit_table_find.c: keys and tenants by hash; consistent copies of what is published */
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -78,6 +79,12 @@ static bool sane(const struct index_header *h, size_t bytes, uint64_t table_id)
            h->tenant_places < UINT32_MAX && bytes >= index_size(h->key_places, h->tenant_places);
 }
 
+void table_touch(void *at, size_t bytes)
+{
+    if (madvise(at, bytes, MADV_POPULATE_READ) != 0)
+        errno = 0; /* an older kernel: each page costs its first call a fault */
+}
+
 static enum status map_index(struct limit_table *t)
 {
     char path[PATH_MAX];
@@ -96,6 +103,7 @@ static enum status map_index(struct limit_table *t)
     close(fd);
     if (at == MAP_FAILED)
         return STATUS_DAMAGED;
+    table_touch(at, (size_t)st.st_size);
     if (t->index)
         munmap(t->index, t->index_bytes);
     t->index = at;

@@ -144,6 +144,8 @@ enum status guard_damaged(struct limit_table *t);
         return guarded_status;                              \
     } while (0)
 
+/* Maps all pages at once, so that no call pays for the first touch of one. */
+void table_touch(void *at, size_t bytes);
 /* The tenant at `index`, or NULL when there is no such place. Within a guard. */
 struct table_tenant *table_tenant_at(struct limit_table *t, uint32_t index);
 /* A consistent copy of the config in force. STATUS_DAMAGED. */
