@@ -16,6 +16,7 @@ outage node tests/fault/outage.mjs|4|60
 exact-lighttpd node tests/fault/exact.mjs|1 lighttpd|20 lighttpd
 exact-apache node tests/fault/exact.mjs|1 apache|20 apache
 exact-nginx node tests/fault/exact.mjs|1 nginx|20 nginx
+exact-day node tests/fault/exact.mjs|-|0
 full_disk node tests/fault/full_disk.mjs|1|5
 nodes node tests/fault/nodes.mjs|3|60
 lease node tests/fault/lease.mjs|1|5
