@@ -18,7 +18,7 @@ async function newTenant(stack, round) {
     '{"api_calls_per_day": ${LEFT}, "api_calls_per_minute": -1}'::jsonb) AS s`);
   const { key } = JSON.parse(stack.tollgate('key', 'create', 'exact', '--tenant', tenant, '--scopes', 'call,read', '--json'));
   const check = () => fetch(`${stack.URL}/api/usage/tenant/${tenant}/check?metric=api_call&amount=0`,
-    { headers: { authorization: `Bearer ${key}` } }).then((r) => r.json());
+    { headers: { authorization: `Bearer ${key}`, connection: 'close' } }).then((r) => r.json());
   await eventually(async () => (await check()).limit === LEFT, 'the limit to be published', 5);
   return { tenant, key };
 }
@@ -94,7 +94,7 @@ async function acrossTheDay(stack, round) {
     SELECT tollgate.ensure_periods('${tenant}', now() - interval '1 day', now() + interval '40 days');
     SELECT tollgate.set_subscription('${tenant}', NULL, '{"api_calls_per_day": ${LEFT}}')`);
   const resets = () => fetch(`${stack.URL}/api/usage/tenant/${tenant}/check?metric=api_call&amount=0`,
-    { headers: { authorization: `Bearer ${key}` } }).then((r) => r.json()).then((c) => Date.parse(c.resets_at) / 1000);
+    { headers: { authorization: `Bearer ${key}`, connection: 'close' } }).then((r) => r.json()).then((c) => Date.parse(c.resets_at) / 1000);
   let seen;
   await eventually(async () => { seen = await resets(); return seen === midnight; },
     () => `the new midnight ${midnight} to be published; it is ${seen}`, 5);

@@ -17,7 +17,7 @@ console.log(`outage: PostgreSQL away for ${seconds} s behind ${server}`);
 
 const [{ setting: data }] = stack.asSuperuser(`SELECT setting FROM pg_settings WHERE name = 'data_directory'`);
 const bin = execFileSync('sh', ['-c', 'ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1'], { encoding: 'utf8' }).trim();
-// Nothing here may block: a web server closes connections that this process leaves idle for some seconds.
+// Nothing here may block: the load goes on meanwhile.
 const run = promisify(execFile);
 const pg = (...args) => {
   const command = [join(bin, 'pg_ctl'), '-D', data, '-w', ...args];
@@ -28,7 +28,8 @@ const conf = join(stack.state, 'tollgate.conf');
 const status = () => JSON.parse(readFileSync(join(readFileSync(conf, 'utf8').match(/run_dir = (.*)/)[1], 'collector.json'), 'utf8'));
 const ms = (answers, from, to) => [...answers].slice(from, to).map(([, a]) => a.ms);
 
-const calls = startLoad({ port: stack.port, key, count: 1e9, connections: 8, path, seconds: seconds + 120, pauseMs: 4 });
+// A connection a call: whether an idle connection may be used once more while it is being closed is HTTP's own race.
+const calls = startLoad({ port: stack.port, key, count: 1e9, connections: 8, path, seconds: seconds + 120, pauseMs: 4, headers: { connection: 'close' } });
 const poster = startPoster(stack, key);
 await sleep(2000); // warm
 const a = calls.answers.size;
