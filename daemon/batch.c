@@ -454,6 +454,15 @@ void batch_mark_free(struct batch_mark *m)
     free(m);
 }
 
+/* All of it as it was listed. */
+static bool is_stored(struct batch *b, const struct spool_segment *g)
+{
+    const struct segment *s = find(b, g->number);
+    uint64_t done = s && s->known ? (s->position ? s->position : SPOOL_HEADER_BYTES) : 0;
+
+    return s && (s->foreign || (!g->unreadable && g->bytes <= done));
+}
+
 /* A segment is removed only when all of it is stored. */
 static bool is_removed(const struct batch_mark *now, uint64_t number)
 {
@@ -470,13 +479,8 @@ bool batch_passed(struct batch *b, const struct batch_mark *m)
 
     if (batch_mark(b, &now) != STATUS_OK)
         return false;
-    for (size_t i = 0; i < m->n && passed; i++) {
-        const struct segment *s = find(b, m->segments[i].number);
-        uint64_t done = s && s->known ? (s->position ? s->position : SPOOL_HEADER_BYTES) : 0;
-
-        passed = is_removed(now, m->segments[i].number) ||
-                 (s && (s->foreign || (!m->segments[i].unreadable && m->segments[i].bytes <= done)));
-    }
+    for (size_t i = 0; i < m->n && passed; i++)
+        passed = is_removed(now, m->segments[i].number) || is_stored(b, &m->segments[i]);
     batch_mark_free(now);
     return passed;
 }
@@ -484,10 +488,12 @@ bool batch_passed(struct batch *b, const struct batch_mark *m)
 bool batch_drained(struct batch *b)
 {
     struct batch_mark *now;
+    bool drained = !batch_pending(b) && batch_mark(b, &now) == STATUS_OK;
 
-    if (batch_pending(b) || batch_mark(b, &now) != STATUS_OK)
+    if (!drained)
         return false;
-    bool passed = batch_passed(b, now);
+    for (size_t i = 0; i < now->n && drained; i++)
+        drained = is_stored(b, &now->segments[i]);
     batch_mark_free(now);
-    return passed;
+    return drained;
 }
