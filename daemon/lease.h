@@ -20,7 +20,7 @@ struct lease_place {
     const struct limit_catalogue *catalogue;
     struct publish *publish;
     struct batch *batch;
-    const unsigned char *node;
+    const char *node; /* its UUID as text */
 };
 
 MUST_CHECK enum status leases_create(struct leases **out);

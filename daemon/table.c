@@ -46,6 +46,7 @@ struct drift {
 struct table {
     const struct config *config;
     const struct spool_node *node;
+    char node_text[SPOOL_NODE_TEXT];
     struct publish *publish;
     struct limit_table *limits;
     struct leases *leases;
@@ -72,6 +73,7 @@ enum status table_create(const struct config *config, const struct spool_node *n
         return STATUS_NO_MEMORY;
     t->config = config;
     t->node = node;
+    spool_node_text(node, t->node_text);
     s = publish_open(config->database.collector, (int)config->database.connect_timeout_s,
                      (int)config->database.statement_timeout_s, &t->publish);
     if (s == STATUS_OK)
@@ -357,7 +359,7 @@ static enum status follow_tenant(struct table *t, const char *id)
 
 static struct lease_place lease_place(struct table *t, struct batch *b)
 {
-    return (struct lease_place){t->limits, &t->catalogue, t->publish, b, t->node->uuid};
+    return (struct lease_place){t->limits, &t->catalogue, t->publish, b, t->node_text};
 }
 
 static enum status follow_lease(void *arg, const struct publish_lease *which)
@@ -373,7 +375,7 @@ static enum status follow_leases(struct table *t, const char *tenant)
 {
     if (!t->config->limits.lease_percent)
         return STATUS_OK;
-    return publish_leases_unsettled(t->publish, t->node->uuid, tenant, follow_lease, t);
+    return publish_leases_unsettled(t->publish, t->node_text, tenant, follow_lease, t);
 }
 
 struct key_wanted {

@@ -548,23 +548,15 @@ enum status publish_removed(struct publish *p, publish_change_fn *fn, void *arg)
 
 /* ---- leases ---- */
 
-static void uuid_text(const unsigned char node[16], char out[33])
-{
-    for (int i = 0; i < 16; i++)
-        snprintf(out + 2 * i, 3, "%02x", node[i]);
-}
-
-enum status publish_leases_unsettled(struct publish *p, const unsigned char node[16], const char *tenant,
-                                     publish_lease_fn *fn, void *arg)
+enum status publish_leases_unsettled(struct publish *p, const char *node, const char *tenant, publish_lease_fn *fn,
+                                     void *arg)
 {
     static const char sql[] = "SELECT tenant_id, limit_key, " EPOCH_US(
         "starts_at") " FROM tollgate.leases_unsettled($1::uuid, $2)";
-    char uuid[33];
     struct db_rows *rows;
     enum status s;
 
-    uuid_text(node, uuid);
-    if ((s = db_query(p->db, sql, 2, (const char *[]){uuid, tenant}, &rows)) != STATUS_OK)
+    if ((s = db_query(p->db, sql, 2, (const char *[]){node, tenant}, &rows)) != STATUS_OK)
         return s;
     for (size_t i = 0; i < db_count(rows) && s == STATUS_OK; i++) {
         struct publish_lease l = {db_text(rows, i, 0), db_text(rows, i, 1), db_int(rows, i, 2)};
@@ -575,7 +567,7 @@ enum status publish_leases_unsettled(struct publish *p, const unsigned char node
     return s;
 }
 
-enum status publish_lease_step(struct publish *p, const unsigned char node[16], const struct publish_lease *l,
+enum status publish_lease_step(struct publish *p, const char *node, const struct publish_lease *l,
                                const struct publish_lease_step *step, int64_t *epoch, int64_t *granted)
 {
     static const char sql[] =
@@ -583,16 +575,15 @@ enum status publish_lease_step(struct publish *p, const unsigned char node[16], 
         "$3::bigint % 1000000 * interval '1 microsecond', $4::uuid, $5::numeric / 1000000, $6::numeric / 1000000, "
         "$7::bigint, $8::numeric / 1000000)";
     int64_t numbers[] = {l->start_us, step->ceiling, step->unleased, step->settled, step->back};
-    char uuid[33], texts[5][24];
+    char texts[5][24];
     struct db_rows *rows = NULL;
     enum status s = db_begin(p->db, NULL);
 
     if (s != STATUS_OK)
         return s;
-    uuid_text(node, uuid);
     for (int i = 0; i < 5; i++)
         snprintf(texts[i], sizeof(texts[i]), "%" PRId64, numbers[i]);
-    const char *params[] = {l->tenant, l->limit_key, texts[0], uuid, texts[1], texts[2], texts[3], texts[4]};
+    const char *params[] = {l->tenant, l->limit_key, texts[0], node, texts[1], texts[2], texts[3], texts[4]};
     if ((s = db_query(p->db, sql, 8, params, &rows)) != STATUS_OK) {
         db_rollback(p->db);
         return s;

@@ -79,8 +79,8 @@ struct publish_lease {
     int64_t start_us;
 };
 typedef enum status publish_lease_fn(void *arg, const struct publish_lease *l);
-/* The leases in which `node` has not settled; of one tenant, NULL: of all. Within publish_begin and publish_end. */
-MUST_CHECK enum status publish_leases_unsettled(struct publish *p, const unsigned char node[16], const char *tenant,
+/* The leases in which `node` (its UUID as text) has not settled; of one tenant, NULL: of all. Within publish_begin and publish_end. */
+MUST_CHECK enum status publish_leases_unsettled(struct publish *p, const char *node, const char *tenant,
                                                 publish_lease_fn *fn, void *arg);
 
 struct publish_lease_step {
@@ -92,8 +92,7 @@ struct publish_lease_step {
  * One step of `node`, a transaction of its own. *epoch: the one in force; *granted: millionths that are the node's own from
  * now on. After a failure nobody knows whether it was granted: the caller counts on nothing.
  */
-MUST_CHECK enum status publish_lease_step(struct publish *p, const unsigned char node[16],
-                                          const struct publish_lease *l, const struct publish_lease_step *step,
-                                          int64_t *epoch, int64_t *granted);
+MUST_CHECK enum status publish_lease_step(struct publish *p, const char *node, const struct publish_lease *l,
+                                          const struct publish_lease_step *step, int64_t *epoch, int64_t *granted);
 
 #endif
