@@ -1,40 +1,30 @@
 /* test_db.c: db against a real PostgreSQL: $TOLLGATE_TEST_PG, else a cluster of its own (tests/pg.sh) */
 #include "lib/store/db.h"
 
-#include <CUnit/Basic.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#include "tests/unit/store/server.h"
 
 static char conninfo[256];
-static char dir[64];
 static struct db *d;
 
 static int start_server(void)
 {
     const char *given = getenv("TOLLGATE_TEST_PG");
-    char command[128];
 
-    if (given) {
+    if (!given && !server_start("db"))
+        return 1;
+    if (given)
         snprintf(conninfo, sizeof(conninfo), "%s", given);
-        return db_open(conninfo, "test_db", &d) != STATUS_OK;
-    }
-    snprintf(dir, sizeof(dir), "/tmp/tollgate-test-db-%d", (int)getpid());
-    snprintf(command, sizeof(command), "tests/pg.sh start %s >/dev/null", dir);
-    snprintf(conninfo, sizeof(conninfo), "host=%s user=postgres dbname=postgres", dir);
-    return system(command) != 0 || db_open(conninfo, "test_db", &d) != STATUS_OK;
+    else
+        snprintf(conninfo, sizeof(conninfo), "host=%s user=postgres dbname=postgres", server_dir);
+    return db_open(conninfo, "test_db", &d) != STATUS_OK;
 }
 
 static int stop_server(void)
 {
-    char command[128];
-
     db_close(d);
-    if (!dir[0])
-        return 0;
-    snprintf(command, sizeof(command), "tests/pg.sh remove %s", dir);
-    return system(command);
+    return server_stop();
 }
 
 static void kill_backend(void)
@@ -235,13 +225,5 @@ int main(void)
         {"a server that is away is unavailable", a_server_that_is_away_is_unavailable},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {{"db", start_server, stop_server, NULL, NULL, tests}, CU_SUITE_INFO_NULL};
-    unsigned failures = 1;
-
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return 1;
-    CU_basic_run_tests();
-    failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
-    CU_cleanup_registry();
-    return failures > 0;
+    return server_suite("db", start_server, stop_server, tests);
 }

@@ -1,20 +1,15 @@
 /* test_ingest.c: batches against a real PostgreSQL with the whole schema: a cluster of its own (tests/pg.sh) */
 #include "lib/store/ingest.h"
 
-#include <CUnit/Basic.h>
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "lib/base/clock.h"
-#include "lib/store/db.h"
-#include "lib/store/migrate.h"
+#include "tests/unit/store/schema.h"
 
 #define M EVENT_MILLION
 
-static char conninfo[256], dir[64];
+static char conninfo[256];
 static struct db *owner;
 static struct ingest *in;
 static const unsigned char node[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
@@ -45,38 +40,25 @@ static struct ingest *open_ingest(void)
 
 static int start_server(void)
 {
-    struct migrate_options m = {.sql_dir = "sql", .host = MIGRATE_HOST_NEW};
-    char command[512], problem[512] = "", where[256];
+    char where[256];
 
-    snprintf(dir, sizeof(dir), "/tmp/tollgate-test-ingest-%d", (int)getpid());
-    snprintf(command, sizeof(command),
-             "tests/pg.sh start %s >/dev/null && psql -qX -h %s -U postgres -f sql/roles.sql postgres && "
-             "createdb -h %s -U postgres -O tollgate_owner tg",
-             dir, dir, dir);
-    snprintf(conninfo, sizeof(conninfo), "host=%s user=tollgate_owner dbname=tg", dir);
-    if (system(command) != 0 || db_open(conninfo, "test", &owner) != STATUS_OK)
+    if (!schema_start("ingest", &owner, conninfo))
         return 1;
-    if (migrate_run(owner, &m, problem) != STATUS_OK || db_begin(owner, NULL) != STATUS_OK ||
-        db_script(owner, fixture) != STATUS_OK || db_commit(owner) != STATUS_OK) {
-        fprintf(stderr, "test_ingest: %s %s\n", problem, db_error(owner));
+    if (db_begin(owner, NULL) != STATUS_OK || db_script(owner, fixture) != STATUS_OK || db_commit(owner) != STATUS_OK) {
+        fprintf(stderr, "test_ingest: %s\n", db_error(owner));
         return 1;
     }
-    snprintf(conninfo, sizeof(conninfo), "host=%s user=tollgate_collector dbname=tg", dir);
     in = open_ingest();
     return !in || ingest_take_node(in, token, NULL, token, "test", false, where) != STATUS_OK;
 }
 
 static int stop_server(void)
 {
-    char command[128];
-
     ingest_close(in);
     db_close(owner);
-    snprintf(command, sizeof(command), "tests/pg.sh remove %s", dir);
-    return system(command);
+    return server_stop();
 }
 
-/* The first column of the first row as a number, as the owner. */
 static int64_t number(const char *sql)
 {
     struct db_rows *r;
@@ -349,12 +331,12 @@ static void a_lost_connection_stores_nothing_and_the_next_try_does(void)
     int64_t before = number("SELECT count(*) FROM usage_tracking");
     char command[256];
 
-    snprintf(command, sizeof(command), "tests/pg.sh stop %s immediate && sleep 0.1", dir);
+    snprintf(command, sizeof(command), "tests/pg.sh stop %s immediate && sleep 0.1", server_dir);
     CU_ASSERT_EQUAL_FATAL(system(command), 0);
     CU_ASSERT_EQUAL(store(&e, 1, &r), STATUS_UNAVAILABLE);
     CU_ASSERT_FALSE(r.unsure);
     ingest_result_free(&r);
-    snprintf(command, sizeof(command), "tests/pg.sh start %s >/dev/null", dir);
+    snprintf(command, sizeof(command), "tests/pg.sh start %s >/dev/null", server_dir);
     CU_ASSERT_EQUAL_FATAL(system(command), 0);
     CU_ASSERT_EQUAL(store(&e, 1, &r), STATUS_OK);
     ingest_result_free(&r);
@@ -382,13 +364,5 @@ int main(void)
          a_lost_connection_stores_nothing_and_the_next_try_does},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {{"ingest", start_server, stop_server, NULL, NULL, tests}, CU_SUITE_INFO_NULL};
-    unsigned failures = 1;
-
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return 1;
-    CU_basic_run_tests();
-    failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
-    CU_cleanup_registry();
-    return failures > 0;
+    return server_suite("ingest", start_server, stop_server, tests);
 }

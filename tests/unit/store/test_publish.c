@@ -1,48 +1,24 @@
 /* test_publish.c: what the limit table is filled from, against a real PostgreSQL: a cluster of its own (tests/pg.sh) */
 #include "lib/store/publish.h"
 
-#include <CUnit/Basic.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "lib/store/db.h"
-#include "lib/store/migrate.h"
+#include "tests/unit/store/schema.h"
 
-static char conninfo[256], dir[64];
+static char conninfo[256];
 static struct db *owner;
 static struct publish *p;
 
 static int start_server(void)
 {
-    struct migrate_options m = {.sql_dir = "sql", .host = MIGRATE_HOST_NEW};
-    char command[512], problem[512] = "";
-
-    snprintf(dir, sizeof(dir), "/tmp/tollgate-test-publish-%d", (int)getpid());
-    snprintf(command, sizeof(command),
-             "tests/pg.sh start %s >/dev/null && psql -qX -h %s -U postgres -f sql/roles.sql postgres && "
-             "createdb -h %s -U postgres -O tollgate_owner tg",
-             dir, dir, dir);
-    snprintf(conninfo, sizeof(conninfo), "host=%s user=tollgate_owner dbname=tg", dir);
-    if (system(command) != 0 || db_open(conninfo, "test", &owner) != STATUS_OK)
-        return 1;
-    if (migrate_run(owner, &m, problem) != STATUS_OK) {
-        fprintf(stderr, "test_publish: %s\n", problem);
-        return 1;
-    }
-    snprintf(conninfo, sizeof(conninfo), "host=%s user=tollgate_collector dbname=tg", dir);
-    return publish_open(conninfo, 5, 30, &p) != STATUS_OK;
+    return !schema_start("publish", &owner, conninfo) || publish_open(conninfo, 5, 30, &p) != STATUS_OK;
 }
 
 static int stop_server(void)
 {
-    char command[128];
-
     publish_close(p);
     db_close(owner);
-    snprintf(command, sizeof(command), "tests/pg.sh remove %s", dir);
-    return system(command);
+    return server_stop();
 }
 
 static void make_tenant(const char *id)
@@ -103,13 +79,5 @@ int main(void)
          all_reads_of_one_bracket_see_one_snapshot_and_the_cursor_misses_nothing},
         CU_TEST_INFO_NULL,
     };
-    CU_SuiteInfo suites[] = {{"publish", start_server, stop_server, NULL, NULL, tests}, CU_SUITE_INFO_NULL};
-    unsigned failures = 1;
-
-    if (CU_initialize_registry() != CUE_SUCCESS || CU_register_suites(suites) != CUE_SUCCESS)
-        return 1;
-    CU_basic_run_tests();
-    failures = CU_get_number_of_failures() + CU_get_number_of_suites_failed();
-    CU_cleanup_registry();
-    return failures > 0;
+    return server_suite("publish", start_server, stop_server, tests);
 }
