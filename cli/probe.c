@@ -147,11 +147,13 @@ static void ask(struct message *m, bool authorizer, const char *path)
 {
     const unsigned char begin[] = {0, authorizer ? FCGI_AUTHORIZER : FCGI_RESPONDER, 0, 0, 0, 0, 0, 0};
     unsigned char params[512];
+    char uri[128]; /* what put_pair takes; a longer prefix is asked by its beginning */
     size_t n = 0;
 
+    snprintf(uri, sizeof uri, "%s", path);
     n += put_pair(params + n, "REQUEST_METHOD", "GET");
-    n += put_pair(params + n, "REQUEST_URI", path);
-    n += put_pair(params + n, "SCRIPT_NAME", path);
+    n += put_pair(params + n, "REQUEST_URI", uri);
+    n += put_pair(params + n, "SCRIPT_NAME", uri);
     n += put_pair(params + n, "SERVER_PROTOCOL", "HTTP/1.1");
     m->n = 0;
     put_record(m, FCGI_BEGIN_REQUEST, begin, sizeof begin);
