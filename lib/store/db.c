@@ -201,19 +201,23 @@ static enum status send_begin(struct db *d, const char *begin, const char *tenan
     return s;
 }
 
-static enum status start(struct db *d, const char *begin, const char *tenant)
+/* Connected and in no transaction. *fresh: the connection was made just now. */
+static enum status be_idle(struct db *d, bool *fresh)
 {
-    bool fresh = false;
-    enum status s;
-
     forget_error(d);
     if (d->conn && PQtransactionStatus(d->conn) != PQTRANS_IDLE)
         drop_connection(d); /* a transaction left open, or a dead connection: never mix it with a new one */
-    if (!d->conn) {
-        fresh = true;
-        if ((s = connect_now(d)) != STATUS_OK)
-            return s;
-    }
+    *fresh = !d->conn;
+    return d->conn ? STATUS_OK : connect_now(d);
+}
+
+static enum status start(struct db *d, const char *begin, const char *tenant)
+{
+    bool fresh;
+    enum status s = be_idle(d, &fresh);
+
+    if (s != STATUS_OK)
+        return s;
     s = send_begin(d, begin, tenant);
     if (s == STATUS_UNAVAILABLE && !fresh) { /* it died while idle: nothing was sent that could be lost */
         forget_error(d);
@@ -287,6 +291,19 @@ enum status db_query(struct db *d, const char *sql, size_t n, const char *const 
         return STATUS_UNAVAILABLE;
     forget_error(d);
     return finish(d, PQexecParams(d->conn, sql, (int)n, NULL, params, NULL, NULL, 0), rows);
+}
+
+enum status db_look(struct db *d, const char *sql, size_t n, const char *const params[], struct db_rows **rows)
+{
+    bool fresh;
+    enum status s = be_idle(d, &fresh);
+
+    if (s != STATUS_OK)
+        return s;
+    s = db_query(d, sql, n, params, rows);
+    if (s == STATUS_UNAVAILABLE && !fresh && (s = connect_now(d)) == STATUS_OK) /* it died while idle */
+        s = db_query(d, sql, n, params, rows);
+    return s;
 }
 
 enum status db_query_found(struct db *d, const char *sql, size_t n, const char *const params[], struct db_rows **rows)

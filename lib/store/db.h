@@ -46,6 +46,12 @@ void db_rollback(struct db *d);
  */
 MUST_CHECK enum status db_query(struct db *d, const char *sql, size_t n, const char *const params[],
                                 struct db_rows **rows);
+/*
+ * As db_query, but outside of a transaction and on a connection that is renewed as db_begin does: one statement that reads, so
+ * that sending it twice does no harm. No statement timeout holds.
+ */
+MUST_CHECK enum status db_look(struct db *d, const char *sql, size_t n, const char *const params[],
+                               struct db_rows **rows);
 /* As db_query, but STATUS_NOT_FOUND (and no rows) when the statement gives none. */
 MUST_CHECK enum status db_query_found(struct db *d, const char *sql, size_t n, const char *const params[],
                                       struct db_rows **rows);

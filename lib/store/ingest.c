@@ -501,11 +501,11 @@ enum status ingest_changes(struct ingest *in, int max, struct ingest_result *res
     char most[16];
     struct db_rows *rows;
     bool found;
-    enum status s = db_connect(in->db);
+    enum status s = db_look(in->db, any, 0, NULL, &rows);
 
     memset(result, 0, sizeof(*result));
-    if (s != STATUS_OK || (s = db_query(in->db, any, 0, NULL, &rows)) != STATUS_OK)
-        return mapped(in, s);
+    if (s != STATUS_OK)
+        return s;
     found = db_bool(rows, 0, 0); /* looked at outside of a transaction: most of the time there is nothing */
     db_rows_free(rows);
     if (!found || (s = db_begin(in->db, NULL)) != STATUS_OK)

@@ -55,9 +55,9 @@ enum status publish_news(struct publish *p, const char *cursor, bool *any)
     static const char sql[] = "SELECT EXISTS (SELECT FROM config_changes WHERE xid >= $1::xid8) OR "
                               "EXISTS (SELECT FROM usage_counts WHERE xid >= $1::xid8)";
     struct db_rows *rows;
-    enum status s = db_connect(p->db);
+    enum status s = db_look(p->db, sql, 1, (const char *[]){cursor}, &rows);
 
-    if (s != STATUS_OK || (s = db_query(p->db, sql, 1, (const char *[]){cursor}, &rows)) != STATUS_OK)
+    if (s != STATUS_OK)
         return s;
     *any = db_bool(rows, 0, 0);
     db_rows_free(rows);

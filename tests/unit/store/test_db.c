@@ -145,6 +145,21 @@ static void a_connection_that_died_idle_is_renewed_at_begin(void)
     CU_ASSERT_EQUAL(db_commit(d), STATUS_OK);
 }
 
+static void a_connection_that_died_idle_is_renewed_at_a_look(void)
+{
+    struct db_rows *r = NULL;
+
+    CU_ASSERT_EQUAL_FATAL(db_look(d, "SELECT 41", 0, NULL, NULL), STATUS_OK);
+    kill_backend();
+    CU_ASSERT_EQUAL_FATAL(db_look(d, "SELECT 42", 0, NULL, &r), STATUS_OK);
+    CU_ASSERT_EQUAL(db_int(r, 0, 0), 42);
+    db_rows_free(r);
+    CU_ASSERT_EQUAL_FATAL(db_begin(d, NULL), STATUS_OK);
+    CU_ASSERT_EQUAL(db_look(d, "SELECT pg_current_xact_id_if_assigned() IS NULL", 0, NULL, &r), STATUS_OK);
+    CU_ASSERT_TRUE(db_bool(r, 0, 0)); /* never within a transaction that was left open */
+    db_rows_free(r);
+}
+
 static void a_connection_lost_in_a_transaction_is_unavailable_then_renewed(void)
 {
     CU_ASSERT_EQUAL_FATAL(db_begin(d, NULL), STATUS_OK);
@@ -217,6 +232,7 @@ int main(void)
         {"a slow statement is cut off", a_slow_statement_is_cut_off},
         {"COPY brings rows and reports a bad one", copy_brings_rows_and_reports_a_bad_one},
         {"a connection that died idle is renewed at begin", a_connection_that_died_idle_is_renewed_at_begin},
+        {"a connection that died idle is renewed at a look", a_connection_that_died_idle_is_renewed_at_a_look},
         {"a connection lost in a transaction is unavailable, then renewed",
          a_connection_lost_in_a_transaction_is_unavailable_then_renewed},
         {"a connection lost at commit is unavailable", a_connection_lost_at_commit_is_unavailable},
