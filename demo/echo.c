@@ -1,11 +1,11 @@
 /* echo.c: the demo's back end, which knows nothing of Tollgate: says in JSON what it was sent. Part of the demo, not of the product. */
-#include <fcgiapp.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/base/fastcgi.h"
 #include "lib/base/log.h"
 #include "lib/base/prefork.h"
 
@@ -72,15 +72,12 @@ static int serve(int listener, void *arg)
 {
     FCGX_Request r;
     (void)arg;
-    FCGX_Init();
-    FCGX_InitRequest(&r, listener, FCGI_FAIL_ACCEPT_ON_INTR);
+    if (!fastcgi_init(&r))
+        return 1;
     prefork_ready();
-    while (!prefork_stopping()) {
-        if (FCGX_Accept_r(&r) != 0)
-            continue;
+    while (fastcgi_next(&r, listener))
         answer(&r);
-        FCGX_Finish_r(&r);
-    }
+    fastcgi_term(&r);
     return 0;
 }
 

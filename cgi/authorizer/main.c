@@ -1,5 +1,4 @@
 /* main.c: tollgate-gate, the FastCGI authorizer: boot, then one call after another */
-#include <fcgiapp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 
 #include "cgi/authorizer/gate.h"
 #include "lib/base/config.h"
+#include "lib/base/fastcgi.h"
 #include "lib/base/log.h"
 #include "lib/base/prefork.h"
 
@@ -31,15 +31,17 @@ static int serve(int listener, void *arg)
         sleep(1);
         return 1;
     }
-    FCGX_Init();
-    FCGX_InitRequest(&request, listener, FCGI_FAIL_ACCEPT_ON_INTR);
+    if (!fastcgi_init(&request)) {
+        log_error("libfcgi can't start");
+        gate_close(gate);
+        return 1;
+    }
     prefork_ready();
-    while (!prefork_stopping() && FCGX_Accept_r(&request) == 0) {
+    while (fastcgi_next(&request, listener)) {
         gate_answer(gate, request.envp, &answer);
         FCGX_PutStr(answer.bytes, (int)answer.length, request.out);
-        FCGX_Finish_r(&request);
     }
-    FCGX_Free(&request, 1);
+    fastcgi_term(&request);
     gate_close(gate);
     return 0;
 }

@@ -1,5 +1,4 @@
 /* main.c: boot of tollgate-web, and the loop that a child serves requests in */
-#include <fcgiapp.h>
 #include <json-c/json.h>
 #include <sodium.h>
 #include <stdbool.h>
@@ -9,6 +8,7 @@
 #include "cgi/responder/app.h"
 #include "cgi/responder/page.h"
 #include "lib/base/config.h"
+#include "lib/base/fastcgi.h"
 #include "lib/base/log.h"
 #include "lib/base/prefork.h"
 #include "lib/web/template.h"
@@ -65,7 +65,7 @@ static int serve(int listener, void *arg)
     struct app app = {.config = boot->config};
     FCGX_Request fcgi;
 
-    if (FCGX_Init() != 0 || FCGX_InitRequest(&fcgi, listener, FCGI_FAIL_ACCEPT_ON_INTR) != 0) {
+    if (!fastcgi_init(&fcgi)) {
         log_error("FastCGI could not be started");
         return 1;
     }
@@ -75,12 +75,9 @@ static int serve(int listener, void *arg)
     }
     db_timeouts(app.db, (int)boot->config->database.connect_timeout_s, (int)boot->config->database.statement_timeout_s);
     prefork_ready();
-    while (!prefork_stopping()) {
-        if (FCGX_Accept_r(&fcgi) < 0)
-            continue;
+    while (fastcgi_next(&fcgi, listener))
         serve_one(&app, &fcgi);
-        FCGX_Finish_r(&fcgi);
-    }
+    fastcgi_term(&fcgi);
     app_term(&app);
     return 0;
 }

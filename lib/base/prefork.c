@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
@@ -49,17 +51,39 @@ struct parent {
 };
 
 static volatile sig_atomic_t stopping;
-static int ready_fd = -1; /* to the parent that handed its sockets over to this one */
+static int accepting = -1, nothing = -1; /* a child's listener, and /dev/null to put in its place */
+static int ready_fd = -1;                /* to the parent that handed its sockets over to this one */
 
 static void on_stop(int signal)
 {
     (void)signal;
+    int kept = errno;
     stopping = 1;
+    dup2(nothing, accepting); /* an accept(2) that is restarted, or about to start, fails */
+    errno = kept;
 }
 
-bool prefork_stopping(void)
+int prefork_accept(int listener)
 {
-    return stopping != 0;
+    for (;;) {
+        int fd = stopping ? -1 : accept(listener, NULL, NULL);
+        if (fd >= 0 || stopping)
+            return fd;
+        /* what accept(2) lists as the connection's own trouble */
+        if (errno != EINTR && errno != ECONNABORTED && errno != EPROTO && errno != ENETDOWN && errno != EHOSTUNREACH &&
+            errno != ENETUNREACH) {
+            log_error("can't accept a connection: %s", strerror(errno));
+            return -1;
+        }
+    }
+}
+
+bool prefork_readable(int connection)
+{
+    struct pollfd wait = {.fd = connection, .events = POLLIN};
+    while (!stopping && poll(&wait, 1, -1) < 0 && errno == EINTR)
+        continue;
+    return !stopping;
 }
 
 void prefork_ready(void)
@@ -179,6 +203,8 @@ static enum status open_listeners(struct parent *d)
             log_error("can't listen on %s: %s", address, strerror(errno));
             return errno == EINVAL ? STATUS_INVALID : STATUS_IO;
         }
+        int one = 1; /* connections inherit it; a Unix socket has no such option and needs none */
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         d->listeners[d->n_listeners++] = fd;
     }
     return d->n_listeners ? STATUS_OK : STATUS_INVALID;
@@ -188,8 +214,10 @@ static enum status open_listeners(struct parent *d)
 
 static void child_main(struct parent *d, size_t address, pid_t parent)
 {
-    struct sigaction stop = {.sa_handler = on_stop}; /* no SA_RESTART: accept(2) has to come back */
+    struct sigaction stop = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
     sigset_t none;
+    accepting = d->listeners[address];
+    nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
     sigaction(SIGTERM, &stop, NULL);
     sigaction(SIGINT, &stop, NULL);
     signal(SIGHUP, SIG_IGN);
@@ -267,7 +295,7 @@ static void signal_children(const struct parent *d, int signal)
             kill(d->children[i].pid, signal);
 }
 
-/* SIGTERM again and again: one that came just before accept(2) would be lost. */
+/* SIGTERM again and again: one that came just before poll(2) would be lost. */
 static void stop_children(struct parent *d)
 {
     for (int waited = 0; living(d) > 0 && waited < PREFORK_GRACE_MS; waited += 20) {

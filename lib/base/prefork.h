@@ -2,7 +2,7 @@
  * prefork: a parent that binds addresses and keeps so many children serving each; for tollgate-gate and tollgate-web.
  *
  * The parent serves nothing. It restarts a child that ends, slower when children end at once. SIGTERM or SIGINT: children finish
- * the request in hand and end, the rest is killed after PREFORK_GRACE_MS. SIGHUP: a new parent is started from the same file
+ * the request in hand and end, the rest is killed after PREFORK_GRACE_MS. A signal breaks off no read(2) or write(2) of theirs. SIGHUP: a new parent is started from the same file
  * with the sockets handed over (LISTEN_FDS, LISTEN_PID as systemd does); once a child of it has called prefork_ready(), this one
  * ends like on SIGTERM: no connection is refused. A new one that ends before, or is not ready within PREFORK_READY_MS, is given
  * up, the log says so, and this one goes on. Sockets given by systemd are taken in the order of `listen`.
@@ -25,7 +25,7 @@ struct prefork {
     int processes;                         /* children for each address */
     const char *user;                      /* whom to become when started as root, after binding; "" or NULL: stay */
     char *const *argv;                     /* of main, for SIGHUP */
-    int (*child)(int listener, void *arg); /* serves until prefork_stopping(); its result is the exit status */
+    int (*child)(int listener, void *arg); /* serves until prefork_accept() says -1; its result is the exit status */
     void *arg;
 };
 
@@ -33,8 +33,10 @@ struct prefork {
 MUST_CHECK enum status prefork_run(const struct prefork *p);
 /* In a child: everything is open and it is about to accept; whoever handed the sockets over may end. */
 void prefork_ready(void);
-/* In a child: SIGTERM has come; finish the request in hand and return. */
-bool prefork_stopping(void);
+/* In a child: the next connection, or -1 when it is time to end: SIGTERM has come, or accept(2) fails for good (the log says). */
+int prefork_accept(int listener);
+/* In a child: waits until an open connection has bytes or its end; false when SIGTERM has come instead. */
+bool prefork_readable(int connection);
 /* Becomes `user` for good when running as root (groups too). STATUS_NOT_FOUND, STATUS_DENIED. */
 MUST_CHECK enum status prefork_become(const char *user);
 

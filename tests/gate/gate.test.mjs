@@ -220,6 +220,23 @@ test('SIGHUP hands over to a new gate, and no call is refused meanwhile', async 
   assert.equal((await gate.call('/api/x', 'alpha-key')).status, 200);
 });
 
+for (const pauseAfter of [0, 7, 60]) {
+  test(`a call of which ${pauseAfter} bytes have come is answered after SIGTERM`, async (t) => {
+    const gate = await startGate({ processes: 1 });
+    let ended = null;
+    t.after(() => ended ?? gate.stop());
+    const answer = await gate.call('/api/x', 'alpha-key', {}, { pauseAfter, pause: async () => {
+      await sleep(300); // it is accepted and waited for
+      ended = gate.stop();
+      await sleep(500);
+    } });
+    assert.equal(answer.status, 200);
+    const before = performance.now();
+    assert.equal(await ended, 0);
+    assert.ok(performance.now() - before < 1000, 'and then the gate ends at once');
+  });
+}
+
 const broken = {
   'that is gone': (program) => rmSync(program),
   'that is no program any more': (program) => { rmSync(program); writeFileSync(program, 'rubbish'); chmodSync(program, 0o755); },

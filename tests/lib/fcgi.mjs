@@ -26,21 +26,28 @@ function pair(name, value) {
 
 /*
  * One request to `address` ("/path/of/socket" or {host, port}). params are FCGI_PARAMS; role 'authorizer' or 'responder'.
+ * `pause`, a function, is called and awaited after the first `pauseAfter` bytes.
  * Resolves to {status, headers, body}; rejects when the connection breaks before the end of the request.
  */
-export function fcgi(address, params, { role = 'authorizer', body = '' } = {}) {
+export function fcgi(address, params, { role = 'authorizer', body = '', pause = null, pauseAfter = 0 } = {}) {
   return new Promise((done, failed) => {
     const socket = typeof address === 'string' ? connect(address) : connect(address.port, address.host ?? '127.0.0.1');
     let pending = Buffer.alloc(0), out = Buffer.alloc(0), ended = false;
     socket.setTimeout(30000, () => socket.destroy(new Error('no answer within 30 s')));
     socket.on('error', failed);
     socket.on('close', () => { if (!ended) failed(new Error('closed before the end of the request')); });
-    socket.on('connect', () => {
+    socket.on('connect', async () => {
       const begin = Buffer.alloc(8);
       begin.writeUInt16BE(role === 'authorizer' ? AUTHORIZER : RESPONDER, 0);
       const all = Buffer.concat(Object.entries(params).map(([k, v]) => pair(k, String(v))));
       const stdin = role === 'responder' ? [...slices(Buffer.from(body)).map((b) => record(STDIN, b)), record(STDIN, Buffer.alloc(0))] : [];
-      socket.write(Buffer.concat([record(BEGIN, begin), record(PARAMS, all), record(PARAMS, Buffer.alloc(0)), ...stdin]));
+      let bytes = Buffer.concat([record(BEGIN, begin), record(PARAMS, all), record(PARAMS, Buffer.alloc(0)), ...stdin]);
+      if (pause) {
+        socket.write(bytes.subarray(0, pauseAfter));
+        bytes = bytes.subarray(pauseAfter);
+        await pause();
+      }
+      socket.write(bytes);
     });
     socket.on('data', (bytes) => {
       pending = Buffer.concat([pending, bytes]);

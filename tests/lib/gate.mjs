@@ -1,7 +1,8 @@
 // gate.mjs: gate processes of their own with a limit table made by tests/tools/table_make.c; no database, no web server.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, writeFileSync, mkdirSync, existsSync, rmSync, openSync, readFileSync } from 'node:fs';
+import { mkdtempSync, writeFileSync, mkdirSync, rmSync, openSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { root, sleep } from './stack.mjs';
@@ -25,6 +26,12 @@ export async function startTable(dir) {
   return { say, stop: () => { child.stdin.end(); } };
 }
 
+// Bound is not listening yet.
+const listens = (socket) => new Promise((done) => {
+  const connection = connect(socket, () => { connection.destroy(); done(true); });
+  connection.on('error', () => done(false));
+});
+
 // `settings` is more of the configuration file; `table: false` starts without one (gate.makeTable() later).
 export async function startGate({ settings = '', processes = 2, table = true, gate = '', program = join(root, 'build/release/tollgate-gate') } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'tg-gate-'));
@@ -41,11 +48,11 @@ export async function startGate({ settings = '', processes = 2, table = true, ga
   const child = spawn(program, ['--config', conf], { stdio: ['ignore', 'ignore', openSync(join(dir, 'gate.log'), 'a')] });
   let code = null;
   const ended = new Promise((done) => child.on('exit', (c) => { code = c; done(c); }));
-  for (let i = 0; i < 200 && !existsSync(socket); i++) {
+  for (let i = 0; i < 200 && !await listens(socket); i++) {
     if (code !== null) throw new Error(`the gate ended with ${code}, see ${dir}/gate.log`);
     await sleep(20);
   }
-  self.call = (uri, key, more) => fcgi(socket, callParams(uri, key, more));
+  self.call = (uri, key, more, how) => fcgi(socket, callParams(uri, key, more), how);
   self.params = (params) => fcgi(socket, params);
   self.pid = child.pid;
   self.conf = conf;

@@ -1,5 +1,5 @@
 /*
- * fcgi_load.c: calls to a FastCGI authorizer, a connection each as lighttpd makes them:
+ * fcgi_load.c: calls to a FastCGI authorizer, a connection each as lighttpd and nginx make them, FCGI_STDIN's end in the same write:
  * fcgi_load SOCKET CLIENTS CALLS KEYS; prints calls a second, median and p99 in microseconds, and answers that were not 200.
  */
 #include <stdint.h>
@@ -60,7 +60,8 @@ static size_t build(unsigned char *out, long key)
     n += add_pair(pairs + n, "HTTP_AUTHORIZATION", bearer);
     size_t length = add_record(out, 1, begin, sizeof begin);
     length += add_record(out + length, 4, pairs, n);
-    return length + add_record(out + length, 4, NULL, 0);
+    length += add_record(out + length, 4, NULL, 0);
+    return length + add_record(out + length, 5, NULL, 0);
 }
 
 /* 200, another status, or -1 when the connection broke. */
