@@ -70,14 +70,14 @@ static void answer(FCGX_Request *r)
 
 static int serve(int listener, void *arg)
 {
-    FCGX_Request r;
+    struct fastcgi fastcgi;
     (void)arg;
-    if (!fastcgi_init(&r))
+    if (!fastcgi_init(&fastcgi, listener))
         return 1;
     prefork_ready();
-    while (fastcgi_next(&r, listener))
-        answer(&r);
-    fastcgi_term(&r);
+    while (fastcgi_next(&fastcgi))
+        answer(&fastcgi.request);
+    fastcgi_term(&fastcgi);
     return 0;
 }
 

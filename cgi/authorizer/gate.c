@@ -522,9 +522,8 @@ static enum limit_result metered(struct gate *g, struct call *c, struct answer *
     return take_and_append(g, c, a);
 }
 
-void gate_answer(struct gate *g, char *const *environment, struct answer *answer)
+void gate_answer(struct gate *g, char *const *environment, int64_t began_us, struct answer *answer)
 {
-    int64_t began = clock_mono_us();
     struct call c;
     enum limit_result result;
     read_call(&c, environment, g);
@@ -541,5 +540,5 @@ void gate_answer(struct gate *g, char *const *environment, struct answer *answer
         result = metered(g, &c, answer);
     }
     if (g->table)
-        limit_table_observe(g->table, result, clock_mono_us() - began);
+        limit_table_observe(g->table, result, clock_mono_us() - began_us);
 }

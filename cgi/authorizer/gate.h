@@ -8,6 +8,8 @@
 #ifndef AUTHORIZER_GATE_H
 #define AUTHORIZER_GATE_H
 
+#include <stdint.h>
+
 #include "cgi/authorizer/answer.h"
 #include "lib/base/config.h"
 #include "lib/base/status.h"
@@ -17,7 +19,10 @@ struct gate;
 /* `config` must outlive the gate. A table that is not there yet is no error: calls get 503 until it is. */
 MUST_CHECK enum status gate_open(const struct config *config, struct gate **out);
 void gate_close(struct gate *g);
-/* `environment`: the request's FastCGI parameters, "NAME=value", NULL-terminated, as libfcgi hands them over. */
-void gate_answer(struct gate *g, char *const *environment, struct answer *answer);
+/*
+ * `environment`: the request's FastCGI parameters, "NAME=value", NULL-terminated, as libfcgi hands them over.
+ * `began_us`: when the call came, monotonic; the latency histogram counts from there.
+ */
+void gate_answer(struct gate *g, char *const *environment, int64_t began_us, struct answer *answer);
 
 #endif

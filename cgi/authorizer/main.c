@@ -23,7 +23,7 @@ static int serve(int listener, void *arg)
     const struct config *config = arg;
     struct gate *gate = NULL;
     struct answer answer;
-    FCGX_Request request;
+    struct fastcgi fastcgi;
     enum status s = gate_open(config, &gate);
     if (s != STATUS_OK) {
         log_error("can't write to the spool %s: %s; start the collector once to make it", config->paths.spool_dir,
@@ -31,17 +31,17 @@ static int serve(int listener, void *arg)
         sleep(1);
         return 1;
     }
-    if (!fastcgi_init(&request)) {
+    if (!fastcgi_init(&fastcgi, listener)) {
         log_error("libfcgi can't start");
         gate_close(gate);
         return 1;
     }
     prefork_ready();
-    while (fastcgi_next(&request, listener)) {
-        gate_answer(gate, request.envp, &answer);
-        FCGX_PutStr(answer.bytes, (int)answer.length, request.out);
+    while (fastcgi_next(&fastcgi)) {
+        gate_answer(gate, fastcgi.request.envp, fastcgi.began_us, &answer);
+        FCGX_PutStr(answer.bytes, (int)answer.length, fastcgi.request.out);
     }
-    fastcgi_term(&request);
+    fastcgi_term(&fastcgi);
     gate_close(gate);
     return 0;
 }

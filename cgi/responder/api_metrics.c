@@ -32,7 +32,7 @@ static void gate_metrics(struct buffer *b, const struct limit_stats *s)
     head(b, "tollgate_gate_decisions_total", "counter", "Calls that the gate decided, by result.");
     for (int i = 0; i < LIMIT_RESULTS; i++)
         buffer_format(b, "tollgate_gate_decisions_total{result=\"%s\"} %" PRIu64 "\n", result_names[i], s->results[i]);
-    head(b, "tollgate_gate_duration_seconds", "histogram", "Time from reading a call to answering it.");
+    head(b, "tollgate_gate_duration_seconds", "histogram", "Time from accepting a call's connection to its answer.");
     for (int i = 0; i < LIMIT_LATENCY_BUCKETS - 1; i++) {
         cumulated += s->latency[i];
         buffer_format(b, "tollgate_gate_duration_seconds_bucket{le=\"%g\"} %" PRIu64 "\n",

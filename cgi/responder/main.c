@@ -63,9 +63,9 @@ static int serve(int listener, void *arg)
 {
     const struct boot *boot = arg;
     struct app app = {.config = boot->config};
-    FCGX_Request fcgi;
+    struct fastcgi fastcgi;
 
-    if (!fastcgi_init(&fcgi)) {
+    if (!fastcgi_init(&fastcgi, listener)) {
         log_error("FastCGI could not be started");
         return 1;
     }
@@ -75,9 +75,9 @@ static int serve(int listener, void *arg)
     }
     db_timeouts(app.db, (int)boot->config->database.connect_timeout_s, (int)boot->config->database.statement_timeout_s);
     prefork_ready();
-    while (fastcgi_next(&fcgi, listener))
-        serve_one(&app, &fcgi);
-    fastcgi_term(&fcgi);
+    while (fastcgi_next(&fastcgi))
+        serve_one(&app, &fastcgi.request);
+    fastcgi_term(&fastcgi);
     app_term(&app);
     return 0;
 }

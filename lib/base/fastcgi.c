@@ -4,13 +4,15 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/prefork.h"
 
 #define NO_LISTENER (-1) /* libfcgi fails rather than waits, where it would accept by itself after a broken request */
 
-bool fastcgi_init(FCGX_Request *request)
+bool fastcgi_init(struct fastcgi *f, int listener)
 {
-    return FCGX_Init() == 0 && FCGX_InitRequest(request, NO_LISTENER, 0) == 0;
+    f->listener = listener;
+    return FCGX_Init() == 0 && FCGX_InitRequest(&f->request, NO_LISTENER, 0) == 0;
 }
 
 /*
@@ -27,24 +29,32 @@ static void finish(FCGX_Request *request)
     FCGX_Finish_r(request);
 }
 
-bool fastcgi_next(FCGX_Request *request, int listener)
+/* Waits for a connection, or for the next request on the one that was kept. */
+static bool wait_for(struct fastcgi *f)
 {
-    if (request->in)
-        finish(request);
-    for (;;) {
-        bool kept = request->ipcFd >= 0;
-        if (!kept)
-            request->ipcFd = prefork_accept(listener);
-        if (kept ? !prefork_readable(request->ipcFd) : request->ipcFd < 0)
-            return false;
-        /* FCGX_Accept_r would close it otherwise; what shall become of it is read with the request. */
-        request->keepConnection = 1;
-        if (FCGX_Accept_r(request) == 0)
-            return true;
-    }
+    FCGX_Request *r = &f->request;
+    if (r->ipcFd < 0)
+        r->ipcFd = prefork_accept(f->listener);
+    else if (!prefork_readable(r->ipcFd))
+        return false;
+    f->began_us = clock_mono_us();
+    return r->ipcFd >= 0;
 }
 
-void fastcgi_term(FCGX_Request *request)
+bool fastcgi_next(struct fastcgi *f)
 {
-    FCGX_Free(request, 1);
+    if (f->request.in)
+        finish(&f->request);
+    while (wait_for(f)) {
+        /* FCGX_Accept_r would close it otherwise; what shall become of it is read with the request. */
+        f->request.keepConnection = 1;
+        if (FCGX_Accept_r(&f->request) == 0)
+            return true;
+    }
+    return false;
+}
+
+void fastcgi_term(struct fastcgi *f)
+{
+    FCGX_Free(&f->request, 1);
 }

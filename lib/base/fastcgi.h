@@ -1,5 +1,5 @@
 /*
- * fastcgi: the next request of a FastCGI program under prefork.
+ * fastcgi: one FastCGI request after another, of a child of prefork.
  *
  * libfcgi's own FCGX_Accept_r breaks a request off when a signal comes while it is read: read(2) or poll(2) fail with EINTR and
  * the connection is closed without an answer (libfcgi 2.4, os_unix.c). Here a signal to stop ends only the waiting for a request.
@@ -8,14 +8,21 @@
 #define BASE_FASTCGI_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <fcgiapp.h>
 
+struct fastcgi {
+    FCGX_Request request; /* read its envp and in, write to its out */
+    int listener;
+    int64_t began_us; /* monotonic: when the connection was accepted, or a kept one had the request's first bytes */
+};
+
 /* False: the library can't start. */
-bool fastcgi_init(FCGX_Request *request);
+bool fastcgi_init(struct fastcgi *f, int listener);
 /* Finishes the request before, waits for the next and reads its parameters. False: it is time to end, see prefork_accept(). */
-bool fastcgi_next(FCGX_Request *request, int listener);
+bool fastcgi_next(struct fastcgi *f);
 /* Closes what is open. */
-void fastcgi_term(FCGX_Request *request);
+void fastcgi_term(struct fastcgi *f);
 
 #endif

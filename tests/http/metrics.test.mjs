@@ -1,10 +1,13 @@
 // metrics.test.mjs: /metrics is clean by promtool, and counts what a client counted, call by call.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { callParams, fcgi } from '../lib/fcgi.mjs';
 import { byStatus, load } from '../lib/load.mjs';
 import { makeKey, makeTenant, removeTenant } from '../lib/keys.mjs';
-import { db, eventually } from './lib.mjs';
+import { db, eventually, sleep } from './lib.mjs';
 
 const { URL: url, OPERATOR_KEY: operator } = process.env;
 const port = Number(process.env.PORT);
@@ -44,6 +47,27 @@ test('decisions by result and the histogram grow by exactly the calls that were 
   assert.equal(counts.at(-1), 267);
   assert.equal(value(text, 'tollgate_gate_duration_seconds_count') - value(before, 'tollgate_gate_duration_seconds_count'), 267);
   for (let i = 1; i < now.length; i++) assert.ok(now[i].n >= now[i - 1].n && now[i].le > now[i - 1].le);
+});
+
+// Calls that stay under way for a while, because their last bytes are held back; the client has a clock of its own. No pause is so
+// short that what the client takes by itself would be another bucket or two.
+test('durations agree within one bucket with a FastCGI client that talks to the gate directly', async () => {
+  const conf = readFileSync(join(process.env.STATE, 'tollgate.conf'), 'utf8');
+  const [, path, host, tcp] = conf.match(/\[gate\][^[]*listen = (?:unix:(\S+)|(\S+):(\d+))/);
+  const socket = path ?? { host, port: Number(tcp) };
+  db(`SELECT tollgate.set_subscription('${tenant}', NULL, '{"api_calls_per_day": -1, "api_calls_per_minute": -1}'::jsonb) AS s`);
+  await eventually(async () => (await fcgi(socket, callParams('/api/demo/direct', key))).status === 200, 'the limit is lifted', 5);
+  for (const ms of [25, 70, 150, 300, 700]) {
+    const before = buckets(await metrics());
+    const began = performance.now();
+    const answer = await fcgi(socket, callParams('/api/demo/direct', key), { pauseAfter: 20, pause: () => sleep(ms) });
+    const seconds = (performance.now() - began) / 1000;
+    assert.equal(answer.status, 200);
+    const now = buckets(await metrics());
+    const gate = now.findIndex((x, i) => x.n > before[i].n), client = now.findIndex((x) => seconds <= x.le);
+    assert.equal(now.at(-1).n - before.at(-1).n, 1);
+    assert.ok(Math.abs(gate - client) <= 1, `the client took ${seconds} s, the gate says at most ${now[gate].le} s`);
+  }
 });
 
 test('no label comes from a client', async () => {
