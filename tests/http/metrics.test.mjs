@@ -57,7 +57,7 @@ test('durations agree within one bucket with a FastCGI client that talks to the 
   const socket = path ?? { host, port: Number(tcp) };
   db(`SELECT tollgate.set_subscription('${tenant}', NULL, '{"api_calls_per_day": -1, "api_calls_per_minute": -1}'::jsonb) AS s`);
   await eventually(async () => (await fcgi(socket, callParams('/api/demo/direct', key))).status === 200, 'the limit is lifted', 5);
-  for (const ms of [25, 70, 150, 300, 700]) {
+  for (const ms of [25, 70, 200]) {
     const before = buckets(await metrics());
     const began = performance.now();
     const answer = await fcgi(socket, callParams('/api/demo/direct', key), { pauseAfter: 20, pause: () => sleep(ms) });
