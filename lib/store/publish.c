@@ -308,44 +308,12 @@ static enum status one_tenant(const struct limit_catalogue *c, const struct db_r
     return fn(arg, &t, gauges, n);
 }
 
-#define EPOCH_US(x) "(extract(epoch FROM " x ") * 1000000)::bigint"
-
 /* At most `most` tenants behind `after`, or `only` one; *n: how many there were. */
 static enum status some_tenants(struct publish *p, const struct limit_catalogue *c, const char *only,
                                 char after[LIMIT_TENANT_SIZE], int most, publish_tenant_fn *fn, void *arg, size_t *n)
 {
-    static const char sql[] =
-        "SELECT t.tenant_id, coalesce(t.tier_id, ''), t.state, "
-        "(SELECT string_agg(concat_ws(' ', k.limit_key, "
-        "   CASE WHEN o.expires_at <= now() THEN f.tier ELSE f.plain END, "
-        "   CASE WHEN o.max IS NOT NULL AND o.expires_at > now() THEN " EPOCH_US(
-            "o.expires_at") "::text ELSE '-' END, "
-                            "   f.tier, coalesce(o.mode, 'hard'), coalesce(o.grace_percent, 0), coalesce(" EPOCH_US(
-                                "o.grace_until") "::text, '-')), "
-                                                 "   E'\\n') FROM usage_limit_keys k "
-                                                 "   LEFT JOIN usage_limit_overrides o ON o.tenant_id = t.tenant_id "
-                                                 "AND o.limit_key = k.limit_key "
-                                                 "   LEFT JOIN subscription_tiers s ON s.id = t.tier_id "
-                                                 "   CROSS JOIN LATERAL (SELECT "
-                                                 "     CASE jsonb_typeof(t.usage_limits -> k.limit_key) WHEN 'number' "
-                                                 "THEN t.usage_limits ->> k.limit_key ELSE '-1' END AS plain, "
-                                                 "     CASE jsonb_typeof(s.limits -> k.limit_key) WHEN 'number' THEN "
-                                                 "s.limits ->> k.limit_key ELSE '-1' END AS tier) f), "
-                                                 "(SELECT string_agg(" EPOCH_US(
-                                                     "u.at") "::text, ',' ORDER BY u.place) FROM unnest(t.days) WITH "
-                                                             "ORDINALITY AS u (at, place)), "
-                                                             "array_to_string(t.day_offsets, ','), "
-                                                             "(SELECT string_agg(" EPOCH_US(
-                                                                 "u.at") "::text, ',' ORDER BY u.place) FROM "
-                                                                         "unnest(t.periods) WITH ORDINALITY AS u (at, "
-                                                                         "place)), "
-                                                                         "array_to_string(t.period_offsets, ','), "
-                                                                         "t.patients, t.users, t.appointments, "
-                                                                         "t.storage / 1e9 "
-                                                                         "FROM tollgate.table_tenants($1, "
-                                                                         "$2, "
-                                                                         "$3::bigint"
-                                                                         ") t";
+    static const char sql[] = "SELECT tenant_id, tier_id, state, limits, days, day_offsets, periods, period_offsets, "
+                              "patients, users, appointments, storage_gb FROM tollgate.table_lines($1, $2, $3::bigint)";
     char limit[16];
     struct db_rows *rows;
     enum status s;
@@ -437,7 +405,7 @@ static enum status one_key(void *arg, const struct db_rows *rows, size_t row)
 
 #define KEY_COLUMNS                                                                               \
     "SELECT id, coalesce(tenant_id, ''), tenant_id IS NULL, hash, array_to_string(scopes, ','), " \
-    "revoked_at IS NOT NULL, " EPOCH_US("expires_at") " FROM api_keys "
+    "revoked_at IS NOT NULL, tollgate.us(expires_at) FROM api_keys "
 
 enum status publish_keys(struct publish *p, const char *only, publish_key_fn *fn, void *arg)
 {
@@ -480,32 +448,22 @@ static enum status each_count(struct publish *p, const char *sql, const char *pa
     return each_row(p, sql, param, one_count, &r);
 }
 
-/* A day's zone is that of the period it lies in. */
-#define COUNT_COLUMNS                                                                                                \
-    "SELECT c.tenant_id, c.metric_type, c.limit_window, CASE c.limit_window WHEN 'day' "                             \
-    "THEN " EPOCH_US("tollgate.day_start(c.window_start, p.time_zone)") " ELSE " EPOCH_US(                           \
-        "p.starts_at") " END, "                                                                                      \
-                       "CASE c.limit_window WHEN 'day' THEN 0 ELSE " EPOCH_US(                                       \
-                           "p.ends_at") " END, "                                                                     \
-                                        "least(c.used * 1000000, 9e18)::bigint FROM usage_counts c JOIN "            \
-                                        "tenant_periods p ON p.tenant_id = c.tenant_id AND "                         \
-                                        "CASE c.limit_window WHEN 'day' THEN c.window_start BETWEEN p.period_start " \
-                                        "AND p.period_end "                                                          \
-                                        "ELSE c.window_start = p.period_start END "
+#define COUNT_COLUMNS \
+    "SELECT tenant_id, metric_type, limit_window, starts_us, ends_us, used FROM tollgate.table_counts "
 
 enum status publish_counts(struct publish *p, const char *only, publish_count_fn *fn, void *arg)
 {
     return each_count(p,
                       COUNT_COLUMNS
-                      "WHERE ($1::text IS NULL OR c.tenant_id = $1) AND p.ends_at > now() - interval '2 days' "
-                      "AND (c.limit_window = 'period' OR c.window_start >= current_date - 2) "
-                      "ORDER BY c.tenant_id, c.metric_type, c.limit_window",
+                      "WHERE ($1::text IS NULL OR tenant_id = $1) AND period_ends_at > now() - interval '2 days' "
+                      "AND (limit_window = 'period' OR window_start >= current_date - 2) "
+                      "ORDER BY tenant_id, metric_type, limit_window",
                       only, fn, arg);
 }
 
 enum status publish_counts_since(struct publish *p, const char *cursor, publish_count_fn *fn, void *arg)
 {
-    return each_count(p, COUNT_COLUMNS "WHERE c.limit_window = 'day' AND c.xid >= $1::xid8", cursor, fn, arg);
+    return each_count(p, COUNT_COLUMNS "WHERE limit_window = 'day' AND xid >= $1::xid8", cursor, fn, arg);
 }
 
 static enum status each_change(struct publish *p, const char *sql, size_t n, const char *cursor, publish_change_fn *fn,
@@ -551,8 +509,8 @@ enum status publish_removed(struct publish *p, publish_change_fn *fn, void *arg)
 enum status publish_leases_unsettled(struct publish *p, const char *node, const char *tenant, publish_lease_fn *fn,
                                      void *arg)
 {
-    static const char sql[] = "SELECT tenant_id, limit_key, " EPOCH_US(
-        "starts_at") " FROM tollgate.leases_unsettled($1::uuid, $2)";
+    static const char sql[] =
+        "SELECT tenant_id, limit_key, tollgate.us(starts_at) FROM tollgate.leases_unsettled($1::uuid, $2)";
     struct db_rows *rows;
     enum status s;
 
