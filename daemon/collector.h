@@ -32,11 +32,12 @@ struct collector {
     int failures;                /* in a row; how long to back off */
 
     struct { /* monotonic times at which each is due */
-        int64_t changes, follow, renew, mend, degraded, turn, chores, report, status, measure, measure_step, reserve,
-            database, sample, attach;
+        int64_t changes, follow, renew, mend, degraded, turn, next_turn, chores, report, status, measure, measure_step,
+            reserve, database, sample, attach;
     } due;
     char left_out[256]; /* the tenant whose new tables could not be attached, as last logged */
     char measured[256]; /* the last tenant that was measured */
+    char turned[256];   /* the last tenant whose midnight was looked at; empty: none is waiting */
     struct {            /* since the start, for collector.json */
         uint64_t batches, rows, duplicates, rejected, degraded, damaged;
         int64_t started_us, stored_us; /* wall clock */

@@ -14,6 +14,7 @@
 
 #define COPY_BYTES (128u << 20)
 #define QUARTER_US (INT64_C(900) * CLOCK_US_PER_SECOND)
+#define TURN_TENANTS "200"
 #define BYTEA_TOKEN_SIZE 35 /* \x and 16 bytes in hexadecimal, with the NUL */
 
 struct ingest {
@@ -593,9 +594,16 @@ enum status ingest_degraded_forget(struct ingest *in)
     return run(in, "DELETE FROM collector_degraded WHERE node = $1::uuid", 1, (const char *[]){in->node}, NULL);
 }
 
-enum status ingest_turn_days(struct ingest *in)
+enum status ingest_turn_days(struct ingest *in, char after[256])
 {
-    return run(in, "SELECT tollgate.turn_days()", 0, NULL, NULL);
+    struct db_rows *rows = NULL;
+    enum status s = run(in, "SELECT tollgate.turn_days($1, " TURN_TENANTS ")", 1, (const char *[]){after}, &rows);
+
+    if (s != STATUS_OK)
+        return s;
+    snprintf(after, 256, "%s", db_null(rows, 0, 0) ? "" : db_text(rows, 0, 0));
+    db_rows_free(rows);
+    return STATUS_OK;
 }
 
 enum status ingest_chores(struct ingest *in, int partitions_ahead, int retention_months, int64_t session_absolute_s)

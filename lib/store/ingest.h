@@ -111,7 +111,8 @@ struct db *ingest_db(struct ingest *in);
 
 /* ---- periodic work; each its own transaction ---- */
 
-MUST_CHECK enum status ingest_turn_days(struct ingest *in);
+/* Midnights of the next tenants behind `after`, which moves on; empty again when all had their turn. */
+MUST_CHECK enum status ingest_turn_days(struct ingest *in, char after[256]);
 /* Partitions ahead and behind the retention, what is kept for a time: ids, changes, leases, sessions, samples. */
 MUST_CHECK enum status ingest_chores(struct ingest *in, int partitions_ahead, int retention_months,
                                      int64_t session_absolute_s);
