@@ -297,6 +297,27 @@ static void degraded_counts_are_recorded_once(void)
     CU_ASSERT_TRUE(books_agree());
 }
 
+static void days_turn_by_pages(void)
+{
+    char after[256] = "";
+    int pages = 0;
+
+    run("INSERT INTO tenants (id, name) SELECT 'turn' || i, 'Turn' FROM generate_series(1, 450) i");
+    run("SELECT tollgate.set_subscription(id, 'test', NULL) FROM tenants WHERE id LIKE 'turn%'");
+    run("UPDATE tenant_subscriptions SET current_usage = current_usage || '{\"api_calls_today\": 7}' WHERE tenant_id "
+        "LIKE 'turn%'");
+    run("DELETE FROM usage_summary WHERE tenant_id LIKE 'turn%'");
+    do {
+        CU_ASSERT_EQUAL_FATAL(ingest_turn_days(in, after), STATUS_OK);
+    } while (++pages < 10 && after[0]);
+    CU_ASSERT(pages > 2 && pages < 10);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM tenant_subscriptions WHERE tenant_id LIKE 'turn%' "
+                           "AND current_usage -> 'api_calls_today' = '0'"),
+                    450);
+    CU_ASSERT_EQUAL(number("SELECT count(DISTINCT tenant_id) FROM usage_summary WHERE tenant_id LIKE 'turn%'"), 450);
+    run("DELETE FROM tenants WHERE id LIKE 'turn%'");
+}
+
 static void a_copied_image_is_noticed(void)
 {
     static const unsigned char other[16] = {9};
@@ -358,6 +379,7 @@ int main(void)
         {"changes of the host's tables are gauges and events", changes_of_the_hosts_tables_are_gauges_and_events},
         {"a refresh asks for a measurement", a_refresh_asks_for_a_measurement},
         {"degraded counts are recorded once", degraded_counts_are_recorded_once},
+        {"days turn by pages, all tenants", days_turn_by_pages},
         {"a copied image is noticed", a_copied_image_is_noticed},
         {"repair makes the books say what the rows say", repair_makes_the_books_say_what_the_rows_say},
         {"a lost connection stores nothing, and the next try does",
