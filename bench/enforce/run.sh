@@ -3,7 +3,7 @@
 # without any, in turn. A cluster of its own with fsync: a single row's price is mostly its commit. FSYNC=off shows what the
 # triggers alone cost. Nothing else runs: the collector's reading is not part of it. The median of the rounds' ratios counts.
 # PROTOCOL=prepared is a client that prepares its statements; the default is the one that does not.
-seconds=${1:-3} rounds=${2:-3}
+seconds=${1:-3} rounds=${2:-4}
 cd "$(dirname "$0")/../.." || exit 1
 d=$(mktemp -d /tmp/tg-enforce-XXXXXX)
 chmod 711 "$d"
