@@ -12,7 +12,7 @@ static const struct table_column columns[] = {
     {"id", "id", TABLE_TEXT},
     {"name", "name", TABLE_TEXT},
     {"tenant_id", "tenant", TABLE_TEXT},
-    {"scopes", "scopes", TABLE_TEXT},
+    {"scopes", "scopes", TABLE_LIST},
     {"created_at", "created", TABLE_TEXT},
     {"expires_at", "expires", TABLE_TEXT},
     {"last_used_at", "used", TABLE_TEXT},

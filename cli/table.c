@@ -106,6 +106,17 @@ static void print_aligned(const struct table *t)
                        c + 1 == t->n_columns);
 }
 
+static struct json_object *array_of(const char *list)
+{
+    struct json_object *array = json_object_new_array();
+
+    for (size_t n; array && *list; list += n + (list[n] == ',')) {
+        n = strcspn(list, ",");
+        json_object_array_add(array, json_object_new_string_len(list, (int)n));
+    }
+    return array;
+}
+
 static struct json_object *value_of(enum table_kind kind, const char *cell)
 {
     struct json_object *parsed;
@@ -115,6 +126,8 @@ static struct json_object *value_of(enum table_kind kind, const char *cell)
     switch (kind) {
     case TABLE_BOOLEAN:
         return json_object_new_boolean(strcmp(cell, "t") == 0 || strcmp(cell, "true") == 0 || strcmp(cell, "yes") == 0);
+    case TABLE_LIST:
+        return array_of(cell);
     case TABLE_NUMBER:
     case TABLE_JSON:
         parsed = json_tokener_parse(cell);

@@ -2,7 +2,7 @@
  * table: rows on standard output, aligned for people or as JSON for scripts.
  *
  * The caller owns the struct table; cells are copied in order, row by row, and table_print frees them. A column's kind
- * decides its alignment and how --json writes it: text, number or boolean; a cell of NULL is "-" and null.
+ * decides its alignment and how --json writes it; a cell of NULL is "-" and null.
  */
 #ifndef CLI_TABLE_H
 #define CLI_TABLE_H
@@ -14,8 +14,8 @@
 
 #define TABLE_COLUMNS 16
 
-/* TABLE_JSON: the cell is JSON already ("{…}", "[…]"). */
-enum table_kind { TABLE_TEXT, TABLE_NUMBER, TABLE_BOOLEAN, TABLE_JSON };
+/* TABLE_LIST: comma-separated, --json writes an array of strings. TABLE_JSON: the cell is JSON already ("{…}", "[…]"). */
+enum table_kind { TABLE_TEXT, TABLE_NUMBER, TABLE_BOOLEAN, TABLE_LIST, TABLE_JSON };
 
 struct table_column {
     const char *key;   /* of the JSON object: "tenant_id" */

@@ -148,6 +148,7 @@ test('a key is shown once and stored as its hash', () => {
   assert.ok(!shown.includes(made.key.slice(12)));
   const k = json(['key', 'show', made.id]);
   assert.equal(k.state, 'active');
+  assert.deepEqual(k.scopes, ['call', 'track', 'read']);
   ok(['key', 'change', made.id, '--expires', 'never', '--scopes', 'read']);
   assert.equal(json(['key', 'show', made.id]).expires_at, null);
   ok(['key', 'remove', made.id, '--yes']);
