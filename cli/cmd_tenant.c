@@ -54,10 +54,27 @@ static enum status read_values(int argc, char *argv[], const char **id, struct t
     return s;
 }
 
+/* Begins what only the tenants' owner can do. In an adopted database that is the host, and `there` says what to do instead. */
+static int begin_as_owner(struct cli *c, const char *there)
+{
+    bool owns;
+
+    if (cli_begin(c))
+        return CLI_FAILED;
+    if (tenant_admin_owns(c->db, &owns)) {
+        cli_say("%s", db_error(c->db));
+        return CLI_FAILED;
+    }
+    if (!owns)
+        cli_say("the tenants of this database are its host's: %s", there);
+    return owns ? CLI_OK : CLI_REFUSED;
+}
+
 int cmd_tenant_create(struct cli *c, int argc, char *argv[])
 {
     struct tenant_values v = {0};
     const char *id;
+    int began;
 
     if (read_values(argc, argv, &id, &v))
         return CLI_USAGE;
@@ -65,8 +82,8 @@ int cmd_tenant_create(struct cli *c, int argc, char *argv[])
         cli_say("a tenant's id has 1 to 255 bytes");
         return CLI_USAGE;
     }
-    if (cli_begin(c))
-        return CLI_FAILED;
+    if ((began = begin_as_owner(c, "make it there; Tollgate gives it settings and counts it at once")))
+        return began;
     return cli_end(c, tenant_admin_create(c->db, id, &v), "the tenant was not made", "The tenant is made.", id);
 }
 
@@ -84,6 +101,7 @@ int cmd_tenant_change(struct cli *c, int argc, char *argv[])
 {
     struct tenant_values v = {0};
     const char *id;
+    int began;
 
     if (read_values(argc, argv, &id, &v))
         return CLI_USAGE;
@@ -91,8 +109,11 @@ int cmd_tenant_change(struct cli *c, int argc, char *argv[])
         cli_say("a tenant's schema stays as it was made");
         return CLI_USAGE;
     }
-    if (cli_begin(c))
-        return CLI_FAILED;
+    began = v.name              ? begin_as_owner(c, "rename it there; all else can be changed here")
+            : cli_begin(c) != 0 ? CLI_FAILED
+                                : CLI_OK;
+    if (began)
+        return began;
     return cli_end(c, tenant_admin_change(c->db, id, &v), id, "The tenant is changed.", id);
 }
 
@@ -121,6 +142,7 @@ int cmd_tenant_remove(struct cli *c, int argc, char *argv[])
 {
     char what[512];
     const char *id;
+    int began;
 
     if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &id, 1, 1))
         return CLI_USAGE;
@@ -128,7 +150,7 @@ int cmd_tenant_remove(struct cli *c, int argc, char *argv[])
              "The tenant %.255s goes with all its usage, users, keys and accounts; its schema stays.", id);
     if (!cli_confirm(c, what, id))
         return CLI_REFUSED;
-    if (cli_begin(c))
-        return CLI_FAILED;
+    if ((began = begin_as_owner(c, "remove it there; what Tollgate keeps of it goes with it")))
+        return began;
     return cli_end(c, tenant_admin_remove(c->db, id), id, "The tenant is removed.", id);
 }

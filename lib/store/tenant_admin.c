@@ -18,7 +18,9 @@ static const char settings_sql[] =
 static const char subscribe_sql[] = "SELECT tollgate.set_subscription($1, $2, NULL)";
 static const char periods_sql[] = "SELECT tollgate.ensure_periods($1, now(), now() + interval '40 days')";
 static const char attach_sql[] = "SELECT tollgate.attach($1), tollgate.recount($1)";
-static const char rename_sql[] = "UPDATE tenants SET name = coalesce($2, name) WHERE id = $1 RETURNING id";
+static const char rename_sql[] = "UPDATE tenants SET name = $2 WHERE id = $1 RETURNING id";
+static const char there_sql[] = "SELECT id FROM tenants WHERE id = $1";
+static const char owns_sql[] = "SELECT has_table_privilege('tollgate_owner', 'public.tenants', 'DELETE')";
 static const char change_sql[] =
     "UPDATE tenant_settings SET time_zone = coalesce($2, time_zone), anchor_day = coalesce($3::smallint, anchor_day),"
     " storage_path = coalesce($4, storage_path), updated_at = now() WHERE tenant_id = $1";
@@ -59,7 +61,8 @@ enum status tenant_admin_create(struct db *d, const char *id, const struct tenan
 
 enum status tenant_admin_change(struct db *d, const char *id, const struct tenant_values *v)
 {
-    enum status s = db_query_found(d, rename_sql, 2, (const char *const[]){id, v->name}, NULL);
+    enum status s = v->name ? db_query_found(d, rename_sql, 2, (const char *const[]){id, v->name}, NULL)
+                            : db_query_found(d, there_sql, 1, (const char *const[]){id}, NULL);
 
     if (!s && (v->zone || v->anchor || v->storage))
         s = db_query(d, change_sql, 4, (const char *const[]){id, v->zone, v->anchor, v->storage}, NULL);
@@ -71,6 +74,18 @@ enum status tenant_admin_change(struct db *d, const char *id, const struct tenan
 enum status tenant_admin_set_state(struct db *d, const char *id, const char *state)
 {
     return db_query_found(d, state_sql, 2, (const char *const[]){id, state}, NULL);
+}
+
+enum status tenant_admin_owns(struct db *d, bool *owns)
+{
+    struct db_rows *rows;
+    enum status s = db_query(d, owns_sql, 0, NULL, &rows);
+
+    if (s)
+        return s;
+    *owns = db_bool(rows, 0, 0);
+    db_rows_free(rows);
+    return STATUS_OK;
 }
 
 enum status tenant_admin_remove(struct db *d, const char *id)

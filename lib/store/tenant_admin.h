@@ -7,6 +7,8 @@
 #ifndef STORE_TENANT_ADMIN_H
 #define STORE_TENANT_ADMIN_H
 
+#include <stdbool.h>
+
 #include "lib/store/db.h"
 
 /* What is NULL stays as it is; at creation: the default. */
@@ -22,6 +24,10 @@ MUST_CHECK enum status tenant_admin_show(struct db *d, const char *id, struct db
 MUST_CHECK enum status tenant_admin_create(struct db *d, const char *id, const struct tenant_values *v);
 MUST_CHECK enum status tenant_admin_change(struct db *d, const char *id, const struct tenant_values *v);
 MUST_CHECK enum status tenant_admin_set_state(struct db *d, const char *id, const char *state);
+/*
+ * Whether the tenants are ours to make, rename and remove; false where the database was adopted: they are its host's.
+ */
+MUST_CHECK enum status tenant_admin_owns(struct db *d, bool *owns);
 /* With all that refers to it; its schema stays. */
 MUST_CHECK enum status tenant_admin_remove(struct db *d, const char *id);
 

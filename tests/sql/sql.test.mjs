@@ -117,13 +117,25 @@ test('a tenant and a schema that the host makes later appear by themselves', () 
     UPDATE tenant_settings SET schema_name = 'private' WHERE tenant_id = 'later'`);
   assert.equal(collect(), 'later');
 });
+test('the tenants of an adopted database are its host\'s', () => {
+  for (const args of [['remove', 'late', '--yes'], ['create', 'new'], ['change', 'late', '--name', 'New']]) {
+    const r = tollgate('host', 'tenant', ...args);
+    assert.deepEqual([r.status, /its host's: (remove|make|rename) it there/.test(r.err)], [3, true], r.err);
+  }
+  assert.equal(tollgate('host', 'tenant', 'change', 'late', '--zone', 'America/Sao_Paulo').status, 0);
+  assert.equal(JSON.parse(tollgate('host', '--json', 'tenant', 'show', 'late').out).time_zone, 'America/Sao_Paulo');
+  assert.equal(tollgate('host', 'tenant', 'change', 'nobody', '--zone', 'UTC').status, 1);
+  psql('host', "DELETE FROM tenant_subscriptions WHERE tenant_id = 'late'; DELETE FROM tenants WHERE id = 'late'");
+  assert.equal(psql('host', "SELECT count(*) FROM tenant_settings WHERE tenant_id = 'late'"), '0');
+  psql('host', "INSERT INTO late.patients (status) VALUES ('active')");
+});
 test('what adopt added goes with its roles, the host stays', () => {
   psql('host', 'DROP OWNED BY tollgate_owner CASCADE; DROP OWNED BY tollgate_web, tollgate_collector CASCADE');
   assert.equal(psql('host', "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'tollgate%'"), '0');
   assert.equal(psql('host', `SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')`), '4');
   assert.equal(psql('host', "SELECT count(*) FROM pg_namespace WHERE nspname = 'tollgate'"), '0');
   assert.equal(psql('host', `INSERT INTO tenants VALUES ('after', 'After'); INSERT INTO acme.patients (status) VALUES ('active');
-    SELECT count(*) FROM tenants`), '5');
+    SELECT count(*) FROM tenants`), '4');
 });
 test('the demo loads and its rows, rollups, counts and summaries agree', () => {
   psql('postgres', 'CREATE DATABASE demo');
