@@ -233,7 +233,7 @@ for (const pauseAfter of [0, 7, 60]) {
     assert.equal(answer.status, 200);
     const before = performance.now();
     assert.equal(await ended, 0);
-    assert.ok(performance.now() - before < 1000, 'and then the gate ends at once');
+    assert.ok(performance.now() - before < 3000, 'and then the gate ends, not killed after PREFORK_GRACE_MS');
   });
 }
 
