@@ -194,7 +194,6 @@ run() { # run NAME USER COMMAND…
 postmaster() { head -1 "$data/postmaster.pid" 2>/dev/null || true; }
 
 stop_all() {
-  trap '' INT TERM HUP
   stopping=yes
   rm -f "$STATE/demo.env"
   local i name pid signal
@@ -213,13 +212,15 @@ stop_all() {
 }
 finish() {
   local status=$?
+  trap '' INT TERM HUP
   trap - EXIT
   stop_all
   [ -s "$STATE/sockets" ] && rm -rf "$(cat "$STATE/sockets")" "$STATE/sockets"
   exit $status
 }
 trap finish EXIT
-trap 'stopping=yes; say; say "Stopping."; exit 0' INT TERM HUP
+# A second signal must not end this before all is stopped: make passes on what its process group got already.
+trap 'trap "" INT TERM HUP; stopping=yes; say; say "Stopping."; exit 0' INT TERM HUP
 
 wait_for() { # wait_for SECONDS WHAT COMMAND…
   local seconds=$1 what=$2 until=$((SECONDS + $1))
