@@ -109,11 +109,10 @@ int cmd_tenant_change(struct cli *c, int argc, char *argv[])
         cli_say("a tenant's schema stays as it was made");
         return CLI_USAGE;
     }
-    began = v.name              ? begin_as_owner(c, "rename it there; all else can be changed here")
-            : cli_begin(c) != 0 ? CLI_FAILED
-                                : CLI_OK;
-    if (began)
+    if (v.name && (began = begin_as_owner(c, "rename it there; all else can be changed here")))
         return began;
+    if (!v.name && cli_begin(c))
+        return CLI_FAILED;
     return cli_end(c, tenant_admin_change(c->db, id, &v), id, "The tenant is changed.", id);
 }
 

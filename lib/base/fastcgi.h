@@ -1,8 +1,9 @@
 /*
  * fastcgi: one FastCGI request after another, of a child of prefork.
  *
- * libfcgi's own FCGX_Accept_r breaks a request off when a signal comes while it is read: read(2) or poll(2) fail with EINTR and
- * the connection is closed without an answer (libfcgi 2.4, os_unix.c). Here a signal to stop ends only the waiting for a request.
+ * libfcgi's own FCGX_Accept_r breaks a request off when a signal comes while it is read: read(2) or poll(2) fail with EINTR
+ * and the connection is closed without an answer (libfcgi 2.4, os_unix.c). Here a signal to stop ends only the waiting for a
+ * request.
  */
 #ifndef BASE_FASTCGI_H
 #define BASE_FASTCGI_H

@@ -1,11 +1,12 @@
 /*
  * prefork: a parent that binds addresses and keeps so many children serving each; for tollgate-gate and tollgate-web.
  *
- * The parent serves nothing. It restarts a child that ends, slower when children end at once. SIGTERM or SIGINT: children finish
- * the request in hand and end, the rest is killed after PREFORK_GRACE_MS. A signal breaks off no read(2) or write(2) of theirs. SIGHUP: a new parent is started from the same file
- * with the sockets handed over (LISTEN_FDS, LISTEN_PID as systemd does); once a child of it has called prefork_ready(), this one
- * ends like on SIGTERM: no connection is refused. A new one that ends before, or is not ready within PREFORK_READY_MS, is given
- * up, the log says so, and this one goes on. Sockets given by systemd are taken in the order of `listen`.
+ * The parent serves nothing. It restarts a child that ends, slower when children end at once. SIGTERM or SIGINT: children
+ * finish the request in hand and end, the rest is killed after PREFORK_GRACE_MS; a signal breaks off no read(2) or write(2) of
+ * theirs. SIGHUP: a new parent is started from the same file with the sockets handed over (LISTEN_FDS, LISTEN_PID as systemd
+ * does); once a child of it has called prefork_ready(), this one ends like on SIGTERM: no connection is refused. A new one that
+ * ends before, or is not ready within PREFORK_READY_MS, is given up, the log says so, and this one goes on. Sockets given by
+ * systemd are taken in the order of `listen`.
  */
 #ifndef BASE_PREFORK_H
 #define BASE_PREFORK_H
@@ -33,7 +34,7 @@ struct prefork {
 MUST_CHECK enum status prefork_run(const struct prefork *p);
 /* In a child: everything is open and it is about to accept; whoever handed the sockets over may end. */
 void prefork_ready(void);
-/* In a child: the next connection, or -1 when it is time to end: SIGTERM has come, or accept(2) fails for good (the log says). */
+/* In a child: the next connection; -1 when it is time to end: SIGTERM has come, or accept(2) fails for good (the log says). */
 int prefork_accept(int listener);
 /* In a child: waits until an open connection has bytes or its end; false when SIGTERM has come instead. */
 bool prefork_readable(int connection);
