@@ -14,8 +14,9 @@ static int list(struct cli *c)
     static const char sql[] =
         "SELECT s.tenant_id, s.enforced, e.metric, nullif(e.max, 1000000000000000), e.max - e.free FROM "
         "public.tenant_settings s "
-        "LEFT JOIN (SELECT tenant_id, metric, max(max) FILTER (WHERE slot = 0) AS max, sum(free) AS free "
-        "FROM public.enforce_shares GROUP BY 1, 2) e ON e.tenant_id = s.tenant_id ORDER BY 1, 3";
+        "LEFT JOIN (SELECT g.tenant_id, g.metric, max(h.max) FILTER (WHERE h.slot = 0) AS max, sum(h.free) AS free "
+        "FROM public.enforced_gauges g JOIN public.enforce_shares h ON h.gauge = g.id GROUP BY 1, 2) e "
+        "ON e.tenant_id = s.tenant_id ORDER BY 1, 3";
     struct db_rows *r = NULL;
     struct table t;
     enum status s = cli_begin(c);

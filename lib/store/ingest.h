@@ -94,7 +94,7 @@ void ingest_result_free(struct ingest_result *r);
  */
 MUST_CHECK enum status ingest_store(struct ingest *in, const struct ingest_batch *batch, struct ingest_result *result);
 
-/* Counts up to `max` rows of usage_changes. */
+/* Counts up to `max` rows of usage_changes, and of as many enforced gauges what their shares say. */
 MUST_CHECK enum status ingest_changes(struct ingest *in, int max, struct ingest_result *result);
 
 struct ingest_degraded {

@@ -20,7 +20,8 @@ END $$;
 CREATE FUNCTION pg_temp.add(n int) RETURNS text LANGUAGE sql AS $$
   SELECT pg_temp.refused(format('INSERT INTO e1.patients SELECT i FROM generate_series(1, %s) i', n)) $$;
 CREATE FUNCTION pg_temp.remains() RETURNS bigint LANGUAGE sql AS
-  $$ SELECT sum(free) FROM enforce_shares WHERE tenant_id = 'e1' AND metric = 'patients_count' $$;
+  $$ SELECT sum(free) FROM enforce_shares s JOIN enforced_gauges g ON g.id = s.gauge
+     WHERE g.tenant_id = 'e1' AND g.metric = 'patients_count' $$;
 DO $$
 DECLARE
   answer text;
@@ -74,8 +75,40 @@ BEGIN
   ASSERT pg_temp.refused('INSERT INTO users (tenant_id, email) VALUES (''e2'', ''d'')') <> 'let in', 'another tenant stays on';
   PERFORM tollgate.enforce('e2', false);
   ASSERT pg_temp.refused('INSERT INTO users (tenant_id, email) VALUES (''e2'', ''d'')') = 'let in', 'all off';
-  ASSERT (SELECT sum(delta) FROM usage_changes WHERE tenant_id = 'e2' AND metric = 'users_count') = 4, 'still counted';
+  ASSERT (SELECT sum(delta) FROM usage_changes WHERE tenant_id = 'e2' AND metric = 'users_count') = 4, 'counted by notes before and after';
+  ASSERT (SELECT bool_or(recount) FROM usage_changes WHERE tenant_id = 'e2'), 'and anew for what the shares had';
 END $$;
+-- Whoever inserts chooses the search_path, but not what the trigger calls as its owner.
+RESET ROLE;
+CREATE SCHEMA hostile;
+CREATE FUNCTION hostile.taken(bigint, bigint) RETURNS bigint LANGUAGE plpgsql AS
+  $$ BEGIN RAISE EXCEPTION 'called as %', current_user; END $$;
+CREATE FUNCTION hostile.taken(bigint, integer) RETURNS bigint LANGUAGE plpgsql AS
+  $$ BEGIN RAISE EXCEPTION 'called as %', current_user; END $$;
+CREATE FUNCTION hostile.alike(text, text) RETURNS boolean LANGUAGE plpgsql AS
+  $$ BEGIN RAISE EXCEPTION 'called as %', current_user; END $$;
+CREATE FUNCTION hostile.more(bigint, bigint) RETURNS boolean LANGUAGE plpgsql AS
+  $$ BEGIN RAISE EXCEPTION 'called as %', current_user; END $$;
+CREATE FUNCTION hostile.count(OUT answer bigint) LANGUAGE plpgsql AS
+  $$ BEGIN RAISE EXCEPTION 'called as %', current_user; END $$;
+CREATE OPERATOR hostile.- (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = hostile.taken);
+CREATE OPERATOR hostile.- (LEFTARG = bigint, RIGHTARG = integer, FUNCTION = hostile.taken);
+CREATE OPERATOR hostile.= (LEFTARG = text, RIGHTARG = text, FUNCTION = hostile.alike);
+CREATE OPERATOR hostile.>= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = hostile.more);
+CREATE OPERATOR hostile.<> (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = hostile.more);
+GRANT USAGE ON SCHEMA hostile TO PUBLIC;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA hostile TO PUBLIC;
+TRUNCATE e1.patients;
+UPDATE usage_limit_overrides SET mode = 'hard', max = 1000 WHERE tenant_id = 'e1'; -- so that each slot has a share
+SELECT tollgate.enforce('e1', true);
+SET search_path = hostile, pg_catalog, public;
+INSERT INTO e1.patients SELECT generate_series(1, 3);
+INSERT INTO e1.patients VALUES (4);
+DO $$ BEGIN INSERT INTO e1.patients SELECT generate_series(1, 998); ASSERT false; EXCEPTION WHEN SQLSTATE 'TG429' THEN NULL; END $$;
+DELETE FROM e1.patients;
+RESET search_path;
+DROP SCHEMA hostile CASCADE;
+SET ROLE tollgate_owner;
 -- An override and a grace end by themselves, in statements of their own.
 TRUNCATE e1.patients;
 SELECT tollgate.enforce('e1', true);
@@ -87,5 +120,6 @@ BEGIN
   ASSERT pg_temp.add(2) LIKE 'the plan allows 10 patients. Tenant e1 has 9%', 'the tier''s limit when the override is over';
   ASSERT pg_temp.add(1) = 'let in', 'the tenth';
   DELETE FROM tenants WHERE id IN ('e1', 'e2');
-  ASSERT NOT EXISTS (SELECT FROM enforce_shares WHERE tenant_id IN ('e1', 'e2')), 'shares go with the tenant';
+  ASSERT NOT EXISTS (SELECT FROM enforced_gauges WHERE tenant_id IN ('e1', 'e2')), 'gauges go with the tenant';
+  ASSERT NOT EXISTS (SELECT FROM enforce_shares), 'and shares with the gauge';
 END $$;

@@ -2,7 +2,7 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, rmSync, writeFileSync, appendFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, renameSync, rmSync, writeFileSync, appendFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -55,6 +55,28 @@ test('rows beyond the plan are refused by mode, time and what is left', () => ru
 test('concurrent sessions fill a plan exactly', () => {
   const r = run('tests/sql/enforce.sh', [pg]);
   assert.equal(r.status, 0, r.out + r.err);
+});
+test('who was enforced when shares moved to 018 stays so, with what was left', () => {
+  psql('postgres', 'CREATE DATABASE older');
+  const moved = join(files, 'sql', '018_enforced_levels.sql');
+  renameSync(moved, join(files, '018'));
+  assert.equal(tollgate('older', 'migrate', '--new').status, 0);
+  psql('older', `CREATE SCHEMA "m\u00fcnchen" AUTHORIZATION tollgate_owner; CREATE SCHEMA plain AUTHORIZATION tollgate_owner; SET ROLE tollgate_owner;
+    INSERT INTO tenants (id, name) VALUES ('m\u00fcnchen', 'M'), ('plain', 'P');
+    INSERT INTO subscription_tiers (id, name, limits) VALUES ('t', 'T', '{"max_patients":5,"max_users":1}');
+    CREATE TABLE "m\u00fcnchen".patients (id serial, status text DEFAULT 'active'); CREATE TABLE plain.patients (id serial, status text DEFAULT 'active');
+    SELECT tollgate.set_subscription(t.id, 't', NULL), tollgate.attach(t.id) FROM tenants t;
+    SELECT tollgate.enforce('m\u00fcnchen', true);
+    INSERT INTO "m\u00fcnchen".patients (status) VALUES ('active'), ('active'); INSERT INTO users (tenant_id, email) VALUES ('m\u00fcnchen', 'x');`);
+  renameSync(join(files, '018'), moved);
+  const r = tollgate('older', 'migrate');
+  assert.equal(r.status, 0, r.err);
+  const used = "SELECT string_agg(g.metric || ' ' || used, ', ' ORDER BY g.metric) FROM enforced_gauges g, LATERAL (SELECT max(s.max) - sum(s.free) AS used FROM enforce_shares s WHERE s.gauge = g.id) s";
+  assert.equal(psql('older', used), 'patients_count 2, users_count 1');
+  psql('older', `INSERT INTO "m\u00fcnchen".patients (status) VALUES ('active'), ('active'), ('active'); INSERT INTO plain.patients SELECT generate_series(1, 9);
+    DO $$BEGIN INSERT INTO "m\u00fcnchen".patients DEFAULT VALUES; ASSERT false; EXCEPTION WHEN SQLSTATE 'TG429' THEN NULL; END$$;
+    DO $$BEGIN INSERT INTO users (tenant_id, email) VALUES ('m\u00fcnchen', 'y'); ASSERT false; EXCEPTION WHEN SQLSTATE 'TG429' THEN NULL; END$$;`);
+  assert.equal(psql('older', used), 'patients_count 5, users_count 1');
 });
 test('adopt lists, refuses without a yes, then adds nothing but its own', () => {
   psql('host', `CREATE TABLE tenants (id varchar(255) PRIMARY KEY, name text, plan text);

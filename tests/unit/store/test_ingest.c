@@ -267,6 +267,78 @@ static void changes_of_the_hosts_tables_are_gauges_and_events(void)
     CU_ASSERT_TRUE(books_agree());
 }
 
+static void collect_changes(void)
+{
+    struct ingest_result r;
+
+    CU_ASSERT_EQUAL_FATAL(ingest_changes(in, 1000, &r), STATUS_OK);
+    ingest_result_free(&r);
+}
+
+/* The tenant's patients as the summary has them, and how many of its shares a collector has still to look at. */
+static bool patients_are(int64_t count, int64_t changed)
+{
+    return number("SELECT patients_count FROM usage_summary WHERE tenant_id = 'a' ORDER BY period_start DESC") == count &&
+           number("SELECT count(*) FROM enforce_shares WHERE changed") == changed;
+}
+
+static void an_enforced_gauge_is_counted_by_its_shares(void)
+{
+    char as_owner[256];
+    struct db *host = NULL;
+
+    snprintf(as_owner, sizeof(as_owner), "host=%s user=tollgate_owner dbname=tg", server_dir);
+    run("INSERT INTO a.patients SELECT generate_series(20, 22); SELECT tollgate.enforce('a', true)");
+    collect_changes();
+    CU_ASSERT_TRUE(patients_are(3, 0)); /* what waited in usage_changes is in the count that the shares began with */
+    run("INSERT INTO a.patients VALUES (23); INSERT INTO users (tenant_id, email) VALUES ('a', 'y@example.org')");
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM usage_changes"), 0);
+    CU_ASSERT_TRUE(patients_are(3, 2));
+    CU_ASSERT_TRUE(books_agree());
+    collect_changes();
+    CU_ASSERT_TRUE(patients_are(4, 0));
+    CU_ASSERT_EQUAL(number("SELECT users_count FROM usage_summary WHERE tenant_id = 'a' ORDER BY period_start DESC"), 2);
+    CU_ASSERT_TRUE(number("SELECT count(*) FROM usage_tracking WHERE tenant_id = 'a' AND metric_type = 'patients_count' "
+                          "AND metric_value = 4") > 0);
+    CU_ASSERT_TRUE(books_agree());
+
+    /* A transaction that is at a share is not waited for, and what it wrote is not forgotten. */
+    CU_ASSERT_EQUAL_FATAL(db_open(as_owner, "host", &host), STATUS_OK);
+    CU_ASSERT_EQUAL_FATAL(db_begin(host, NULL), STATUS_OK);
+    CU_ASSERT_EQUAL(db_script(host, "INSERT INTO a.patients VALUES (24)"), STATUS_OK);
+    run("INSERT INTO a.patients VALUES (25), (26)");
+    collect_changes();
+    CU_ASSERT_TRUE(patients_are(6, 0));
+    CU_ASSERT_EQUAL(db_commit(host), STATUS_OK);
+    db_close(host);
+    CU_ASSERT_TRUE(patients_are(6, 1));
+    collect_changes();
+    CU_ASSERT_TRUE(patients_are(7, 0));
+
+    run("TRUNCATE a.patients; INSERT INTO a.patients VALUES (27)");
+    collect_changes();
+    CU_ASSERT_TRUE(patients_are(1, 0));
+    CU_ASSERT_TRUE(books_agree());
+    run("INSERT INTO a.patients VALUES (28); SELECT tollgate.enforce('a', false); INSERT INTO a.patients VALUES (29)");
+    collect_changes();
+    CU_ASSERT_TRUE(patients_are(3, 0)); /* off: what no collector had looked at is counted */
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM enforce_shares"), 0);
+    CU_ASSERT_TRUE(books_agree());
+}
+
+static void shares_that_lie_are_found_and_repaired(void)
+{
+    run("SELECT tollgate.enforce('a', true); ALTER TABLE a.patients DISABLE TRIGGER tollgate_insert; "
+        "INSERT INTO a.patients VALUES (30); ALTER TABLE a.patients ENABLE TRIGGER tollgate_insert");
+    collect_changes();
+    CU_ASSERT_EQUAL(number("SELECT stored * 100 + counted FROM tollgate.reconcile_gauges('a')"), 304);
+    CU_ASSERT_EQUAL(number("SELECT tollgate.repair('a')"), 1);
+    CU_ASSERT_TRUE(books_agree());
+    CU_ASSERT_EQUAL(number("SELECT used FROM tollgate.enforced_levels('a') WHERE metric = 'patients_count'"), 4);
+    run("SELECT tollgate.enforce('a', false)");
+    collect_changes();
+}
+
 static void a_refresh_asks_for_a_measurement(void)
 {
     struct ingest_result r;
@@ -377,6 +449,8 @@ int main(void)
          a_late_event_goes_to_the_period_of_its_time_and_gets_a_partition},
         {"endpoints beyond the cap are counted as one", endpoints_beyond_the_cap_are_counted_as_one},
         {"changes of the host's tables are gauges and events", changes_of_the_hosts_tables_are_gauges_and_events},
+        {"an enforced gauge is counted by its shares", an_enforced_gauge_is_counted_by_its_shares},
+        {"shares that lie are found and repaired", shares_that_lie_are_found_and_repaired},
         {"a refresh asks for a measurement", a_refresh_asks_for_a_measurement},
         {"degraded counts are recorded once", degraded_counts_are_recorded_once},
         {"days turn by pages, all tenants", days_turn_by_pages},
