@@ -9,7 +9,7 @@ CREATE TABLE enforced_gauges (
 );
 INSERT INTO enforced_gauges (tenant_id, metric) SELECT s.tenant_id, s.metric FROM enforce_shares s WHERE s.slot = 0;
 
--- The arguments: the tenant, or '' for users; where rows are refused also the gauge, of users 'refuse'. Nulls are left out.
+-- The arguments: the tenant, and the gauge where patients are enforced; '' for users. Nulls are left out.
 CREATE FUNCTION tollgate.add_triggers(tab regclass, on_insert text, fn text, on_update boolean, VARIADIC args text[])
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -55,6 +55,48 @@ BEGIN
   RETURN NULL;
 END $$;
 
+CREATE FUNCTION tollgate.users_by(tenant text, delta bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE
+  g integer := (SELECT e.id FROM enforced_gauges e WHERE e.tenant_id = tenant AND e.metric = 'users_count');
+BEGIN
+  IF tenant IS NOT NULL AND (g IS NULL OR NOT tollgate.take_share(g, delta)) THEN -- null: the host's users that belong to nobody
+    INSERT INTO usage_changes (tenant_id, metric, delta) VALUES (tenant, 'users_count', delta);
+  END IF;
+END $$;
+
+-- The same for users, where a statement adds those of one tenant, as most do.
+CREATE FUNCTION tollgate.users_added() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+  mine integer := 1 OPERATOR(pg_catalog.+) (pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.%) 32);
+  g integer;
+  c record;
+BEGIN
+  SELECT pg_catalog.count(u.tenant_id) AS n, pg_catalog.min(u.tenant_id) AS first, pg_catalog.max(u.tenant_id) AS last
+  INTO c FROM new_rows u;
+  IF c.first OPERATOR(pg_catalog.=) c.last THEN
+    g := (SELECT e.id FROM public.enforced_gauges e
+          WHERE e.tenant_id OPERATOR(pg_catalog.=) c.first AND e.metric OPERATOR(pg_catalog.=) 'users_count');
+    IF g IS NULL THEN
+      INSERT INTO public.usage_changes (tenant_id, metric, delta) VALUES (c.first, 'users_count', c.n);
+      RETURN NULL;
+    ELSIF pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('tollgate.enforce'),
+            g OPERATOR(pg_catalog.<<) 6 OPERATOR(pg_catalog.|) mine) THEN
+      UPDATE public.enforce_shares s SET free = s.free OPERATOR(pg_catalog.-) c.n, changed = true
+      WHERE s.gauge OPERATOR(pg_catalog.=) g AND s.slot OPERATOR(pg_catalog.=) mine AND s.free OPERATOR(pg_catalog.>=) c.n
+        AND s.until OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp();
+      IF FOUND THEN
+        RETURN NULL;
+      END IF;
+    END IF;
+  END IF;
+  -- By tenant, so that two statements over the same tenants take their shares in the same order.
+  FOR c IN SELECT u.tenant_id::text AS tenant, pg_catalog.count(*) AS n FROM new_rows u GROUP BY 1 ORDER BY 1 LOOP
+    PERFORM tollgate.users_by(c.tenant, c.n);
+  END LOOP;
+  RETURN NULL;
+END $$;
+
 -- The triggers first: that waits for who writes there and holds off the others, so nobody is at the shares that move.
 DO $$
 DECLARE
@@ -69,9 +111,7 @@ BEGIN
     PERFORM tollgate.add_triggers(t.tab, CASE WHEN g IS NULL THEN 'patients_changed' ELSE 'patients_added' END, 'patients_changed',
                                   true, t.tenant, g::text);
   END LOOP;
-  IF EXISTS (SELECT FROM enforced_gauges e WHERE e.metric = 'users_count') THEN
-    PERFORM tollgate.add_triggers('users', 'users_changed', 'users_changed', true, '', 'refuse');
-  END IF;
+  PERFORM tollgate.add_triggers('users', 'users_added', 'users_changed', true, '');
 END $$;
 
 CREATE TEMP TABLE moving ON COMMIT DROP AS
@@ -257,39 +297,19 @@ BEGIN
   RETURN NULL;
 END $$;
 
-CREATE FUNCTION tollgate.users_by(tenant text, delta bigint, refuse boolean) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-  g integer;
-BEGIN
-  IF tenant IS NULL THEN
-    RETURN; -- the host's users that belong to nobody
-  END IF;
-  IF refuse THEN
-    SELECT e.id INTO g FROM public.enforced_gauges e WHERE e.tenant_id = tenant AND e.metric = 'users_count';
-  END IF;
-  IF g IS NULL OR NOT tollgate.take_share(g, delta) THEN
-    INSERT INTO public.usage_changes (tenant_id, metric, delta) VALUES (tenant, 'users_count', delta);
-  END IF;
-END $$;
-
 CREATE OR REPLACE FUNCTION tollgate.users_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
   c record;
 BEGIN
-  -- By tenant, so that two statements over the same tenants take their shares in the same order.
-  IF TG_OP = 'INSERT' THEN
-    FOR c IN SELECT n.tenant_id::text AS tenant, count(*) AS n FROM new_rows n GROUP BY 1 ORDER BY 1 LOOP
-      PERFORM tollgate.users_by(c.tenant, c.n, TG_NARGS > 1);
-    END LOOP;
-  ELSIF TG_OP = 'DELETE' THEN
+  IF TG_OP = 'DELETE' THEN
     FOR c IN SELECT o.tenant_id::text AS tenant, -count(*) AS n FROM old_rows o GROUP BY 1 ORDER BY 1 LOOP
-      PERFORM tollgate.users_by(c.tenant, c.n, TG_NARGS > 1);
+      PERFORM tollgate.users_by(c.tenant, c.n);
     END LOOP;
   ELSIF TG_OP = 'UPDATE' THEN
     FOR c IN SELECT d.tenant, sum(d.n)::bigint AS n FROM (SELECT tenant_id::text AS tenant, 1 AS n FROM new_rows
              UNION ALL SELECT tenant_id::text, -1 FROM old_rows) d GROUP BY 1 HAVING sum(d.n) <> 0 ORDER BY 1 LOOP
-      PERFORM tollgate.users_by(c.tenant, c.n, TG_NARGS > 1);
+      PERFORM tollgate.users_by(c.tenant, c.n);
     END LOOP;
   ELSE
     PERFORM tollgate.fill_shares(e.id) FROM enforced_gauges e WHERE e.metric = 'users_count' ORDER BY e.id;
@@ -323,8 +343,7 @@ BEGIN
   END IF;
 END $$;
 
--- On: the tenant's triggers and those of users also refuse, counts taken while nobody writes there. Off: the shares go, and
--- the tenant's triggers count only, from a count of their own; those of users go on as long as another tenant is enforced.
+-- On: the counts are taken while nobody writes there. Off: the shares go, and triggers note what changes from a new count on.
 CREATE OR REPLACE FUNCTION tollgate.enforce(tenant text, enabled boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
@@ -333,14 +352,11 @@ BEGIN
     RAISE EXCEPTION 'no such tenant' USING ERRCODE = 'TG004', DETAIL = 'tenant_id';
   END IF;
   IF enabled THEN
-    PERFORM tollgate.add_triggers('users', 'users_changed', 'users_changed', true, '', 'refuse'); -- locks out writers until the commit
+    PERFORM tollgate.add_triggers('users', 'users_added', 'users_changed', true, ''); -- locks out writers until the commit
     PERFORM tollgate.fill_shares(tollgate.enforced_gauge(tenant, 'users_count'));
   ELSE
     DELETE FROM enforced_gauges e WHERE e.tenant_id = tenant AND e.metric = 'users_count';
-    IF NOT EXISTS (SELECT FROM enforced_gauges e WHERE e.metric = 'users_count') THEN
-      PERFORM tollgate.add_triggers('users', 'users_changed', 'users_changed', true, '');
-    END IF;
-    PERFORM tollgate.note(tenant, 'patients_count', 0, 0, true);
+    PERFORM tollgate.note(tenant, 'users_count', 0, 0, true);
   END IF;
   PERFORM tollgate.attach(tenant);
 END $$;
