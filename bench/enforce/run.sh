@@ -1,9 +1,10 @@
 #!/bin/sh
-# run.sh [SECONDS] [ROUNDS]: inserts into a tenant's patients with the triggers that count and refuse, against the same table
-# without any, in turn. A cluster of its own with fsync: a single row's price is mostly its commit. FSYNC=off shows what the
-# triggers alone cost. Nothing else runs: the collector's reading is not part of it. The median of the rounds' ratios counts.
-# PROTOCOL=prepared is a client that prepares its statements; the default is the one that does not.
-seconds=${1:-3} rounds=${2:-4}
+# run.sh [SECONDS] [ROUNDS]: inserts into a tenant's patients, and of its users, with the triggers that count and refuse, against
+# the same table without any, in turn and in short rounds, for the disk's pace changes. A cluster of its own with fsync: a single
+# row's price is mostly its commit. FSYNC=off shows what the triggers alone cost. Nothing else runs: the collector's reading is
+# not part of it. The median of the rounds' ratios counts. PROTOCOL=prepared is a client that prepares its statements; the
+# default is the one that does not.
+seconds=${1:-2} rounds=${2:-9}
 cd "$(dirname "$0")/../.." || exit 1
 d=$(mktemp -d /tmp/tg-enforce-XXXXXX)
 chmod 711 "$d"
@@ -30,12 +31,15 @@ CREATE TABLE "with".patients (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY
   status text NOT NULL DEFAULT 'active', created_at timestamptz NOT NULL DEFAULT now());
 CREATE SCHEMA without;
 CREATE TABLE without.patients (LIKE "with".patients INCLUDING ALL);
+CREATE TABLE without.users (LIKE public.users INCLUDING ALL, FOREIGN KEY (tenant_id) REFERENCES tenants (id) ON DELETE CASCADE);
 SELECT tollgate.attach('with'), tollgate.enforce('with', true);
 SQL
 for who in with without; do
     row="INSERT INTO \"$who\".patients (name, born) VALUES ('Maria Example', '1980-02-29');"
     echo "$row" >"$d/single.$who"
     echo "INSERT INTO \"$who\".patients (name, born) SELECT 'Maria Example', '1980-02-29' FROM generate_series(1, 1000);" >"$d/bulk.$who"
+    if [ "$who" = with ]; then users=public.users; else users=without.users; fi
+    echo "INSERT INTO $users (tenant_id, email) VALUES ('$who', gen_random_uuid());" >"$d/user.$who"
     # Near the limit rows come and go, so that it stays near.
     printf '%s\n%s\n' "INSERT INTO \"$who\".patients (name, born) VALUES ('Maria Example', '1980-02-29') RETURNING id \\gset" \
         "DELETE FROM \"$who\".patients WHERE id = :id;" >"$d/near.$who"
@@ -70,6 +74,7 @@ measure() { # measure NAME SCRIPT CLIENTS ROWS
 }
 measure 'inserts, 1,000 rows a statement' bulk 1 1000
 measure 'inserts, single rows, one session' single 1 1
+measure 'inserts, single users, one session' user 1 1
 measure 'inserts, single rows, eight sessions' single 8 1
 clean || exit 1
 sql -c "SET ROLE tollgate_owner" -c "SELECT tollgate.set_subscription('with', NULL, '{\"max_patients\": 12}')" >/dev/null || exit 1
