@@ -180,7 +180,8 @@ BEGIN
   SELECT * INTO e FROM public.enforced_gauges x WHERE x.id = g;
   noun := CASE e.metric WHEN 'patients_count' THEN 'patients' ELSE 'users' END;
   RAISE EXCEPTION 'the plan allows % %', most, noun USING ERRCODE = 'TG429',
-    DETAIL = format('Tenant %s has %s of %s %s, %s more would be %s.', e.tenant_id, most - remains, most, noun, n, most - remains + n),
+    DETAIL = format('Tenant %s has %s of %s %s, %s more would be %s.', e.tenant_id, most - remains, most, noun, n,
+                    most - remains + n),
     HINT = format('%s can be added. Remove %s, or ask for a larger plan.', greatest(remains, 0), noun);
 END $$;
 
@@ -242,7 +243,10 @@ BEGIN
   END IF;
   UPDATE public.enforce_shares s SET free = s.free - n, changed = true
   WHERE s.gauge = g AND s.slot = mine AND s.free >= n AND s.until > statement_timestamp();
-  RETURN FOUND OR tollgate.take_reserve(g, mine, n);
+  IF FOUND THEN
+    RETURN true;
+  END IF;
+  RETURN tollgate.take_reserve(g, mine, n);
 END $$;
 
 -- Counts anew; the caller holds off writers of the table.
@@ -432,6 +436,8 @@ BEGIN
       ON p.tenant_id = u.tenant_id AND p.period_start = u.period_start
     WHERE u.tenant_id = c.tenant_id AND p.starts_at <= now() AND p.ends_at > now() FOR UPDATE OF u;
     CONTINUE WHEN NOT FOUND;
+    -- Before the shares, as a plan's change does: so none of the two waits for the other.
+    PERFORM FROM public.tenant_subscriptions t WHERE t.tenant_id = c.tenant_id FOR NO KEY UPDATE;
     SELECT * INTO held FROM tollgate.take_levels(c.tenant_id);
     CONTINUE WHEN NOT c.noted AND coalesce(held.patients, before.patients_count) = before.patients_count
       AND coalesce(held.people, before.users_count) = before.users_count;
@@ -481,11 +487,13 @@ BEGIN
     'JOIN public.tenant_periods p ON p.tenant_id = s.tenant_id AND p.period_start = s.period_start '
     'CROSS JOIN LATERAL (VALUES (''patients_count'', s.patients_count::numeric, %s::numeric), '
     '(''appointments_count'', s.appointments_count, %s), '
-    '(''users_count'', s.users_count, (SELECT count(*) FROM public.users u WHERE u.tenant_id = $1))) AS v (metric, stored, counted) '
+    '(''users_count'', s.users_count, (SELECT count(*) FROM public.users u WHERE u.tenant_id = $1))) '
+    '  AS v (metric, stored, counted) '
     'LEFT JOIN tollgate.enforced_levels($1) l ON l.metric = v.metric '
     'LEFT JOIN LATERAL (SELECT sum(c.delta) AS delta, bool_or(c.recount) AS anew FROM public.usage_changes c '
     '  WHERE c.tenant_id = $1 AND c.metric = v.metric AND l.used IS NULL) w ON true '
-    'CROSS JOIN LATERAL (SELECT CASE WHEN l.changed OR l.used <> v.counted THEN l.used ELSE v.stored + coalesce(w.delta, 0) END) k (stored) '
+    'CROSS JOIN LATERAL (SELECT CASE WHEN l.changed OR l.used <> v.counted THEN l.used '
+    '                                ELSE v.stored + coalesce(w.delta, 0) END) k (stored) '
     'WHERE s.tenant_id = $1 AND p.starts_at <= now() AND p.ends_at > now() AND w.anew IS NOT true AND k.stored <> v.counted',
     CASE WHEN patients IS NULL THEN '0' ELSE format('(SELECT count(*) FROM %s WHERE status = ''active'')', patients) END,
     CASE WHEN appointments IS NULL THEN '0' ELSE format('(SELECT count(*) FROM %s)', appointments) END) USING tenant;
