@@ -43,7 +43,7 @@ DECLARE
   delta bigint := (SELECT pg_catalog.count(*) FROM new_rows WHERE status OPERATOR(pg_catalog.=) 'active');
 BEGIN
   IF pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('tollgate.enforce'),
-       g OPERATOR(pg_catalog.<<) 6 OPERATOR(pg_catalog.|) mine) THEN
+       g OPERATOR(pg_catalog.<<) 6 OPERATOR(pg_catalog.|) mine OPERATOR(pg_catalog.&) 1023) THEN
     UPDATE public.enforce_shares s SET free = s.free OPERATOR(pg_catalog.-) delta, changed = true
     WHERE s.gauge OPERATOR(pg_catalog.=) g AND s.slot OPERATOR(pg_catalog.=) mine AND s.free OPERATOR(pg_catalog.>=) delta
       AND s.until OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp();
@@ -81,7 +81,7 @@ BEGIN
       INSERT INTO public.usage_changes (tenant_id, metric, delta) VALUES (c.first, 'users_count', c.n);
       RETURN NULL;
     ELSIF pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('tollgate.enforce'),
-            g OPERATOR(pg_catalog.<<) 6 OPERATOR(pg_catalog.|) mine) THEN
+            g OPERATOR(pg_catalog.<<) 6 OPERATOR(pg_catalog.|) mine OPERATOR(pg_catalog.&) 1023) THEN
       UPDATE public.enforce_shares s SET free = s.free OPERATOR(pg_catalog.-) c.n, changed = true
       WHERE s.gauge OPERATOR(pg_catalog.=) g AND s.slot OPERATOR(pg_catalog.=) mine AND s.free OPERATOR(pg_catalog.>=) c.n
         AND s.until OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp();
@@ -189,7 +189,7 @@ END $$;
 CREATE FUNCTION tollgate.other_slot(g integer, first integer) RETURNS integer LANGUAGE plpgsql AS $$
 BEGIN
   FOR slot IN first + 1 .. first + 31 LOOP
-    IF pg_try_advisory_xact_lock(hashtext('tollgate.enforce'), g << 6 | 1 + slot % 32) THEN
+    IF pg_try_advisory_xact_lock(hashtext('tollgate.enforce'), g << 6 | 1 + slot % 32 & 1023) THEN
       RETURN 1 + slot % 32;
     END IF;
   END LOOP;
@@ -232,13 +232,14 @@ BEGIN
 END $$;
 
 -- n more, or -n fewer; raises TG429 when the plan has no room. False: the gauge is not enforced, n is to be counted by the
--- caller, a trigger function that runs as the owner. A slot is kept to the end of the transaction. Far from the limit the first
--- UPDATE is all that refusing and counting write.
+-- caller, a trigger function that runs as the owner. A slot is kept to the end of the transaction, by one of 1,024 locks: a
+-- transaction over many tenants does not fill PostgreSQL's lock table, and who finds a slot's lock taken for another goes to the
+-- next. Far from the limit the first UPDATE is all that refusing and counting write.
 CREATE FUNCTION tollgate.take_share(g integer, n bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
   mine integer := 1 + pg_backend_pid() % 32;
 BEGIN
-  IF NOT pg_try_advisory_xact_lock(hashtext('tollgate.enforce'), g << 6 | mine) THEN
+  IF NOT pg_try_advisory_xact_lock(hashtext('tollgate.enforce'), g << 6 | mine & 1023) THEN
     mine := tollgate.other_slot(g, mine);
   END IF;
   UPDATE public.enforce_shares s SET free = s.free - n, changed = true
@@ -380,7 +381,7 @@ BEGIN
   UPDATE public.enforce_shares s SET changed = false
   FROM (SELECT x.gauge, x.slot FROM public.enforced_gauges e JOIN public.enforce_shares x ON x.gauge = e.id AND x.changed
         WHERE e.tenant_id = tenant -- CASE: the lock is tried for this tenant's rows alone, however the join is done
-          AND CASE WHEN x.gauge = e.id THEN pg_try_advisory_xact_lock(hashtext('tollgate.enforce'), x.gauge << 6 | x.slot) END
+          AND CASE WHEN x.gauge = e.id THEN pg_try_advisory_xact_lock(hashtext('tollgate.enforce'), x.gauge << 6 | x.slot & 1023) END
         FOR UPDATE OF x SKIP LOCKED) r
   WHERE s.gauge = r.gauge AND s.slot = r.slot;
   SELECT max(l.used) FILTER (WHERE l.metric = 'patients_count'), max(l.used) FILTER (WHERE l.metric = 'users_count')

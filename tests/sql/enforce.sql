@@ -123,3 +123,16 @@ BEGIN
   ASSERT NOT EXISTS (SELECT FROM enforced_gauges WHERE tenant_id IN ('e1', 'e2')), 'gauges go with the tenant';
   ASSERT NOT EXISTS (SELECT FROM enforce_shares), 'and shares with the gauge';
 END $$;
+-- A statement over many enforced tenants takes no more locks than PostgreSQL has room for.
+INSERT INTO tenants (id, name) SELECT 'many' || i, 'M' FROM generate_series(1, 2000) i;
+SELECT tollgate.fill_shares(tollgate.enforced_gauge('many' || i, 'users_count')) FROM generate_series(1, 2000) i;
+BEGIN;
+INSERT INTO users (tenant_id, email) SELECT 'many' || i, n FROM generate_series(1, 2000) i, generate_series(1, 2) n;
+DO $$
+BEGIN
+  ASSERT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) BETWEEN 1 AND 1024, 'locks';
+  ASSERT (SELECT sum(1000000000000000 - s.free) FROM (SELECT sum(free) AS free FROM enforce_shares s JOIN enforced_gauges g ON g.id = s.gauge
+          WHERE g.tenant_id LIKE 'many%' GROUP BY s.gauge) s) = 4000, 'and all are counted';
+END $$;
+ROLLBACK;
+DELETE FROM tenants WHERE id LIKE 'many%';
