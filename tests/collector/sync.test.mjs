@@ -14,7 +14,6 @@ after(() => node.remove());
 const segments = () => readdirSync(node.spool).filter((name) => name.endsWith('.seg'));
 // A segment that its writer left has this mode once it is synced.
 const synced = (name) => (statSync(join(node.spool, name)).mode & 0o777) === 0o400;
-const blocked = () => node.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'tollgate_collector' AND wait_event_type = 'Lock'") === '1';
 
 test('a batch that waits 5 s for a lock in PostgreSQL delays no sync', async () => {
   const collector = await node.collector();
@@ -23,7 +22,7 @@ test('a batch that waits 5 s for a lock in PostgreSQL delays no sync', async () 
   const released = new Promise((done) => holder.once('exit', done));
   await sleep(300);
   node.write(10);
-  await eventually(blocked, 'the batch to wait', 3);
+  await eventually(node.waits, 'the batch to wait', 3);
   const slowest = [];
   let written = 10;
   while (holder.exitCode === null) {

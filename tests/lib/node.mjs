@@ -28,8 +28,8 @@ export function makeNode(conf = '') {
       const r = spawnSync(bin('tollgate'), ['--config', file, ...args], { encoding: 'utf8', env: { ...process.env, ...env } });
       return { status: r.status, out: r.stdout, err: r.stderr };
     },
-    // Calls of "f0" into a segment of their own, its writer gone.
-    write(rows = 1) { execFileSync(bin('tools/spool_write'), [node.spool, String(rows), '1', '1'], { stdio: 'ignore' }); },
+    // Calls of "f0", "f1", … in turn into a segment of their own, its writer gone.
+    write(rows = 1, tenants = 1) { execFileSync(bin('tools/spool_write'), [node.spool, String(rows), String(tenants), '1'], { stdio: 'ignore' }); },
     start(program) {
       return node.spawn(bin(program), ['--config', file], `${program}.log`);
     },
@@ -40,6 +40,24 @@ export function makeNode(conf = '') {
       started.push(child);
       return child;
     },
+    // A psql that takes one statement after the other; ask() gives what it answered, errors too.
+    session() {
+      const psql = spawn('psql', ['-h', pg, '-U', 'postgres', '-d', 'tollgate', '-XAtq'], { stdio: 'pipe' });
+      let out = '', said = 0;
+      started.push(psql);
+      psql.stdout.on('data', (text) => { out += text; });
+      psql.stderr.on('data', (text) => { out += text; });
+      return {
+        async ask(text, seconds = 5) {
+          const mark = `said ${++said}\n`, from = out.length;
+          psql.stdin.write(`${text};\n\\echo said ${said}\n`);
+          await eventually(() => out.slice(from).includes(mark), () => `an answer to: ${text}; so far: ${out.slice(from)}`, seconds);
+          return out.slice(from).replace(mark, '').trim();
+        },
+      };
+    },
+    // Whether the collector waits for a lock in PostgreSQL.
+    waits: () => node.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'tollgate_collector' AND wait_event_type = 'Lock'") === '1',
     status: () => JSON.parse(readFileSync(join(dir, 'run/collector.json'), 'utf8')),
     async collector() {
       const child = node.start('tollgate-collector');

@@ -2,7 +2,7 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, renameSync, rmSync, writeFileSync, appendFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync, appendFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -58,8 +58,8 @@ test('concurrent sessions fill a plan exactly', () => {
 });
 test('who was enforced when shares moved to 018 stays so, with what was left', () => {
   psql('postgres', 'CREATE DATABASE older');
-  const moved = join(files, 'sql', '018_enforced_levels.sql');
-  renameSync(moved, join(files, '018'));
+  const later = readdirSync(join(files, 'sql')).filter((name) => /^\d{3}_/.test(name) && name >= '018');
+  for (const name of later) renameSync(join(files, 'sql', name), join(files, name));
   assert.equal(tollgate('older', 'migrate', '--new').status, 0);
   psql('older', `CREATE SCHEMA "m\u00fcnchen" AUTHORIZATION tollgate_owner; CREATE SCHEMA plain AUTHORIZATION tollgate_owner; SET ROLE tollgate_owner;
     INSERT INTO tenants (id, name) VALUES ('m\u00fcnchen', 'M'), ('plain', 'P');
@@ -68,7 +68,7 @@ test('who was enforced when shares moved to 018 stays so, with what was left', (
     SELECT tollgate.set_subscription(t.id, 't', NULL), tollgate.attach(t.id) FROM tenants t;
     SELECT tollgate.enforce('m\u00fcnchen', true);
     INSERT INTO "m\u00fcnchen".patients (status) VALUES ('active'), ('active'); INSERT INTO users (tenant_id, email) VALUES ('m\u00fcnchen', 'x');`);
-  renameSync(join(files, '018'), moved);
+  for (const name of later) renameSync(join(files, name), join(files, 'sql', name));
   const r = tollgate('older', 'migrate');
   assert.equal(r.status, 0, r.err);
   const used = "SELECT string_agg(g.metric || ' ' || used, ', ' ORDER BY g.metric) FROM enforced_gauges g, LATERAL (SELECT max(s.max) - sum(s.free) AS used FROM enforce_shares s WHERE s.gauge = g.id) s";
