@@ -25,7 +25,8 @@ static const char taken_names[] =
     "'usage_event_ids', 'usage_rejected', 'collector_progress', 'collector_degraded', 'collector_nodes', "
     "'node_samples', 'spool_damage', "
     "'usage_limit_overrides', 'api_keys', 'accounts', 'account_sessions', 'signin_failures', 'config_changes', "
-    "'enforced_gauges', 'enforce_shares']) n WHERE to_regclass('public.' || n) IS NOT NULL AND to_regclass('tollgate.schema_migrations') "
+    "'enforced_gauges', 'enforce_shares']) n WHERE to_regclass('public.' || n) IS NOT NULL AND "
+    "to_regclass('tollgate.schema_migrations') "
     "IS NULL";
 
 static const char tenants_sql[] =
@@ -90,7 +91,8 @@ static void list_additions(size_t tenants, size_t schemas, bool enforce)
         "  roles      tollgate_owner, tollgate_web, tollgate_collector (when they are missing)\n"
         "  schema     tollgate: its functions, views and schema_migrations\n"
         "  tables     in public: tenant_settings, tenant_periods, usage_*, collector_*, node_samples, spool_damage,\n"
-        "             api_keys, accounts, account_sessions, signin_failures, config_changes, enforced_gauges, enforce_shares\n"
+        "             api_keys, accounts, account_sessions, signin_failures, config_changes, enforced_gauges, "
+        "enforce_shares\n"
         "  triggers   tollgate_* on tenants, users, subscription_tiers, tenant_subscriptions,\n"
         "             and on patients and appointments in %zu schemas\n"
         "  grants     tollgate_owner: USAGE on those schemas; SELECT, REFERENCES, TRIGGER on the tables named above;\n"

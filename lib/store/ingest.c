@@ -498,7 +498,8 @@ static enum status take_measures(struct db_rows *rows, struct ingest_result *res
 
 enum status ingest_changes(struct ingest *in, int max, struct ingest_result *result)
 {
-    static const char any[] = "SELECT EXISTS (SELECT FROM usage_changes) OR EXISTS (SELECT FROM enforce_shares WHERE changed)";
+    static const char any[] =
+        "SELECT EXISTS (SELECT FROM usage_changes) OR EXISTS (SELECT FROM enforce_shares WHERE changed)";
     char most[16];
     struct db_rows *rows;
     bool found;

@@ -278,7 +278,8 @@ static void collect_changes(void)
 /* The tenant's patients as the summary has them, and how many of its shares a collector has still to look at. */
 static bool patients_are(int64_t count, int64_t changed)
 {
-    return number("SELECT patients_count FROM usage_summary WHERE tenant_id = 'a' ORDER BY period_start DESC") == count &&
+    return number("SELECT patients_count FROM usage_summary WHERE tenant_id = 'a' ORDER BY period_start DESC") ==
+               count &&
            number("SELECT count(*) FROM enforce_shares WHERE changed") == changed;
 }
 
@@ -297,9 +298,11 @@ static void an_enforced_gauge_is_counted_by_its_shares(void)
     CU_ASSERT_TRUE(books_agree());
     collect_changes();
     CU_ASSERT_TRUE(patients_are(4, 0));
-    CU_ASSERT_EQUAL(number("SELECT users_count FROM usage_summary WHERE tenant_id = 'a' ORDER BY period_start DESC"), 2);
-    CU_ASSERT_TRUE(number("SELECT count(*) FROM usage_tracking WHERE tenant_id = 'a' AND metric_type = 'patients_count' "
-                          "AND metric_value = 4") > 0);
+    CU_ASSERT_EQUAL(number("SELECT users_count FROM usage_summary WHERE tenant_id = 'a' ORDER BY period_start DESC"),
+                    2);
+    CU_ASSERT_TRUE(
+        number("SELECT count(*) FROM usage_tracking WHERE tenant_id = 'a' AND metric_type = 'patients_count' "
+               "AND metric_value = 4") > 0);
     CU_ASSERT_TRUE(books_agree());
 
     /* A transaction that is at a share is not waited for, and what it wrote is not forgotten. */
