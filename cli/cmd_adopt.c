@@ -26,8 +26,7 @@ static const char taken_names[] =
     "'node_samples', 'spool_damage', "
     "'usage_limit_overrides', 'api_keys', 'accounts', 'account_sessions', 'signin_failures', 'config_changes', "
     "'enforced_gauges', 'enforce_shares']) n WHERE to_regclass('public.' || n) IS NOT NULL AND "
-    "to_regclass('tollgate.schema_migrations') "
-    "IS NULL";
+    "to_regclass('tollgate.schema_migrations') IS NULL";
 
 static const char tenants_sql[] =
     "SELECT t.id, EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = t.id "
@@ -91,8 +90,8 @@ static void list_additions(size_t tenants, size_t schemas, bool enforce)
         "  roles      tollgate_owner, tollgate_web, tollgate_collector (when they are missing)\n"
         "  schema     tollgate: its functions, views and schema_migrations\n"
         "  tables     in public: tenant_settings, tenant_periods, usage_*, collector_*, node_samples, spool_damage,\n"
-        "             api_keys, accounts, account_sessions, signin_failures, config_changes, enforced_gauges, "
-        "enforce_shares\n"
+        "             api_keys, accounts, account_sessions, signin_failures, config_changes, enforced_gauges,\n"
+        "             enforce_shares\n"
         "  triggers   tollgate_* on tenants, users, subscription_tiers, tenant_subscriptions,\n"
         "             and on patients and appointments in %zu schemas\n"
         "  grants     tollgate_owner: USAGE on those schemas; SELECT, REFERENCES, TRIGGER on the tables named above;\n"
