@@ -240,17 +240,22 @@ static void endpoints_beyond_the_cap_are_counted_as_one(void)
     CU_ASSERT_TRUE(books_agree());
 }
 
-static void changes_of_the_hosts_tables_are_gauges_and_events(void)
+static void collect_changes(void)
 {
     struct ingest_result r;
 
+    CU_ASSERT_EQUAL_FATAL(ingest_changes(in, 1000, &r), STATUS_OK);
+    ingest_result_free(&r);
+}
+
+static void changes_of_the_hosts_tables_are_gauges_and_events(void)
+{
     run("INSERT INTO a.patients SELECT generate_series(1, 5); UPDATE a.patients SET status = 'left' WHERE id = 1; "
         "INSERT INTO a.appointments SELECT generate_series(1, 3); DELETE FROM a.appointments WHERE id = 1; "
         "INSERT INTO users (tenant_id, email) VALUES ('a', 'x@example.org'); SELECT tollgate.put_storage('a', "
         "3000000)");
     CU_ASSERT_TRUE(books_agree()); /* what waits is known to be on its way */
-    CU_ASSERT_EQUAL_FATAL(ingest_changes(in, 1000, &r), STATUS_OK);
-    ingest_result_free(&r);
+    collect_changes();
     CU_ASSERT_EQUAL(number("SELECT patients_count * 100 + appointments_count * 10 + users_count FROM usage_summary "
                            "WHERE tenant_id = 'a' ORDER BY period_start DESC"),
                     421);
@@ -260,19 +265,10 @@ static void changes_of_the_hosts_tables_are_gauges_and_events(void)
     CU_ASSERT_EQUAL(number("SELECT count(*) FROM usage_changes"), 0);
     CU_ASSERT_TRUE(books_agree());
     run("TRUNCATE a.patients");
-    CU_ASSERT_EQUAL_FATAL(ingest_changes(in, 1000, &r), STATUS_OK);
-    ingest_result_free(&r);
+    collect_changes();
     CU_ASSERT_EQUAL(number("SELECT patients_count FROM usage_summary WHERE tenant_id = 'a' ORDER BY period_start DESC"),
                     0);
     CU_ASSERT_TRUE(books_agree());
-}
-
-static void collect_changes(void)
-{
-    struct ingest_result r;
-
-    CU_ASSERT_EQUAL_FATAL(ingest_changes(in, 1000, &r), STATUS_OK);
-    ingest_result_free(&r);
 }
 
 /* The tenant's patients as the summary has them, and how many of its shares a collector has still to look at. */
