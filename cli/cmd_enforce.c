@@ -12,11 +12,8 @@ static int list(struct cli *c)
         {"tenant_id", "tenant", TABLE_TEXT}, {"enforced", "enforced", TABLE_BOOLEAN}, {"metric", "metric", TABLE_TEXT},
         {"max", "limit", TABLE_NUMBER},      {"used", "used", TABLE_NUMBER},          {0}};
     static const char sql[] =
-        "SELECT s.tenant_id, s.enforced, e.metric, nullif(e.max, 1000000000000000), e.max - e.free FROM "
-        "public.tenant_settings s "
-        "LEFT JOIN (SELECT g.tenant_id, g.metric, max(h.max) FILTER (WHERE h.slot = 0) AS max, sum(h.free) AS free "
-        "FROM public.enforced_gauges g JOIN public.enforce_shares h ON h.gauge = g.id GROUP BY 1, 2) e "
-        "ON e.tenant_id = s.tenant_id ORDER BY 1, 3";
+        "SELECT s.tenant_id, s.enforced, e.metric, nullif(e.most, 1000000000000000), e.used "
+        "FROM public.tenant_settings s LEFT JOIN LATERAL tollgate.enforced_levels(s.tenant_id) e ON true ORDER BY 1, 3";
     struct db_rows *r = NULL;
     struct table t;
     enum status s = cli_begin(c);

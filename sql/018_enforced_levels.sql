@@ -388,9 +388,9 @@ BEGIN
   INTO patients, people FROM tollgate.enforced_levels(tenant) l;
 END $$;
 
-CREATE FUNCTION tollgate.enforced_levels(tenant text) RETURNS TABLE (metric text, used bigint, changed boolean)
+CREATE FUNCTION tollgate.enforced_levels(tenant text) RETURNS TABLE (metric text, most bigint, used bigint, changed boolean)
 LANGUAGE sql STABLE AS $$
-  SELECT e.metric, (max(s.max) FILTER (WHERE s.slot = 0) - sum(s.free))::bigint, bool_or(s.changed)
+  SELECT e.metric, max(s.max) FILTER (WHERE s.slot = 0), (max(s.max) FILTER (WHERE s.slot = 0) - sum(s.free))::bigint, bool_or(s.changed)
   FROM public.enforced_gauges e JOIN public.enforce_shares s ON s.gauge = e.id WHERE e.tenant_id = tenant GROUP BY e.metric
 $$;
 
