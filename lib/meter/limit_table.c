@@ -301,6 +301,8 @@ static enum status make_table(const char *run_dir, const unsigned char node[16])
         s = STATUS_NO_SPACE;
     if (s == STATUS_OK)
         s = table_index_make(run_dir, h->identity.id, 1, INDEX_FIRST_PLACES, INDEX_FIRST_PLACES);
+    if (s == STATUS_OK)
+        s = table_index_show(run_dir);
     if (s == STATUS_OK && rename(fresh, path) != 0)
         s = STATUS_IO;
     if (fd >= 0)

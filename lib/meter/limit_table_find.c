@@ -48,14 +48,12 @@ static size_t index_size(uint64_t key_places, uint64_t tenant_places)
 enum status table_index_make(const char *run_dir, uint64_t table_id, uint64_t generation, uint64_t key_places,
                              uint64_t tenant_places)
 {
-    char path[PATH_MAX], fresh[PATH_MAX];
+    char fresh[PATH_MAX];
     struct index_header h = {
         .table_id = table_id, .generation = generation, .key_places = key_places, .tenant_places = tenant_places};
     memcpy(h.magic, INDEX_MAGIC, 8);
     h.checksum = table_index_checksum(&h);
-    enum status s = io_path(path, sizeof path, run_dir, "limits.index");
-    if (s == STATUS_OK)
-        s = io_path(fresh, sizeof fresh, run_dir, "limits.index.new");
+    enum status s = io_path(fresh, sizeof fresh, run_dir, INDEX_MAKING);
     if (s != STATUS_OK)
         return s;
     unlink(fresh);
@@ -65,9 +63,18 @@ enum status table_index_make(const char *run_dir, uint64_t table_id, uint64_t ge
     s = io_write_all(fd, &h, sizeof h);
     if (s == STATUS_OK && ftruncate(fd, (off_t)index_size(key_places, tenant_places)) != 0)
         s = STATUS_NO_SPACE;
+    close(fd);
+    return s;
+}
+
+enum status table_index_show(const char *run_dir)
+{
+    char path[PATH_MAX], fresh[PATH_MAX];
+    enum status s = io_path(path, sizeof path, run_dir, INDEX_FILE);
+    if (s == STATUS_OK)
+        s = io_path(fresh, sizeof fresh, run_dir, INDEX_MAKING);
     if (s == STATUS_OK && rename(fresh, path) != 0)
         s = STATUS_IO;
-    close(fd);
     return s;
 }
 
@@ -85,11 +92,11 @@ void table_touch(void *at, size_t bytes)
         errno = 0; /* an older kernel: each page costs its first call a fault */
 }
 
-static enum status map_index(struct limit_table *t)
+enum status table_index_map(struct limit_table *t, const char *name)
 {
     char path[PATH_MAX];
     struct stat st;
-    enum status s = io_path(path, sizeof path, t->run_dir, "limits.index");
+    enum status s = io_path(path, sizeof path, t->run_dir, name);
     if (s != STATUS_OK)
         return s;
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -119,7 +126,7 @@ enum status table_index_refresh(struct limit_table *t)
     uint64_t generation = atomic_load(&t->header->index_generation);
     if (t->index && t->index_generation >= generation)
         return STATUS_OK;
-    enum status s = map_index(t);
+    enum status s = table_index_map(t, INDEX_FILE);
     /* a generation is told only when its file is in place */
     return s == STATUS_OK && t->index_generation < generation ? STATUS_DAMAGED : s;
 }

@@ -14,6 +14,8 @@
 #define TABLE_GROW 256u                           /* places added at a time */
 #define TABLE_LOCK_AT INT64_C(0x4000000000000000) /* writers' locks: bytes far behind the file's end */
 #define INDEX_FIRST_PLACES 4096u
+#define INDEX_FILE "limits.index"       /* in run_dir: the index in force */
+#define INDEX_MAKING "limits.index.new" /* one that is being filled */
 #define TABLE_WANTED 4u /* leases that a writer asks for at a time; what is overwritten is asked for again */
 
 struct table_writer {
@@ -161,14 +163,18 @@ MUST_CHECK enum status table_catalogue_refresh(struct limit_table *t);
 int table_span_at(const struct table_span *spans, int n, int64_t at_us);
 /* Spans and their number of a window kind; NULL for gauges and minutes. */
 struct table_span *table_spans(struct table_tenant *tenant, uint8_t window, int *n);
+/* Maps the index file `name` of run_dir in place of the one that is mapped. */
+MUST_CHECK enum status table_index_map(struct limit_table *t, const char *name);
 /* Maps the index in force. */
 MUST_CHECK enum status table_index_refresh(struct limit_table *t);
 struct index_header *table_index(struct limit_table *t);
 struct index_key *table_index_keys(struct limit_table *t);
 struct index_tenant *table_index_tenants(struct limit_table *t);
 uint64_t table_index_checksum(const struct index_header *h);
-/* Writes an empty index of these places for this table and renames it into place. */
+/* Writes an empty index with these places for this table to INDEX_MAKING, where no reader looks. */
 MUST_CHECK enum status table_index_make(const char *run_dir, uint64_t table_id, uint64_t generation,
                                         uint64_t key_places, uint64_t tenant_places);
+/* Renames INDEX_MAKING to INDEX_FILE: it must be complete, because a reader may open it at once. */
+MUST_CHECK enum status table_index_show(const char *run_dir);
 
 #endif

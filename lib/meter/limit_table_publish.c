@@ -105,7 +105,27 @@ static uint64_t live_tenants(struct limit_table *t)
     return n;
 }
 
-/* A new generation with room for twice what lives; dropped keys stay behind. */
+/* Everything that lives in `from` goes into the empty index of `to`; dropped keys stay behind. */
+static enum status copy_index(struct limit_table *from, struct limit_table *to)
+{
+    enum status s = STATUS_OK;
+    for (uint64_t i = 0; s == STATUS_OK && i < from->key_places; i++) {
+        const struct index_key *k = &table_index_keys(from)[i];
+        uint64_t meta = atomic_load(&k->meta);
+        if (meta && meta != table_key_meta(k, meta))
+            s = STATUS_DAMAGED;
+        else if (meta && !(meta & INDEX_DROPPED))
+            s = insert_key(to, k, meta);
+    }
+    for (uint64_t i = 0; s == STATUS_OK && i < from->tenant_places; i++) {
+        const struct index_tenant *p = &table_index_tenants(from)[i];
+        if (atomic_load(&p->place))
+            s = insert_tenant(to, atomic_load(&p->hash), atomic_load(&p->place));
+    }
+    return s;
+}
+
+/* A new generation with room for twice what lives: filled where nobody looks, then shown, then announced. */
 static enum status grow_index(struct limit_table *t)
 {
     uint64_t key_places = INDEX_FIRST_PLACES, tenant_places = INDEX_FIRST_PLACES;
@@ -114,33 +134,36 @@ static enum status grow_index(struct limit_table *t)
     while (tenant_places < 3 * live_tenants(t))
         tenant_places *= 2;
     uint64_t generation = t->index_generation + 1;
+    struct limit_table grown = *t;
+    grown.index = NULL;
     enum status s = table_index_make(t->run_dir, t->header->identity.id, generation, key_places, tenant_places);
-    if (s != STATUS_OK)
-        return s;
-    struct limit_table was = *t; /* to walk the old mapping */
-    t->index = NULL;
-    atomic_store(&t->header->index_generation, generation);
-    s = table_index_refresh(t);
+    if (s == STATUS_OK)
+        s = table_index_map(&grown, INDEX_MAKING);
+    if (s == STATUS_OK)
+        s = copy_index(t, &grown);
+    if (s == STATUS_OK)
+        s = table_index_show(t->run_dir);
     if (s != STATUS_OK) {
-        if (t->index)
-            munmap(t->index, t->index_bytes);
-        *t = was;
+        if (grown.index)
+            munmap(grown.index, grown.index_bytes);
         return s;
     }
-    for (uint64_t i = 0; s == STATUS_OK && i < was.key_places; i++) {
-        const struct index_key *k = &table_index_keys(&was)[i];
-        uint64_t meta = atomic_load(&k->meta);
-        if (meta && meta != table_key_meta(k, meta))
-            s = STATUS_DAMAGED;
-        else if (meta && !(meta & INDEX_DROPPED))
-            s = insert_key(t, k, meta);
-    }
-    for (uint64_t i = 0; s == STATUS_OK && i < was.tenant_places; i++) {
-        uint64_t place = atomic_load(&table_index_tenants(&was)[i].place);
-        if (place)
-            s = insert_tenant(t, atomic_load(&table_index_tenants(&was)[i].hash), place);
-    }
-    munmap(was.index, was.index_bytes);
+    munmap(t->index, t->index_bytes);
+    t->index = grown.index;
+    t->index_bytes = grown.index_bytes;
+    t->index_generation = generation;
+    t->key_places = key_places;
+    t->tenant_places = tenant_places;
+    atomic_store(&t->header->index_generation, generation);
+    return STATUS_OK;
+}
+
+/* The index in force, for a writer. A publisher that was killed may have shown one without announcing it. */
+static enum status index_for_writing(struct limit_table *t)
+{
+    enum status s = table_index_refresh(t);
+    if (s == STATUS_OK && t->index_generation > atomic_load(&t->header->index_generation))
+        atomic_store(&t->header->index_generation, t->index_generation);
     return s;
 }
 
@@ -262,7 +285,7 @@ static enum status put_tenant(struct limit_table *t, const struct limit_tenant *
         return STATUS_INVALID;
     enum status s = table_catalogue_refresh(t);
     if (s == STATUS_OK)
-        s = table_index_refresh(t);
+        s = index_for_writing(t);
     if (s == STATUS_OK)
         s = room_in_index(t);
     if (s != STATUS_OK)
@@ -339,7 +362,7 @@ static struct index_key *key_place(struct limit_table *t, const unsigned char ha
 
 static enum status put_key(struct limit_table *t, const struct limit_key *key)
 {
-    enum status s = table_index_refresh(t);
+    enum status s = index_for_writing(t);
     if (s == STATUS_OK)
         s = room_in_index(t);
     if (s != STATUS_OK)
@@ -368,7 +391,7 @@ enum status limit_table_put_key(struct limit_table *t, const struct limit_key *k
 
 static enum status drop_key(struct limit_table *t, const unsigned char hash[LIMIT_HASH_BYTES])
 {
-    enum status s = table_index_refresh(t);
+    enum status s = index_for_writing(t);
     struct index_key *k = s == STATUS_OK ? key_place(t, hash) : NULL;
     if (k)
         atomic_store(&k->meta, table_key_meta(k, atomic_load(&k->meta) | INDEX_DROPPED));

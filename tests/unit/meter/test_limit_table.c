@@ -12,7 +12,7 @@
 #include <CUnit/Basic.h>
 #include <sodium.h>
 
-#include "lib/meter/limit_table.h"
+#include "lib/meter/limit_table_layout.h"
 
 #define NOW INT64_C(1800000000000000)
 #define DAY INT64_C(86400000000)
@@ -233,6 +233,85 @@ static void thousands_of_keys_and_tenants_are_found_while_the_index_grows(void)
     CU_ASSERT_EQUAL(limit_table_key(reader, k.hash, &found), STATUS_NOT_FOUND);
     limit_table_close(reader);
     limit_table_close(t);
+}
+
+/* Looks the first key and tenant up until the parent says stop; the exit status is how often one was not found, at most 100. */
+static int watch_first(_Atomic int *stop, _Atomic uint64_t *looked)
+{
+    struct limit_table *t;
+    struct limit_key found;
+    uint32_t zero = 0, index;
+    unsigned char hash[LIMIT_HASH_BYTES];
+    int missed = 0;
+
+    if (limit_table_open(dir, &t) != STATUS_OK)
+        return 101;
+    crypto_generichash(hash, sizeof hash, (unsigned char *)&zero, sizeof zero, NULL, 0);
+    while (!atomic_load(stop) && missed < 100) {
+        missed += limit_table_key(t, hash, &found) != STATUS_OK;
+        missed += limit_table_tenant_index(t, "tenant_0", 8, &index) != STATUS_OK;
+        atomic_fetch_add(looked, 1);
+    }
+    limit_table_close(t);
+    return missed;
+}
+
+static void a_valid_key_is_known_throughout_while_the_index_grows(void)
+{
+    struct {
+        _Atomic int stop;
+        _Atomic uint64_t looked;
+    } *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct limit_table *t = fresh_table();
+    struct limit_key k = {.expires_us = LIMIT_NEVER, .scopes = LIMIT_SCOPE_CALL, .id = "abcdefgh"};
+    char id[64];
+    int status = -1;
+
+    CU_ASSERT_NOT_EQUAL_FATAL(shared, MAP_FAILED);
+    put(t, tenant("tenant_0", 1, 1, NOW));
+    for (uint32_t i = 0; i < 90000; i++) {
+        if (i && i < 12000) { /* tenants make the index grow, too */
+            snprintf(id, sizeof id, "tenant_%u", i);
+            put(t, tenant(id, 1, 1, NOW));
+        }
+        crypto_generichash(k.hash, sizeof k.hash, (unsigned char *)&i, sizeof i, NULL, 0);
+        CU_ASSERT_EQUAL(limit_table_put_key(t, &k), STATUS_OK);
+        if (i == 0 && fork() == 0)
+            _exit(watch_first(&shared->stop, &shared->looked));
+        while (i == 0 && atomic_load(&shared->looked) < 100)
+            usleep(1000);
+    }
+    atomic_store(&shared->stop, 1);
+    wait(&status);
+    CU_ASSERT_TRUE(atomic_load(&shared->looked) > 1000);
+    CU_ASSERT_EQUAL(WEXITSTATUS(status), 0);
+    munmap(shared, 4096);
+    limit_table_close(t);
+}
+
+/* A publisher that is killed behind the renaming has told nobody: the next one does, before it writes there. */
+static void an_index_that_was_shown_but_not_announced_is_announced_by_the_next_publisher(void)
+{
+    struct limit_table *t = fresh_table(), *reader, *next;
+    struct limit_key k = {.expires_us = LIMIT_NEVER, .scopes = LIMIT_SCOPE_CALL, .id = "abcdefgh"}, found;
+    unsigned char first[LIMIT_HASH_BYTES];
+
+    for (uint32_t i = 0; i < 3000; i++) {
+        crypto_generichash(k.hash, sizeof k.hash, (unsigned char *)&i, sizeof i, NULL, 0);
+        if (i == 0)
+            memcpy(first, k.hash, sizeof first);
+        if (i == 1)
+            CU_ASSERT_EQUAL_FATAL(limit_table_open(dir, &reader), STATUS_OK);
+        CU_ASSERT_EQUAL(limit_table_put_key(t, &k), STATUS_OK);
+    }
+    CU_ASSERT_EQUAL(t->index_generation, 2);
+    atomic_store(&t->header->index_generation, 1);
+    limit_table_close(t);
+    CU_ASSERT_EQUAL_FATAL(limit_table_open(dir, &next), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_drop_key(next, first), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_key(reader, first, &found), STATUS_NOT_FOUND);
+    limit_table_close(reader);
+    limit_table_close(next);
 }
 
 /* What was taken by killed processes: never more than is left, no mark or lock stays, no entry is torn. */
@@ -461,6 +540,8 @@ int main(int argc, char *argv[])
     ADD(the_turn_of_a_day_needs_nobody);
     ADD(a_changed_limit_acts_at_once_and_keeps_the_count);
     ADD(thousands_of_keys_and_tenants_are_found_while_the_index_grows);
+    ADD(a_valid_key_is_known_throughout_while_the_index_grows);
+    ADD(an_index_that_was_shown_but_not_announced_is_announced_by_the_next_publisher);
     ADD(killed_takers_and_publishers_leave_nothing_locked_or_torn);
     ADD(a_taker_that_has_not_appended_yet_holds_off_the_mending);
     ADD(a_truncated_table_ends_in_an_error_and_is_made_anew);
