@@ -11,7 +11,10 @@
 #include "lib/base/log.h"
 #include "lib/meter/limit_table.h"
 
-/* The days come first; of a period what they do not cover is added at its start. */
+/*
+ * The days come first, and each is added to its period, too, unless it is too old to be brought in. What the days have not
+ * brought is added at the period's start.
+ */
 enum status table_put_count(void *arg, const struct publish_count *c)
 {
     struct table_fill *f = arg;
@@ -28,7 +31,7 @@ enum status table_put_count(void *arg, const struct publish_count *c)
         return STATUS_OK;
     if (c->day) {
         table_bring_in(f->t, tenant, metric, c->start_us, c->used, 0, 0);
-        if (f->n_days < sizeof(f->days) / sizeof(f->days[0])) {
+        if (c->start_us >= f->t->oldest_day_us && f->n_days < sizeof(f->days) / sizeof(f->days[0])) {
             f->days[f->n_days].start_us = c->start_us;
             f->days[f->n_days++].used = c->used;
         }
