@@ -8,6 +8,12 @@
 
 typedef __int128 wide;
 
+/* Amounts and counts may be anything that fits: what does not is as good as the most that does. */
+static int64_t clamp(wide n)
+{
+    return n > INT64_MAX ? INT64_MAX : n < INT64_MIN ? INT64_MIN : (int64_t)n;
+}
+
 static int64_t plain_limit(const struct limit *l, int64_t now_us)
 {
     return now_us < l->until_us ? l->max : l->max_after;
@@ -21,7 +27,7 @@ static int64_t ceiling_of(const struct limit *l, int64_t plain, int64_t now_us)
         return plain;
     if (now_us < l->grace_until_us)
         return LIMIT_UNLIMITED;
-    return (int64_t)(plain + (wide)plain * l->grace_percent / 100);
+    return clamp(plain + (wide)plain * l->grace_percent / 100);
 }
 
 static int64_t at_least_zero(int64_t n)
@@ -50,7 +56,7 @@ int64_t limit_unleased(const struct limit *l, int64_t now_us)
 static void decide_fixed(const struct limit *l, const struct limit_count *c, int64_t amount, int64_t now_us,
                          struct limit_verdict *v)
 {
-    int64_t after = c->used + amount, part = leased_part(l, v->ceiling);
+    int64_t after = clamp((wide)c->used + amount), part = leased_part(l, v->ceiling);
     v->used = c->used;
     v->resets_us = c->end_us;
     v->allowed = v->ceiling == LIMIT_UNLIMITED || (amount ? after <= v->ceiling : c->used < v->ceiling);
@@ -63,9 +69,9 @@ static void decide_fixed(const struct limit *l, const struct limit_count *c, int
     }
 }
 
-static int64_t divide_up(wide n, wide by)
+static wide divide_up(wide n, wide by)
 {
-    return (int64_t)((n + by - 1) / by);
+    return (n + by - 1) / by;
 }
 
 /* What a minute's bucket holds: the ceiling, or the plain limit when nothing is refused. */
@@ -76,7 +82,7 @@ static int64_t bucket_size(const struct limit_verdict *v)
 
 static int64_t interval_of(int64_t size)
 {
-    return divide_up((wide)MINUTE_NS * EVENT_MILLION, size);
+    return clamp(divide_up((wide)MINUTE_NS * EVENT_MILLION, size));
 }
 
 /*
@@ -96,14 +102,14 @@ static void decide_minute(const struct limit_count *c, int64_t amount, int64_t n
     if (tat - now_ns > bucket) /* a clock set back, or a limit raised: never more than a full bucket */
         tat = now_ns + (int64_t)bucket;
     wide after = (wide)tat + divide_up((wide)interval * amount, EVENT_MILLION);
-    v->used = divide_up((wide)(tat - now_ns) * EVENT_MILLION, interval);
+    v->used = clamp(divide_up((wide)(tat - now_ns) * EVENT_MILLION, interval));
     bool fits = amount ? after - now_ns <= bucket : tat - now_ns < bucket;
     v->allowed = v->ceiling == LIMIT_UNLIMITED || fits;
     if (v->allowed) {
         v->tat_ns = fits ? (int64_t)after : now_ns + (int64_t)bucket;
-        v->resets_us = divide_up(v->tat_ns, 1000);
+        v->resets_us = clamp(divide_up(v->tat_ns, 1000));
     } else if (amount <= size) {
-        v->resets_us = divide_up(after - bucket, 1000);
+        v->resets_us = clamp(divide_up(after - bucket, 1000));
     }
 }
 
@@ -123,10 +129,10 @@ void limit_decide(const struct limit *l, const struct limit_count *c, int64_t am
         decide_minute(c, amount, now_us, &v);
     else
         decide_fixed(l, c, amount, now_us, &v);
-    int64_t after = v.used + (v.allowed ? amount : 0);
+    int64_t after = clamp((wide)v.used + (v.allowed ? amount : 0));
     v.over = v.allowed && after > v.limit;
-    v.overage = at_least_zero(after - v.limit);
-    v.remaining = at_least_zero((v.ceiling == LIMIT_UNLIMITED ? v.limit : v.ceiling) - after);
+    v.overage = at_least_zero(clamp((wide)after - v.limit));
+    v.remaining = at_least_zero(clamp((wide)(v.ceiling == LIMIT_UNLIMITED ? v.limit : v.ceiling) - after));
     if (v.leased && !v.allowed) /* what remains is not this node's */
         v.remaining = 0;
     *out = v;
@@ -135,7 +141,7 @@ void limit_decide(const struct limit *l, const struct limit_count *c, int64_t am
 int64_t limit_minute_cost(const struct limit_verdict *v, int64_t amount)
 {
     int64_t size = bucket_size(v);
-    return size > 0 ? divide_up((wide)interval_of(size) * amount, EVENT_MILLION) : 0;
+    return size > 0 ? clamp(divide_up((wide)interval_of(size) * amount, EVENT_MILLION)) : 0;
 }
 
 double limit_percent(int64_t used, int64_t max)

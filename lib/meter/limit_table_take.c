@@ -159,7 +159,10 @@ static bool take_one(struct limit_answer *answer, uint32_t i, struct place *p, i
             return v->allowed;
         if (v->leased && !take_share(p->lease, p->amount))
             continue; /* another process took it meanwhile: decide by what is left */
-        next = answer->limits[i].window == LIMIT_MINUTE ? v->tat_ns : seen + p->amount;
+        if (answer->limits[i].window == LIMIT_MINUTE)
+            next = v->tat_ns;
+        else if (__builtin_add_overflow(seen, p->amount, &next))
+            next = INT64_MAX;
         if (atomic_compare_exchange_strong(p->count, &seen, next))
             return true;
         if (v->leased)

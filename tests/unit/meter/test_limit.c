@@ -178,6 +178,43 @@ static void a_minute_of_any_size_admits_exactly_that_many_at_once(void)
     }
 }
 
+/* Each would wrap around in 64 bits somewhere on the way. */
+static void amounts_counts_and_limits_of_any_size_are_decided_rightly(void)
+{
+    static const struct {
+        uint8_t window, mode;
+        int64_t max, used, amount;
+        int32_t grace_percent;
+        bool allowed;
+    } cases[] = {
+        {LIMIT_MINUTE, LIMIT_HARD, 60 * EVENT_MILLION, 0, INT64_C(10000000000) * EVENT_MILLION, 0, false},
+        {LIMIT_MINUTE, LIMIT_HARD, 60 * EVENT_MILLION, 0, INT64_MAX, 0, false},
+        {LIMIT_MINUTE, LIMIT_HARD, 1, 0, INT64_MAX, 0, false},
+        {LIMIT_MINUTE, LIMIT_HARD, EVENT_VALUE_MAX, 0, EVENT_VALUE_MAX, 0, true},
+        {LIMIT_MINUTE, LIMIT_SOFT, 60 * EVENT_MILLION, 0, INT64_MAX, 0, true},
+        {LIMIT_DAY, LIMIT_HARD, INT64_MAX, INT64_MAX, INT64_MAX, 0,
+         true}, /* the count is at its end: nothing is lost */
+        {LIMIT_DAY, LIMIT_HARD, 10 * EVENT_MILLION, INT64_MAX - 1, INT64_MAX, 0, false},
+        {LIMIT_DAY, LIMIT_GRACE, INT64_MAX / 2, 0, INT64_MAX, 1000, true},
+        {LIMIT_DAY, LIMIT_SOFT, 0, INT64_MAX, INT64_MAX, 0, true},
+        {LIMIT_GAUGE, LIMIT_HARD, 5, INT64_MAX, 1, 0, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct limit l = {.max = cases[i].max,
+                          .until_us = LIMIT_NEVER,
+                          .max_after = LIMIT_UNLIMITED,
+                          .grace_percent = cases[i].grace_percent,
+                          .mode = cases[i].mode,
+                          .window = cases[i].window};
+        struct limit_count c = {.used = cases[i].used, .start_us = NOW - SECOND, .end_us = NOW + SECOND};
+        struct limit_verdict v;
+        limit_decide(&l, &c, cases[i].amount, NOW, &v);
+        CU_ASSERT_EQUAL(v.allowed, cases[i].allowed);
+        CU_ASSERT_TRUE(v.used >= 0 && v.remaining >= 0 && v.overage >= 0 && v.tat_ns >= 0 && v.resets_us >= 0);
+        CU_ASSERT_TRUE(limit_minute_cost(&v, cases[i].amount) >= 0);
+    }
+}
+
 static void a_minute_has_no_double_burst_at_a_boundary(void)
 {
     struct limit l = plain(60, LIMIT_MINUTE);
@@ -336,6 +373,7 @@ int main(int argc, char *argv[])
     ADD(grace_by_date_ends_at_that_instant);
     ADD(an_override_ends_at_its_expiry);
     ADD(a_minute_of_any_size_admits_exactly_that_many_at_once);
+    ADD(amounts_counts_and_limits_of_any_size_are_decided_rightly);
     ADD(a_minute_has_no_double_burst_at_a_boundary);
     ADD(a_clock_set_back_never_locks_out_for_longer_than_a_minute);
     ADD(percent_of_nothing_is_defined);

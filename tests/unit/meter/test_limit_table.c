@@ -235,6 +235,22 @@ static void thousands_of_keys_and_tenants_are_found_while_the_index_grows(void)
     limit_table_close(t);
 }
 
+static void a_count_stops_at_its_end_and_never_turns_negative(void)
+{
+    struct limit_table *t = fresh_table();
+    uint32_t index = put(t, tenant("t1", -1, -1, NOW - DAY));
+    const struct limit_ask huge[] = {{.metric = 0, .amount = INT64_MAX / 2 + 1}};
+    int64_t used;
+
+    for (int i = 0; i < 3; i++)
+        CU_ASSERT_TRUE(take(t, index, huge, 1, NOW));
+    CU_ASSERT_EQUAL(limit_table_count(t, index, 0, NOW, &used), STATUS_OK);
+    CU_ASSERT_EQUAL(used, INT64_MAX);
+    CU_ASSERT_EQUAL(put(t, tenant("t1", 1000, -1, NOW - DAY)), index);
+    CU_ASSERT_FALSE(take(t, index, huge, 1, NOW));
+    limit_table_close(t);
+}
+
 /* Looks the first key and tenant up until the parent says stop; the exit status is how often one was not found, at most 100. */
 static int watch_first(_Atomic int *stop, _Atomic uint64_t *looked)
 {
@@ -540,6 +556,7 @@ int main(int argc, char *argv[])
     ADD(the_turn_of_a_day_needs_nobody);
     ADD(a_changed_limit_acts_at_once_and_keeps_the_count);
     ADD(thousands_of_keys_and_tenants_are_found_while_the_index_grows);
+    ADD(a_count_stops_at_its_end_and_never_turns_negative);
     ADD(a_valid_key_is_known_throughout_while_the_index_grows);
     ADD(an_index_that_was_shown_but_not_announced_is_announced_by_the_next_publisher);
     ADD(killed_takers_and_publishers_leave_nothing_locked_or_torn);
