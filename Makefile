@@ -1,15 +1,16 @@
 # Tollgate. The commands are `make run`, `make test`, `make bench`, `make lint`, `make install`; see README.md.
+VERSION := 0.9.0
 BUILD ?= build
 CC ?= gcc
 MODE ?= release
 
-PACKAGES := libpq json-c libsodium libxxhash talloc inih libctemplate
+PACKAGES := libpq json-c libsodium libxxhash talloc libctemplate
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla -Wpointer-arith -Wcast-qual
 CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -fstack-clash-protection
 CFLAGS_test := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DTOLLGATE_TEST
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 LDFLAGS_test := -fsanitize=address,undefined
-COMMON := -std=gnu11 -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) -isystem /usr/include/postgresql
+COMMON := -std=gnu11 -I. -D_GNU_SOURCE -DTOLLGATE_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) -isystem /usr/include/postgresql
 O := $(BUILD)/$(MODE)
 
 LIBS := base meter web store remote
@@ -23,7 +24,7 @@ SRC_tollgate-gate := $(wildcard cgi/authorizer/*.c)
 SRC_tollgate-web := $(wildcard cgi/responder/*.c)
 SRC_tollgate-collector := $(wildcard daemon/*.c)
 SRC_tollgate := $(wildcard cli/*.c)
-BASE_LIBS := -lsodium -lxxhash -linih
+BASE_LIBS := -lsodium -lxxhash
 LIBS_tollgate-gate := $(BASE_LIBS) -lfcgi
 LIBS_tollgate-web := $(BASE_LIBS) -lfcgi -ltalloc -ljson-c -lpq -lctemplate -lstdc++ -lpthread -lm
 LIBS_tollgate-collector := $(BASE_LIBS) -ljson-c -lpq

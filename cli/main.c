@@ -89,8 +89,10 @@ static const struct cli_command commands[] = {
      "is one. --repair makes the books say what the rows and the tenants' schemas say, one transaction a tenant.\n"},
     {NULL, "doctor", "[--seen]", "Is every part well, and if not, what to do", cmd_doctor,
      "Exit status 1 when a line says WRONG. --seen: the damage it shows has been looked at.\n"},
-    {NULL, "config", "[--sample]", "Every key of the configuration; --sample: as a file to start from", cmd_config,
-     NULL},
+    {NULL, "config", "[--sample | --check [FILE]]", "Every key of the configuration", cmd_config,
+     "--sample prints a file to start from. --check reads FILE, or the file in use, and names every problem in it; "
+     "exit "
+     "status 2\nwhen there is one.\n"},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

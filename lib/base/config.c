@@ -3,25 +3,15 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <ini.h>
+#include "lib/base/config_table.h"
+#include "lib/base/ini.h"
+#include "lib/base/io.h"
 
-#define CONFIG_PATH "/etc/tollgate/tollgate.conf"
-
-enum config_type { TYPE_TEXT, TYPE_LIST, TYPE_INTEGER, TYPE_BOOLEAN, TYPE_CHOICE };
-
-struct config_key {
-    const char *section, *key;
-    enum config_type type;
-    size_t offset;
-    const char *fallback; /* the default, as it would be written */
-    int64_t least, most;  /* of an integer; most entries of a list */
-    const char *choices;  /* of a choice: "always|interval|never", values 0, 1, 2 */
-    const char *sentence;
-};
+#define FILE_MOST (1 << 20) /* bytes of the file */
 
 #define AT(field) offsetof(struct config, field)
 #define TEXT(s, k, field, d, words)                      \
@@ -45,7 +35,7 @@ struct config_key {
         s, k, TYPE_CHOICE, AT(field), d, 0, 0, list, words \
     }
 
-static const struct config_key keys[] = {
+const struct config_key config_keys[] = {
     TEXT("paths", "spool_dir", paths.spool_dir, "/var/lib/tollgate/spool",
          "The node's journal of events; a local disk, never shared."),
     TEXT("paths", "run_dir", paths.run_dir, "/run/tollgate",
@@ -125,17 +115,19 @@ static const struct config_key keys[] = {
     CHOICE("log", "level", log.level, "info", "error|warning|info|debug",
            "The least important lines that are written."),
 };
-#define KEYS (sizeof keys / sizeof keys[0])
+#define KEYS (sizeof config_keys / sizeof config_keys[0])
+const size_t config_n_keys = KEYS;
 
 /* Parsing state, and what a config owns beside its fields. */
 struct loaded {
     struct config config; /* first, so that a config is its loaded */
     char *texts[KEYS];
+    bool in_file[KEYS]; /* the file has set it */
     const char *path;
-    FILE *file;
-    int line;
-    char *problem;
-    enum status status;
+    char section[64]; /* that the lines are in; "" while they are skipped */
+    config_report *report;
+    void *arg;
+    size_t problems;
 };
 
 static void *field(struct loaded *l, const struct config_key *k)
@@ -143,36 +135,26 @@ static void *field(struct loaded *l, const struct config_key *k)
     return (char *)&l->config + k->offset;
 }
 
-static const char *type_text(const struct config_key *k, char out[256])
+/* One problem, with the place where it stands in front. */
+static void complain(struct loaded *l, const char *where, const char *format, ...) PRINTF_LIKE(3, 4);
+static void complain(struct loaded *l, const char *where, const char *format, ...)
 {
-    switch (k->type) {
-    case TYPE_INTEGER:
-        if (k->most == INT64_MAX)
-            snprintf(out, 256, "a whole number, %" PRId64 " or more", k->least);
-        else
-            snprintf(out, 256, "a whole number from %" PRId64 " to %" PRId64, k->least, k->most);
-        break;
-    case TYPE_BOOLEAN:
-        snprintf(out, 256, "true or false");
-        break;
-    case TYPE_CHOICE:
-        snprintf(out, 256, "one of %s", k->choices);
-        break;
-    case TYPE_LIST:
-        snprintf(out, 256, "up to %" PRId64 " values, comma-separated", k->most);
-        break;
-    default:
-        snprintf(out, 256, "text");
-    }
-    return out;
+    char text[512];
+    int n = snprintf(text, sizeof text, "%s: ", where);
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text + n, sizeof text - (size_t)n, format, args);
+    va_end(args);
+    l->problems++;
+    l->report(l->arg, text);
 }
 
-static enum status wrong(struct loaded *l, const char *where, const struct config_key *k, const char *value)
+/* "tollgate.conf:12" */
+static const char *place(const struct loaded *l, int line, char out[256])
 {
-    char type[256];
-    snprintf(l->problem, 512, "%s: %s.%s: \"%.100s\" is wrong; it must be %s", where, k->section, k->key, value,
-             type_text(k, type));
-    return STATUS_INVALID;
+    snprintf(out, 256, "%.200s:%d", l->path, line);
+    return out;
 }
 
 /* ---- values ---- */
@@ -225,15 +207,25 @@ static bool parse_list(const struct config_key *k, char *text, const char **out)
     return true;
 }
 
-static enum status set_key(struct loaded *l, size_t i, const char *value, const char *where)
+/* Only a connection string may hold a # or ; behind a blank: elsewhere it is a comment that would become part of the value. */
+static bool has_comment(const struct config_key *k, const char *value)
 {
-    const struct config_key *k = &keys[i];
+    return strcmp(k->section, "database") != 0 && (strstr(value, " #") || strstr(value, " ;"));
+}
+
+static void set_key(struct loaded *l, size_t i, const char *value, const char *where)
+{
+    const struct config_key *k = &config_keys[i];
     void *at = field(l, k);
+    char type[CONFIG_TYPE_SIZE];
     int64_t n;
     bool ok = true;
     char *text = strdup(value);
-    if (!text)
-        return STATUS_NO_MEMORY;
+
+    if (!text) {
+        complain(l, where, "out of memory");
+        return;
+    }
     free(l->texts[i]);
     l->texts[i] = text;
     switch (k->type) {
@@ -259,7 +251,11 @@ static enum status set_key(struct loaded *l, size_t i, const char *value, const 
             *(int64_t *)at = n;
         break;
     }
-    return ok ? STATUS_OK : wrong(l, where, k, value);
+    if (!ok)
+        complain(l, where, "%s.%s: \"%.100s\" is wrong; it must be %s", k->section, k->key, value,
+                 config_type_text(k, type));
+    else if (has_comment(k, value))
+        complain(l, where, "%s.%s: a comment stands behind the value; give it a line of its own", k->section, k->key);
 }
 
 /* ---- names ---- */
@@ -285,143 +281,198 @@ static size_t distance(const char *a, const char *b)
     return row[n];
 }
 
-static enum status unknown_key(struct loaded *l, const char *where, const char *section, const char *key)
+static void unknown_key(struct loaded *l, const char *where, const char *section, const char *key)
 {
     const struct config_key *best = NULL;
     size_t least = 4;
     for (size_t i = 0; i < KEYS; i++) {
-        size_t d = distance(key, keys[i].key) + (strcmp(section, keys[i].section) != 0);
+        size_t d = distance(key, config_keys[i].key) + (strcmp(section, config_keys[i].section) != 0);
         if (d < least) {
             least = d;
-            best = &keys[i];
+            best = &config_keys[i];
         }
     }
     if (best)
-        snprintf(l->problem, 512, "%s: %.60s.%.60s is not a key; did you mean %s in [%s]?", where, section, key,
-                 best->key, best->section);
+        complain(l, where, "%.60s.%.60s is not a key; did you mean %s in [%s]?", section, key, best->key,
+                 best->section);
     else
-        snprintf(l->problem, 512, "%s: %.60s.%.60s is not a key; docs/configuration.md lists them", where, section,
-                 key);
-    return STATUS_INVALID;
+        complain(l, where, "%.60s.%.60s is not a key; `tollgate config` lists them", section, key);
 }
 
 /* "POST /api/files = file_upload" */
-static enum status add_rule(struct loaded *l, const char *where, const char *name, const char *metric)
+static void add_rule(struct loaded *l, const char *where, const char *name, const char *metric)
 {
     struct config *c = &l->config;
-    struct config_rule *r = &c->rules[c->n_rules];
+    struct config_rule *r = &c->rules[c->n_rules], rule;
     size_t method = strcspn(name, " ");
     const char *path = name + method + strspn(name + method, " ");
-    if (c->n_rules == CONFIG_RULES || method == 0 || method >= sizeof r->method || path[0] != '/' ||
-        strlen(path) >= sizeof r->path || !*metric || strlen(metric) >= sizeof r->metric) {
-        snprintf(l->problem, 512,
-                 "%s: rules: \"%.60s = %.60s\" is wrong; write METHOD /path = metric, at most %d of them", where, name,
-                 metric, CONFIG_RULES);
-        return STATUS_INVALID;
+
+    if (method == 0 || method >= sizeof rule.method || path[0] != '/' || strlen(path) >= sizeof rule.path || !*metric ||
+        strlen(metric) >= sizeof rule.metric || strpbrk(metric, " \t")) {
+        complain(l, where, "rules: \"%.60s = %.60s\" is wrong; write METHOD /path = metric", name, metric);
+        return;
     }
-    memcpy(r->method, name, method);
-    r->method[method] = '\0';
-    strcpy(r->path, path);
-    strcpy(r->metric, metric);
+    if (c->n_rules == CONFIG_RULES) {
+        complain(l, where, "rules: there are more than %d rules", CONFIG_RULES);
+        return;
+    }
+    memset(&rule, 0, sizeof rule);
+    memcpy(rule.method, name, method);
+    strcpy(rule.path, path);
+    strcpy(rule.metric, metric);
+    for (size_t i = 0; i < c->n_rules; i++)
+        if (memcmp(&c->rules[i], &rule, sizeof rule) == 0) {
+            complain(l, where, "rules: \"%.60s = %.60s\" stands here twice; remove one of the lines", name, metric);
+            return;
+        }
+    *r = rule;
     c->n_rules++;
-    return STATUS_OK;
 }
 
 static size_t find_key(const char *section, const char *key)
 {
     size_t i = 0;
-    while (i < KEYS && (strcmp(keys[i].section, section) != 0 || strcmp(keys[i].key, key) != 0))
+    while (i < KEYS && (strcmp(config_keys[i].section, section) != 0 || strcmp(config_keys[i].key, key) != 0))
         i++;
     return i;
 }
 
-/* inih's handler; 0 stops. */
-static int on_pair(void *user, const char *section, const char *name, const char *value)
+static void on_section(void *arg, int line, const char *name)
 {
-    struct loaded *l = user;
+    struct loaded *l = arg;
     char where[256];
-    snprintf(where, sizeof where, "%.200s:%d", l->path, l->line);
-    if (l->status != STATUS_OK)
-        return 0;
-    size_t i = find_key(section, name);
-    if (strcmp(section, "rules") == 0)
-        l->status = add_rule(l, where, name, value);
-    else if (i == KEYS)
-        l->status = unknown_key(l, where, section, name);
+    size_t i = 0;
+
+    while (i < KEYS && strcmp(config_keys[i].section, name) != 0)
+        i++;
+    l->section[0] = 0;
+    if (i == KEYS && strcmp(name, "rules") != 0)
+        complain(l, place(l, line, where), "[%.60s] is not a section; `tollgate config` lists them", name);
     else
-        l->status = set_key(l, i, value, where);
-    return l->status == STATUS_OK;
+        snprintf(l->section, sizeof l->section, "%s", name);
 }
 
-/* inih's reader: counts lines, which Debian's build of inih does not tell its handler. */
-static char *read_line(char *line, int size, void *user)
+static void on_pair(void *arg, int line, const char *key, const char *value)
 {
-    struct loaded *l = user;
-    l->line++;
-    return fgets(line, size, l->file);
+    struct loaded *l = arg;
+    size_t i = find_key(l->section, key);
+    char where[256];
+
+    place(l, line, where);
+    if (!l->section[0])
+        return;
+    if (strcmp(l->section, "rules") == 0)
+        add_rule(l, where, key, value);
+    else if (i == KEYS)
+        unknown_key(l, where, l->section, key);
+    else if (l->in_file[i])
+        complain(l, where, "%s.%s stands here a second time; remove one of the lines", l->section, key);
+    else {
+        l->in_file[i] = true;
+        set_key(l, i, value, where);
+    }
+}
+
+static void on_problem(void *arg, int line, const char *what)
+{
+    struct loaded *l = arg;
+    char where[256];
+
+    complain(l, place(l, line, where), "%s", what);
 }
 
 static enum status read_file(struct loaded *l)
 {
-    l->file = fopen(l->path, "re");
-    if (!l->file) {
-        snprintf(l->problem, 512, "%s: %s; name the file with --config or TOLLGATE_CONF", l->path, strerror(errno));
-        return STATUS_NOT_FOUND;
-    }
-    int line = ini_parse_stream(read_line, l, on_pair, l);
-    fclose(l->file);
-    if (l->status != STATUS_OK)
-        return l->status;
-    if (line != 0) {
-        snprintf(l->problem, 512, "%s:%d: not a line of an INI file; write key = value below a [section]", l->path,
-                 line);
-        return STATUS_INVALID;
-    }
+    const struct ini_handler handler = {on_section, on_pair, on_problem, l};
+    char *text;
+    size_t n;
+    enum status s = io_read_file(l->path, FILE_MOST, &text, &n);
+
+    if (s == STATUS_LIMIT)
+        complain(l, l->path, "the file is larger than 1 MiB; it can't be a configuration");
+    else if (s != STATUS_OK)
+        complain(l, l->path, "%s; name the file with --config or TOLLGATE_CONF",
+                 s == STATUS_NO_MEMORY ? status_text(s) : strerror(errno));
+    if (s != STATUS_OK)
+        return s;
+    ini_parse(text, n, &handler);
+    free(text);
     return STATUS_OK;
 }
 
 /* TOLLGATE_<SECTION>_<KEY> over what the file said. */
-static enum status read_environment(struct loaded *l)
+static void read_environment(struct loaded *l)
 {
     for (size_t i = 0; i < KEYS; i++) {
         char name[128] = "TOLLGATE_";
         size_t n = strlen(name);
-        snprintf(name + n, sizeof name - n, "%s_%s", keys[i].section, keys[i].key);
+        const char *value;
+
+        snprintf(name + n, sizeof name - n, "%s_%s", config_keys[i].section, config_keys[i].key);
         for (char *p = name; *p; p++)
             *p = (char)toupper((unsigned char)*p);
-        const char *value = getenv(name);
-        enum status s = value ? set_key(l, i, value, name) : STATUS_OK;
-        if (s != STATUS_OK)
-            return s;
+        value = getenv(name);
+        if (value)
+            set_key(l, i, value, name);
     }
-    return STATUS_OK;
+}
+
+const char *config_path(const char *path)
+{
+    if (!path)
+        path = getenv("TOLLGATE_CONF");
+    return path && *path ? path : CONFIG_PATH;
+}
+
+/* Reads everything, reports every problem and returns the first kind of failure. */
+static enum status load(const char *path, config_report *report, void *arg, struct config **out)
+{
+    struct loaded *l = calloc(1, sizeof *l);
+    enum status s;
+
+    if (!l) {
+        report(arg, "out of memory");
+        return STATUS_NO_MEMORY;
+    }
+    l->path = config_path(path);
+    l->report = report;
+    l->arg = arg;
+    for (size_t i = 0; i < KEYS; i++)
+        set_key(l, i, config_keys[i].fallback, "default");
+    s = read_file(l);
+    if (s == STATUS_OK)
+        read_environment(l);
+    if (s == STATUS_OK && l->problems)
+        s = STATUS_INVALID;
+    if (s == STATUS_OK)
+        *out = &l->config;
+    else
+        config_free(&l->config);
+    return s;
+}
+
+/* Keeps the first problem. */
+static void keep_first(void *arg, const char *problem)
+{
+    char *out = arg;
+
+    if (!*out)
+        snprintf(out, 512, "%s", problem);
 }
 
 enum status config_load(const char *path, struct config **out, char problem[512])
 {
-    struct loaded *l = calloc(1, sizeof *l);
-    enum status s = STATUS_NO_MEMORY;
-    snprintf(problem, 512, "out of memory");
-    if (!l)
-        return s;
-    if (!path)
-        path = getenv("TOLLGATE_CONF");
-    l->path = path ? path : CONFIG_PATH;
-    l->problem = problem;
-    s = STATUS_OK;
-    for (size_t i = 0; i < KEYS && s == STATUS_OK; i++)
-        s = set_key(l, i, keys[i].fallback, "default");
-    if (s == STATUS_OK)
-        s = read_file(l);
-    if (s == STATUS_OK)
-        s = read_environment(l);
-    if (s != STATUS_OK) {
-        config_free(&l->config);
-        return s;
-    }
-    problem[0] = '\0';
-    *out = &l->config;
-    return STATUS_OK;
+    problem[0] = 0;
+    return load(path, keep_first, problem, out);
+}
+
+enum status config_check(const char *path, config_report *report, void *arg)
+{
+    struct config *c = NULL;
+    enum status s = load(path, report, arg, &c);
+
+    config_free(c);
+    return s;
 }
 
 void config_free(struct config *c)
@@ -432,40 +483,4 @@ void config_free(struct config *c)
     for (size_t i = 0; i < KEYS; i++)
         free(l->texts[i]);
     free(l);
-}
-
-void config_print_reference(FILE *to)
-{
-    const char *section = "";
-    for (size_t i = 0; i < KEYS; i++) {
-        char type[256];
-        const struct config_key *k = &keys[i];
-        if (strcmp(section, k->section) != 0) {
-            section = k->section;
-            fprintf(to, "\n## [%s]\n\n| key | value | default | |\n| --- | --- | --- | --- |\n", section);
-        }
-        type_text(k, type);
-        for (char *p = type; *p; p++)
-            if (*p == '|')
-                *p = ','; /* a bar would end the table's cell */
-        fprintf(to, "| `%s` | %s | %s%s%s | %s |\n", k->key, type, *k->fallback ? "`" : "",
-                *k->fallback ? k->fallback : "empty", *k->fallback ? "`" : "", k->sentence);
-    }
-}
-
-void config_print_sample(FILE *to)
-{
-    const char *section = "";
-    fprintf(to, "# tollgate.conf: every key at its default. docs/configuration.md describes them.\n");
-    for (size_t i = 0; i < KEYS; i++) {
-        char type[256];
-        const struct config_key *k = &keys[i];
-        if (strcmp(section, k->section) != 0) {
-            section = k->section;
-            fprintf(to, "\n[%s]\n", section);
-        }
-        fprintf(to, "# %s (%s)\n#%s = %s\n", k->sentence, type_text(k, type), k->key, k->fallback);
-    }
-    fprintf(to, "\n[rules]\n# METHOD /path = metric: such a call also counts as an event of that metric.\n"
-                "#POST /api/files = file_upload\n");
 }

@@ -15,6 +15,7 @@
 
 #include "lib/base/status.h"
 
+#define CONFIG_PATH "/etc/tollgate/tollgate.conf"
 #define CONFIG_RULES 32
 #define CONFIG_PREFIXES 16
 
@@ -76,11 +77,18 @@ struct config {
     struct config_rule rules[CONFIG_RULES]; /* [rules]: "POST /api/files = file_upload" */
 };
 
+/* One problem: file, line, key and what would be right, in one line of text. */
+typedef void config_report(void *arg, const char *problem);
+
+/* The file that is read for `path`: itself, or for NULL $TOLLGATE_CONF, else CONFIG_PATH. */
+const char *config_path(const char *path);
 /*
- * Reads `path` (NULL: $TOLLGATE_CONF, else /etc/tollgate/tollgate.conf) and the environment. On STATUS_INVALID or
+ * Reads config_path(path) and the environment. On STATUS_INVALID or
  * STATUS_NOT_FOUND `problem` says file, line, key and what would be right. The config is freed with config_free.
  */
 MUST_CHECK enum status config_load(const char *path, struct config **out, char problem[512]);
+/* Reads the same and reports every problem; STATUS_OK when there is none. */
+MUST_CHECK enum status config_check(const char *path, config_report *report, void *arg);
 void config_free(struct config *c);
 /* Prints every key with its type, bounds, default and sentence, as docs/configuration.md has them. */
 void config_print_reference(FILE *to);

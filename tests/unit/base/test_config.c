@@ -121,6 +121,102 @@ static void test_a_rule_without_a_path_is_refused(void)
     CU_ASSERT_TRUE(says("METHOD /path"));
 }
 
+static void test_a_key_that_stands_twice_is_refused_with_its_second_line(void)
+{
+    CU_ASSERT_PTR_NULL(load("[gate]\nprocesses = 2\n[web]\n[gate]\nprocesses = 3\n"));
+    CU_ASSERT_TRUE(says(":5:"));
+    CU_ASSERT_TRUE(says("gate.processes stands here a second time"));
+    CU_ASSERT_PTR_NULL(load("[rules]\nPOST /a = x\nPOST /a = x\n"));
+    CU_ASSERT_TRUE(says("twice"));
+}
+
+static void test_an_indented_line_is_refused_and_overrides_nothing(void)
+{
+    CU_ASSERT_PTR_NULL(load("[database]\nweb = dbname=tollgate host=db\n  user=tollgate_web\n"));
+    CU_ASSERT_TRUE(says(":3:"));
+    CU_ASSERT_TRUE(says("begins with a blank"));
+}
+
+static void test_a_connection_string_of_any_length_is_read_whole(void)
+{
+    static char text[9000], value[8200];
+    struct config *c;
+
+    for (size_t n = 150; n < sizeof value; n = n * 5 / 4) {
+        memset(value, 'p', n);
+        memcpy(value, "password=' # ", 13);
+        strcpy(value + n - 10, "' host=end");
+        snprintf(text, sizeof text, "[database]\nowner = %s\n", value);
+        c = load(text);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(c);
+        CU_ASSERT_STRING_EQUAL(c->database.owner, value);
+        config_free(c);
+    }
+}
+
+static void test_a_comment_behind_a_value_is_refused(void)
+{
+    CU_ASSERT_PTR_NULL(load("[paths]\nspool_dir = /var/spool # the local disk\n"));
+    CU_ASSERT_TRUE(says(":2:"));
+    CU_ASSERT_TRUE(says("a line of its own"));
+}
+
+static void test_an_unknown_section_is_named_once(void)
+{
+    CU_ASSERT_PTR_NULL(load("[gatte]\nprocesses = 1\n"));
+    CU_ASSERT_TRUE(says(":1:"));
+    CU_ASSERT_TRUE(says("[gatte] is not a section"));
+}
+
+static void count(void *arg, const char *text)
+{
+    int *n = arg;
+
+    (*n)++;
+    snprintf(problem, sizeof problem, "%s", text);
+}
+
+static void test_a_check_reports_every_problem(void)
+{
+    static const char text[] = "[gate]\nproceses = 1\nprocesses = 0\nlisten\n[web]\nprocesses = 1\n";
+    FILE *f;
+    int n = 0;
+
+    strcpy(path, "/tmp/test_config.XXXXXX");
+    f = fdopen(mkstemp(path), "w");
+    fputs(text, f);
+    fclose(f);
+    CU_ASSERT_EQUAL(config_check(path, count, &n), STATUS_INVALID);
+    CU_ASSERT_EQUAL(n, 3);
+    CU_ASSERT_TRUE(says(":4:"));
+    unlink(path);
+}
+
+/* Reads what config_print_sample writes, as it is and with every key's comment sign taken away. */
+static void test_the_sample_loads_as_it_is_and_with_every_key_set(void)
+{
+    char line[4096], text[65536] = "", set[65536] = "";
+    struct config *c;
+    FILE *f = tmpfile();
+
+    config_print_sample(f);
+    rewind(f);
+    while (fgets(line, sizeof line, f)) {
+        CU_ASSERT_TRUE(strlen(line) <= 101);
+        strcat(text, line);
+        strcat(set, line[0] == '#' && line[1] != ' ' ? line + 1 : line);
+    }
+    fclose(f);
+    c = load(text);
+    CU_ASSERT_PTR_NOT_NULL(c);
+    config_free(c);
+    c = load(set);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(c);
+    CU_ASSERT_EQUAL(c->n_rules, 1);
+    CU_ASSERT_EQUAL(c->web.processes, 4);
+    config_free(c);
+}
+
 int main(void)
 {
     CU_pSuite s;
@@ -135,6 +231,13 @@ int main(void)
     CU_ADD_TEST(s, test_the_environment_comes_last_and_is_checked_too);
     CU_ADD_TEST(s, test_a_file_that_is_away_is_named);
     CU_ADD_TEST(s, test_a_rule_without_a_path_is_refused);
+    CU_ADD_TEST(s, test_a_key_that_stands_twice_is_refused_with_its_second_line);
+    CU_ADD_TEST(s, test_an_indented_line_is_refused_and_overrides_nothing);
+    CU_ADD_TEST(s, test_a_connection_string_of_any_length_is_read_whole);
+    CU_ADD_TEST(s, test_a_comment_behind_a_value_is_refused);
+    CU_ADD_TEST(s, test_an_unknown_section_is_named_once);
+    CU_ADD_TEST(s, test_a_check_reports_every_problem);
+    CU_ADD_TEST(s, test_the_sample_loads_as_it_is_and_with_every_key_set);
     CU_basic_run_tests();
     failed = CU_get_number_of_failures();
     CU_cleanup_registry();
