@@ -371,7 +371,7 @@ void batch_split(struct batch *b, const char *reason)
     }
     batch_rewind(b);
     b->cautious = n > 1 ? n / 2 : 1;
-    if (n == 1)
+    if (n == 1 && reason)
         snprintf(b->alone, sizeof(b->alone), "%s", reason);
 }
 

@@ -30,7 +30,10 @@ const struct ingest_batch *batch_contents(const struct batch *b);
 void batch_stored(struct batch *b);
 /* Nothing of it is known to be stored: reads it again, from the positions that the database holds (batch_look). */
 void batch_rewind(struct batch *b);
-/* PostgreSQL refuses a value in it: fewer at a time, then alone and rejected for `reason`. */
+/*
+ * It did not go in as a whole: half as many at a time. A single event that still does not go in is rejected for `reason`, or
+ * tried again when `reason` is NULL.
+ */
 void batch_split(struct batch *b, const char *reason);
 
 struct batch_lag {

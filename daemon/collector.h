@@ -51,7 +51,7 @@ struct collector {
 };
 
 /*
- * One iteration: brings in what there is, then whatever is due. *wait_us: how long to sleep before the next. STATUS_DENIED:
+ * One iteration: brings in what there is, then whatever is due. *wait_us: how long to sleep before the next. STATUS_FENCED:
  * another collector has taken this node, the program ends. Other failures are kept and retried, never returned.
  */
 MUST_CHECK enum status loop_once(struct collector *c, int64_t *wait_us);

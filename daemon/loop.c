@@ -13,6 +13,7 @@
 #define FINISH_US (3000 * MS)
 #define CHANGES_MOST 20000
 #define CHANGES_US (150 * MS)
+#define CHANGES_AGAIN_US (2000 * MS) /* after a failure */
 
 static bool due(int64_t *at, int64_t now, int64_t every)
 {
@@ -114,6 +115,9 @@ static enum status store(struct collector *c)
         batch_split(c->batch, "refused");
         s = STATUS_OK;
         break;
+    case STATUS_TIMEOUT:
+        batch_split(c->batch, NULL);
+        break;
     default:
         batch_rewind(c->batch);
     }
@@ -189,18 +193,32 @@ static enum status keep_table(struct collector *c, int64_t now)
     return s == STATUS_UNAVAILABLE ? s : STATUS_OK;
 }
 
+/* Whether the database can be reached and this node may write there: what failed else concerns one statement alone. */
+static bool goes_on(enum status s)
+{
+    return s != STATUS_UNAVAILABLE && s != STATUS_FENCED;
+}
+
+/* Each step is tried whatever became of the one before, unless nothing can be done at all. */
 static enum status with_database(struct collector *c, int64_t now, bool *busy)
 {
-    enum status s = bring_in(c);
+    enum status s = bring_in(c), step = STATUS_OK, counted = STATUS_OK;
 
     *busy = s == STATUS_OK && batch_behind(c->batch);
-    if (s == STATUS_OK || s == STATUS_END)
-        s = keep_table(c, now);
-    if (s == STATUS_OK && due(&c->due.changes, now, CHANGES_US))
-        s = count_changes(c);
-    if (s == STATUS_OK)
+    if (s == STATUS_END)
+        s = STATUS_OK;
+    if (goes_on(s))
+        step = keep_table(c, now);
+    if (goes_on(s) && goes_on(step) && due(&c->due.changes, now, CHANGES_US)) {
+        counted = count_changes(c);
+        if (counted != STATUS_OK) {
+            status_failed(c, "counting what changed", counted, ingest_error(c->ingest));
+            c->due.changes = now + CHANGES_AGAIN_US;
+        }
+    }
+    if (goes_on(s) && goes_on(step) && goes_on(counted))
         chores_run(c, now);
-    return s;
+    return s != STATUS_OK ? s : step != STATUS_OK ? step : goes_on(counted) ? STATUS_OK : counted;
 }
 
 enum status loop_once(struct collector *c, int64_t *wait_us)
@@ -211,7 +229,7 @@ enum status loop_once(struct collector *c, int64_t *wait_us)
     if (now >= c->due.database) {
         enum status s = with_database(c, now, &busy);
 
-        if (s == STATUS_DENIED)
+        if (s == STATUS_FENCED)
             return s;
         if (s == STATUS_OK)
             worked(c);

@@ -221,7 +221,7 @@ static int run(struct collector *c)
     log_info("collecting from %s", c->config->paths.spool_dir);
     while (!stopping && (s = loop_once(c, &wait)) == STATUS_OK)
         nap(wait);
-    if (s == STATUS_DENIED) {
+    if (s == STATUS_FENCED) {
         log_error("another collector has started with this node's id: this one ends (%s)", ingest_error(c->ingest));
         return 1;
     }

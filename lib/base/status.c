@@ -14,6 +14,9 @@ static const char *const texts[STATUS_COUNT] = {
     [STATUS_DAMAGED] = "damaged",
     [STATUS_VERSION] = "of another version",
     [STATUS_UNAVAILABLE] = "not available",
+    [STATUS_TIMEOUT] = "took too long",
+    [STATUS_FENCED] = "another process has taken its place",
+    [STATUS_FAILED] = "failed in the database",
     [STATUS_CONFLICT] = "in conflict with another process",
     [STATUS_END] = "at the end",
 };

@@ -22,9 +22,12 @@ enum status {
     STATUS_IO,          /* another system call failed; errno tells */
     STATUS_DAMAGED,     /* stored bytes do not match their checksum or bounds */
     STATUS_VERSION,     /* written by another version than this program reads */
-    STATUS_UNAVAILABLE, /* the database, or a table that another process makes, is away */
-    STATUS_CONFLICT,    /* another process holds it, or the row has changed meanwhile */
-    STATUS_END,         /* nothing left to read for now */
+    STATUS_UNAVAILABLE, /* the database, or a table that another process makes, can't be reached */
+    STATUS_TIMEOUT,     /* the database ended a statement that took too long; nothing of it stands */
+    STATUS_FENCED,      /* another process has taken this one's place: it must not write any more */
+    STATUS_FAILED, /* the database could not carry a statement out, and not because of a value; its message says why */
+    STATUS_CONFLICT, /* another process holds it, or the row has changed meanwhile */
+    STATUS_END,      /* nothing left to read for now */
     STATUS_COUNT
 };
 

@@ -66,7 +66,8 @@ static enum status status_of(const char *state)
     } table[] = {
         {"08", STATUS_UNAVAILABLE},    /* connection */
         {"53", STATUS_UNAVAILABLE},    /* disk full, out of memory, too many connections */
-        {"57", STATUS_UNAVAILABLE},    /* shutdown, statement timeout */
+        {"57014", STATUS_TIMEOUT},     /* statement timeout */
+        {"57", STATUS_UNAVAILABLE},    /* shutdown */
         {"58", STATUS_UNAVAILABLE},    /* the server's own input and output */
         {"25006", STATUS_UNAVAILABLE}, /* read-only: a standby after a failover */
         {"40", STATUS_CONFLICT},       /* serialization, deadlock */
@@ -74,12 +75,16 @@ static enum status status_of(const char *state)
         {"25P02", STATUS_CONFLICT},    /* the transaction has failed before */
         {"23505", STATUS_CONFLICT},    /* unique violation */
         {"42501", STATUS_DENIED},      /* no permission, row-level security */
+        {"22", STATUS_INVALID},        /* a value that does not fit its type */
+        {"23", STATUS_INVALID},        /* a value that breaks a constraint */
+        {"TG011", STATUS_FENCED},      /* Tollgate's own: the node was started elsewhere */
+        {"TG", STATUS_INVALID},        /* Tollgate's own: what was asked for is wrong */
     };
 
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
         if (strncmp(state, table[i].prefix, strlen(table[i].prefix)) == 0)
             return table[i].status;
-    return STATUS_INVALID;
+    return STATUS_FAILED;
 }
 
 /*

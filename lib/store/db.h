@@ -41,8 +41,9 @@ void db_rollback(struct db *d);
 
 /*
  * Runs one statement with `n` text parameters (NULL is SQL NULL). *rows may be NULL when nothing is wanted of it; else
- * free it with db_rows_free. STATUS_CONFLICT: deadlock, serialization failure, unique violation; STATUS_INVALID: the
- * database refused the values (db_error tells); STATUS_UNAVAILABLE: connection lost, shutdown, disk full.
+ * free it with db_rows_free. STATUS_CONFLICT: deadlock, serialization failure, unique violation; STATUS_INVALID: a
+ * value is wrong (SQLSTATE 22, 23, TG: db_error tells); STATUS_DENIED: no right; STATUS_TIMEOUT: it took too long; STATUS_FENCED:
+ * this node was started elsewhere; STATUS_UNAVAILABLE: connection lost, shutdown, disk full; STATUS_FAILED: anything else.
  */
 MUST_CHECK enum status db_query(struct db *d, const char *sql, size_t n, const char *const params[],
                                 struct db_rows **rows);

@@ -72,11 +72,6 @@ const char *ingest_error(const struct ingest *in)
     return db_error(in->db);
 }
 
-const char *ingest_sqlstate(const struct ingest *in)
-{
-    return db_sqlstate(in->db);
-}
-
 void ingest_result_free(struct ingest_result *r)
 {
     for (size_t i = 0; i < r->n_totals; i++) {
@@ -454,8 +449,6 @@ static enum status run_ingest(struct ingest *in, const struct ingest_batch *batc
     if (s == STATUS_OK) {
         s = read_result(in, batch, rows, result);
         db_rows_free(rows);
-    } else if (strcmp(db_sqlstate(in->db), "TG011") == 0) {
-        s = STATUS_DENIED;
     }
     return s;
 }

@@ -31,7 +31,6 @@ MUST_CHECK enum status ingest_open(const struct ingest_options *o, struct ingest
 void ingest_close(struct ingest *in);
 /* What the last failure said, and its SQLSTATE. */
 const char *ingest_error(const struct ingest *in);
-const char *ingest_sqlstate(const struct ingest *in);
 
 /*
  * Takes the node for this start: `next` becomes the token in force if the one held is `held` or `pending` (either may have
@@ -89,8 +88,9 @@ void ingest_result_free(struct ingest_result *r);
 
 /*
  * Stores the batch. STATUS_CONFLICT: the positions have moved or a deadlock was broken, read ingest_progress and try again;
- * STATUS_DENIED: another collector has taken the node; STATUS_INVALID: PostgreSQL refuses a value, split the batch;
- * STATUS_UNAVAILABLE: it is away, see result->unsure. *result is to be freed in each case.
+ * STATUS_FENCED: another collector has taken the node; STATUS_INVALID: PostgreSQL refuses a value, split the batch and
+ * reject the event that is left; STATUS_TIMEOUT: split it, too, but reject nothing; STATUS_UNAVAILABLE: it is away, see
+ * result->unsure. Any other failure is not the events': try again. *result is to be freed in each case.
  */
 MUST_CHECK enum status ingest_store(struct ingest *in, const struct ingest_batch *batch, struct ingest_result *result);
 

@@ -92,6 +92,29 @@ static void refused_values_and_conflicts_have_their_status(void)
     db_rollback(d);
 }
 
+/* What PostgreSQL says, by SQLSTATE, is told apart: each has another remedy. */
+static void each_failure_of_a_statement_has_its_status(void)
+{
+    static const struct {
+        const char *sqlstate;
+        enum status status;
+    } cases[] = {
+        {"22003", STATUS_INVALID},     {"23514", STATUS_INVALID},     {"TG003", STATUS_INVALID},
+        {"23505", STATUS_CONFLICT},    {"40P01", STATUS_CONFLICT},    {"42501", STATUS_DENIED},
+        {"57014", STATUS_TIMEOUT},     {"TG011", STATUS_FENCED},      {"53100", STATUS_UNAVAILABLE},
+        {"57P03", STATUS_UNAVAILABLE}, {"25006", STATUS_UNAVAILABLE}, {"P0001", STATUS_FAILED},
+        {"0A000", STATUS_FAILED},      {"42P01", STATUS_FAILED},      {"XX000", STATUS_FAILED},
+    };
+    char sql[128];
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CU_ASSERT_EQUAL_FATAL(db_begin(d, NULL), STATUS_OK);
+        snprintf(sql, sizeof sql, "DO $$BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '%s'; END$$", cases[i].sqlstate);
+        CU_ASSERT_EQUAL(db_script(d, sql), cases[i].status);
+        db_rollback(d);
+    }
+}
+
 static void an_own_error_carries_its_detail(void)
 {
     CU_ASSERT_EQUAL_FATAL(db_begin(d, NULL), STATUS_OK);
@@ -107,7 +130,7 @@ static void a_slow_statement_is_cut_off(void)
 {
     db_timeouts(d, 5, 1);
     CU_ASSERT_EQUAL_FATAL(db_begin(d, NULL), STATUS_OK);
-    CU_ASSERT_EQUAL(db_query(d, "SELECT pg_sleep(20)", 0, NULL, NULL), STATUS_UNAVAILABLE);
+    CU_ASSERT_EQUAL(db_query(d, "SELECT pg_sleep(20)", 0, NULL, NULL), STATUS_TIMEOUT);
     CU_ASSERT_STRING_EQUAL(db_sqlstate(d), "57014");
     db_rollback(d);
     db_timeouts(d, 5, 30);
@@ -228,6 +251,7 @@ int main(void)
         {"a query returns text, numbers and nulls", a_query_returns_text_numbers_and_nulls},
         {"the tenant ends with its transaction", the_tenant_ends_with_its_transaction},
         {"refused values and conflicts have their status", refused_values_and_conflicts_have_their_status},
+        {"each failure of a statement has its status", each_failure_of_a_statement_has_its_status},
         {"an own error carries its detail", an_own_error_carries_its_detail},
         {"a slow statement is cut off", a_slow_statement_is_cut_off},
         {"COPY brings rows and reports a bad one", copy_brings_rows_and_reports_a_bad_one},

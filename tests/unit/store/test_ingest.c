@@ -401,7 +401,7 @@ static void a_copied_image_is_noticed(void)
     CU_ASSERT_EQUAL(ingest_take_node(copy, other, NULL, other, "copy", false, where), STATUS_CONFLICT);
     CU_ASSERT_PTR_NOT_NULL(strstr(where, "test"));
     CU_ASSERT_EQUAL(ingest_take_node(copy, other, token, other, "copy", false, where), STATUS_OK);
-    CU_ASSERT_EQUAL(store(&e, 1, &r), STATUS_DENIED); /* the first one is fenced off */
+    CU_ASSERT_EQUAL(store(&e, 1, &r), STATUS_FENCED); /* the first one is fenced off */
     ingest_result_free(&r);
     CU_ASSERT_EQUAL(ingest_take_node(copy, token, NULL, token, "test", true, where), STATUS_OK);
     ingest_close(copy);
