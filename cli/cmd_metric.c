@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/table.h"
+#include "lib/meter/limit_table.h"
 #include "lib/store/metrics.h"
 
 static const struct table_column columns[] = {
@@ -27,6 +28,7 @@ int cmd_metric_create(struct cli *c, int argc, char *argv[])
 {
     struct metric_values v = {0};
     const char *type;
+    enum status s;
 
     if (read_values(argc, argv, &type, &v))
         return CLI_USAGE;
@@ -40,7 +42,12 @@ int cmd_metric_create(struct cli *c, int argc, char *argv[])
     }
     if (cli_begin(c))
         return CLI_FAILED;
-    return cli_end(c, metrics_create(c->db, type, &v), "the metric was not made", "The metric is made.", type);
+    s = metrics_create(c->db, type, &v);
+    if (s == STATUS_LIMIT)
+        cli_say("there is room for %d metrics and %d limits, and no more; remove one that is not used (tollgate metric "
+                "list, tollgate metric remove)",
+                LIMIT_METRICS, LIMIT_SLOTS);
+    return cli_end(c, s, "the metric was not made", "The metric is made.", type);
 }
 
 int cmd_metric_list(struct cli *c, int argc, char *argv[])

@@ -5,6 +5,7 @@
 
 #include "daemon/lease.h"
 #include "daemon/table_parts.h"
+#include "lib/base/log.h"
 #include "lib/meter/limit_table.h"
 
 #define DEGRADED_TENANTS 4096 /* looked at in a call of table_degraded */
@@ -121,6 +122,21 @@ bool table_place(struct table *t, const char *tenant, const char *metric, uint32
 {
     *m = limit_table_metric(&t->catalogue, metric, strlen(metric));
     return *m >= 0 && limit_table_tenant_index(t->limits, tenant, strlen(tenant), index) == STATUS_OK;
+}
+
+enum status table_read_catalogue(struct table *t, const struct limit_catalogue *old, struct limit_catalogue *out,
+                                 bool *moved)
+{
+    char left_out[PUBLISH_LEFT_OUT_SIZE];
+    enum status s = publish_catalogue(t->publish, old, out, moved, left_out);
+
+    if (s == STATUS_OK && left_out[0] && strcmp(left_out, t->left_out) != 0)
+        log_error("the limit table has room for %d metrics and %d limits, and none for the %s: it is not counted or "
+                  "limited until others are removed (tollgate metric remove)",
+                  LIMIT_METRICS, LIMIT_SLOTS, left_out);
+    if (s == STATUS_OK)
+        memcpy(t->left_out, left_out, sizeof(t->left_out));
+    return s;
 }
 
 void table_add_count(struct table *t, uint32_t tenant, int metric, int64_t at_us, int64_t amount)

@@ -106,7 +106,7 @@ static enum status fill(struct table *t, struct batch *b)
     memset(&none, 0, sizeof(none));
     memset(&f, 0, sizeof(f));
     f.t = t;
-    if ((s = publish_catalogue(t->publish, &none, &t->catalogue, &moved)) == STATUS_OK)
+    if ((s = table_read_catalogue(t, &none, &t->catalogue, &moved)) == STATUS_OK)
         s = limit_table_put_catalogue(t->limits, &t->catalogue);
     if (s == STATUS_OK)
         s = publish_tenants(t->publish, &t->catalogue, NULL, table_put_tenant, t);
@@ -146,7 +146,7 @@ static enum status adopt(struct table *t)
 
     if (s != STATUS_OK || (s = publish_begin(t->publish, t->cursor)) != STATUS_OK)
         return s;
-    if ((s = publish_catalogue(t->publish, &old, &t->catalogue, &moved)) == STATUS_OK && moved)
+    if ((s = table_read_catalogue(t, &old, &t->catalogue, &moved)) == STATUS_OK && moved)
         s = STATUS_CONFLICT;
     if (s == STATUS_OK)
         s = limit_table_put_catalogue(t->limits, &t->catalogue);

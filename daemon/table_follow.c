@@ -100,7 +100,7 @@ static enum status follow_catalogue(struct table *t)
 {
     struct limit_catalogue changed;
     bool moved;
-    enum status s = publish_catalogue(t->publish, &t->catalogue, &changed, &moved);
+    enum status s = table_read_catalogue(t, &t->catalogue, &changed, &moved);
 
     if (s != STATUS_OK)
         return s;

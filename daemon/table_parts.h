@@ -53,7 +53,8 @@ struct table {
     struct table_drift drifts[TABLE_DRIFTS];
     size_t n_drifts;
     bool rebuild, catalogue_changed, leases_unread;
-    bool tried; /* an earlier collector's table was looked at */
+    char left_out[PUBLISH_LEFT_OUT_SIZE]; /* what the catalogue had no place for, as it was logged */
+    bool tried;                           /* an earlier collector's table was looked at */
 };
 
 /* A fill of all tenants, or of one that is new. */
@@ -75,6 +76,9 @@ MUST_CHECK enum status table_end_snapshot(struct table *t, enum status s);
 struct table_known *table_known(struct table *t, uint32_t tenant, uint32_t metric, int64_t day_us, bool make);
 /* Where a tenant and a metric stand; false: one of them is not in the table. */
 bool table_place(struct table *t, const char *tenant, const char *metric, uint32_t *index, int *m);
+/* publish_catalogue, and what it left out in the log when it is news. */
+MUST_CHECK enum status table_read_catalogue(struct table *t, const struct limit_catalogue *old,
+                                            struct limit_catalogue *out, bool *moved);
 /* `amount` more of the counts whose windows hold `at_us`. */
 void table_add_count(struct table *t, uint32_t tenant, int metric, int64_t at_us, int64_t amount);
 /*

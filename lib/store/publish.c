@@ -140,38 +140,40 @@ static uint8_t window_of(const char *name)
     }
 }
 
-static enum status put_metric(struct limit_catalogue *c, const struct db_rows *rows, size_t row)
+/* False: there is no room for it. */
+static bool put_metric(struct limit_catalogue *c, const struct db_rows *rows, size_t row)
 {
     const char *name = db_text(rows, row, 0);
     int i = find_metric(c, name);
 
     if (i < 0) {
         if (c->n_metrics == LIMIT_METRICS)
-            return STATUS_LIMIT;
+            return false;
         i = (int)c->n_metrics++;
         snprintf(c->metrics[i].name, sizeof(c->metrics[i].name), "%s", name);
     }
     c->metrics[i].kind = db_text(rows, row, 1)[0] == 'g' ? LIMIT_LEVEL : LIMIT_COUNTER;
     c->metrics[i].derived = db_bool(rows, row, 2);
-    return STATUS_OK;
+    return true;
 }
 
-static enum status put_limit(struct limit_catalogue *c, const struct db_rows *rows, size_t row)
+/* False: there is no room for it, or for its metric. */
+static bool put_limit(struct limit_catalogue *c, const struct db_rows *rows, size_t row)
 {
     const char *key = db_text(rows, row, 0);
     int metric = find_metric(c, db_text(rows, row, 1)), i = find_limit(c, key);
 
     if (metric < 0)
-        return STATUS_OK;
+        return false;
     if (i < 0) {
         if (c->n_limits == LIMIT_SLOTS)
-            return STATUS_LIMIT;
+            return false;
         i = (int)c->n_limits++;
         snprintf(c->limits[i].key, sizeof(c->limits[i].key), "%s", key);
     }
     c->limits[i].metric = (uint8_t)metric;
     c->limits[i].window = window_of(db_text(rows, row, 2));
-    return STATUS_OK;
+    return true;
 }
 
 /* Is every name of `old` in `rows`? Its place would be another's otherwise. */
@@ -186,13 +188,21 @@ static bool all_there(const struct limit_catalogue *old, const struct db_rows *m
     return found == (size_t)old->n_metrics + old->n_limits;
 }
 
+/* Only the first is named: one is enough to look for the others. */
+static void note_left_out(char out[PUBLISH_LEFT_OUT_SIZE], const char *what, const char *name)
+{
+    if (out[0] == '\0')
+        snprintf(out, PUBLISH_LEFT_OUT_SIZE, "%s %s", what, name);
+}
+
 enum status publish_catalogue(struct publish *p, const struct limit_catalogue *old, struct limit_catalogue *out,
-                              bool *moved)
+                              bool *moved, char left_out[PUBLISH_LEFT_OUT_SIZE])
 {
     static const char metrics_sql[] =
         "SELECT metric_type, kind, derived FROM usage_metrics ORDER BY created_at, metric_type";
     static const char limits_sql[] =
-        "SELECT limit_key, metric_type, limit_window FROM usage_limit_keys ORDER BY limit_key";
+        "SELECT k.limit_key, k.metric_type, k.limit_window FROM usage_limit_keys k JOIN usage_metrics m "
+        "USING (metric_type) ORDER BY m.created_at, m.metric_type, k.limit_key";
     struct db_rows *metrics = NULL, *limits = NULL;
     enum status s = db_query(p->db, metrics_sql, 0, NULL, &metrics);
 
@@ -204,10 +214,13 @@ enum status publish_catalogue(struct publish *p, const struct limit_catalogue *o
             memset(out, 0, sizeof(*out));
         else
             *out = *old;
-        for (size_t i = 0; i < db_count(metrics) && s == STATUS_OK; i++)
-            s = put_metric(out, metrics, i);
-        for (size_t i = 0; i < db_count(limits) && s == STATUS_OK; i++)
-            s = put_limit(out, limits, i);
+        left_out[0] = '\0';
+        for (size_t i = 0; i < db_count(metrics); i++)
+            if (!put_metric(out, metrics, i))
+                note_left_out(left_out, "metric", db_text(metrics, i, 0));
+        for (size_t i = 0; i < db_count(limits); i++)
+            if (!put_limit(out, limits, i))
+                note_left_out(left_out, "limit", db_text(limits, i, 0));
     }
     if (metrics)
         db_rows_free(metrics);

@@ -51,13 +51,14 @@ static void all_reads_of_one_bracket_see_one_snapshot_and_the_cursor_misses_noth
 {
     struct limit_catalogue none, c;
     char cursor[PUBLISH_CURSOR_SIZE], later[PUBLISH_CURSOR_SIZE];
+    char left_out[PUBLISH_LEFT_OUT_SIZE];
     bool moved;
     int before = 0, within = 0, changes = 0, since = 0;
 
     memset(&none, 0, sizeof(none));
     make_tenant("first");
     CU_ASSERT_EQUAL_FATAL(publish_begin(p, cursor), STATUS_OK);
-    CU_ASSERT_EQUAL(publish_catalogue(p, &none, &c, &moved), STATUS_OK);
+    CU_ASSERT_EQUAL(publish_catalogue(p, &none, &c, &moved, left_out), STATUS_OK);
     CU_ASSERT_EQUAL(publish_tenants(p, &c, NULL, count_tenant, &before), STATUS_OK);
     make_tenant("second");
     CU_ASSERT_EQUAL(publish_tenants(p, &c, NULL, count_tenant, &within), STATUS_OK);
