@@ -68,9 +68,10 @@ static void answer(FCGX_Request *r)
     json_object_put(o);
 }
 
-static int serve(int listener, void *arg)
+static int serve(int listener, size_t pool, void *arg)
 {
     struct fastcgi fastcgi;
+    (void)pool;
     (void)arg;
     if (!fastcgi_init(&fastcgi, listener))
         return 1;
@@ -88,7 +89,8 @@ int main(int argc, char *argv[])
         return 2;
     }
     const char *listen[] = {argv[1]};
-    struct prefork p = {.listen = listen, .n_listen = 1, .processes = 4, .argv = argv, .child = serve};
+    const struct prefork_pool pool = {.listen = listen, .n_listen = 1, .processes = 4};
+    struct prefork p = {.pools = &pool, .n_pools = 1, .argv = argv, .child = serve};
     log_init("echo", LOG_LEVEL_INFO);
     return prefork_run(&p) == STATUS_OK ? 0 : 1;
 }

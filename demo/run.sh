@@ -156,6 +156,7 @@ listen = $gate_listen
 nginx = $([ "$SERVER" = nginx ] && echo true || echo false)
 [web]
 listen = unix:$sockets/web
+pages_listen = unix:$sockets/pages
 public_url = http://127.0.0.1:$PORT
 [storage]
 dir = $work/storage
@@ -316,7 +317,7 @@ fi
 
 step "services"
 export TOLLGATE_CONF=$work/tollgate.conf
-export TOLLGATE_PORT=$PORT TOLLGATE_SHARE=$work/share TOLLGATE_LOG=$work/log TOLLGATE_ECHO=$sockets/echo TOLLGATE_WEB=$sockets/web
+export TOLLGATE_PORT=$PORT TOLLGATE_SHARE=$work/share TOLLGATE_LOG=$work/log TOLLGATE_ECHO=$sockets/echo TOLLGATE_WEB=$sockets/web TOLLGATE_PAGES=$sockets/pages
 export TOLLGATE_GATE=$sockets/gate
 [ "$SERVER" != apache ] || export TOLLGATE_GATE=127.0.0.1:$gate_port
 run collector "$app_user" "$work/bin/tollgate-collector"
@@ -324,14 +325,14 @@ wait_for 20 "the collector" test -s "$work/spool/node"
 run gate "$app_user" "$work/bin/tollgate-gate"
 run web "$app_user" "$work/bin/tollgate-web"
 run echo "$app_user" "$work/bin/echo" "unix:$sockets/echo"
-for socket in web echo; do wait_for 10 "$socket" test -S "$sockets/$socket"; done
+for socket in web pages echo; do wait_for 10 "$socket" test -S "$sockets/$socket"; done
 case $SERVER in
 lighttpd) run server "$app_user" /usr/sbin/lighttpd -D -f "$work/share/demo/lighttpd.conf" ;;
 apache) run server "$app_user" /usr/sbin/apache2 -D FOREGROUND -f "$work/share/demo/apache.conf" ;;
 nginx)
   mkdir -p "$work/nginx"
   ln -sfn "$work/share/nginx-conf" "$work/nginx/tollgate" # /etc/nginx/tollgate elsewhere
-  for name in PORT SHARE LOG ECHO WEB GATE; do
+  for name in PORT SHARE LOG ECHO WEB PAGES GATE; do
     value=TOLLGATE_$name
     printf 's|${%s}|%s|g\n' "$value" "${!value}"
   done | sed -f - "$work/share/demo/nginx.conf" >"$work/nginx/nginx.conf"

@@ -23,6 +23,7 @@ simulation make --no-print-directory simulate
 sql node --test --test-concurrency=1 tests/sql/
 cli node --test --test-concurrency=1 tests/cli/
 gate node --test --test-concurrency=1 tests/gate/
+web node --test --test-concurrency=1 tests/web/
 collector node --test --test-concurrency=1 tests/collector/
 run node --test --test-concurrency=1 tests/run/
 http-lighttpd node tests/lib/with_stack.mjs lighttpd node --test --test-concurrency=1 tests/http/

@@ -18,8 +18,9 @@ static const char usage[] = "usage: tollgate-gate [--config FILE]\n"
                             "FILE is $TOLLGATE_CONF or /etc/tollgate/tollgate.conf unless given.\n";
 
 /* One process's life: calls until it is told to stop. */
-static int serve(int listener, void *arg)
+static int serve(int listener, size_t pool, void *arg)
 {
+    (void)pool;
     const struct config *config = arg;
     struct gate *gate = NULL;
     struct answer answer;
@@ -66,10 +67,14 @@ int main(int argc, char *argv[])
         log_error("libsodium can't start");
         return 1;
     }
-    struct prefork gates = {
+    const struct prefork_pool pool = {
         .listen = config->gate.listen,
         .n_listen = sizeof config->gate.listen / sizeof config->gate.listen[0],
         .processes = (int)config->gate.processes,
+    };
+    struct prefork gates = {
+        .pools = &pool,
+        .n_pools = 1,
         .user = config->process.user,
         .argv = argv,
         .child = serve,

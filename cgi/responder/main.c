@@ -13,6 +13,8 @@
 #include "lib/base/prefork.h"
 #include "lib/web/template.h"
 
+#define LISTS(array) (sizeof(array) / sizeof(array)[0])
+
 static const char usage[] = "usage: tollgate-web [--config FILE]\n"
                             "The FastCGI responder: the JSON API and the pages.\n"
                             "FILE is $TOLLGATE_CONF or /etc/tollgate/tollgate.conf unless given.\n";
@@ -59,8 +61,9 @@ static void serve_one(struct app *app, FCGX_Request *fcgi)
     request_term(&request);
 }
 
-static int serve(int listener, void *arg)
+static int serve(int listener, size_t pool, void *arg)
 {
+    (void)pool;
     const struct boot *boot = arg;
     struct app app = {.config = boot->config};
     struct fastcgi fastcgi;
@@ -82,21 +85,13 @@ static int serve(int listener, void *arg)
     return 0;
 }
 
-static size_t listed(const char *const listen[], size_t most)
-{
-    size_t n = 0;
-
-    while (n < most && listen[n] != NULL)
-        n++;
-    return n;
-}
-
 int main(int argc, char *argv[])
 {
     struct config *config = NULL;
     char problem[512];
     struct boot boot;
     struct prefork prefork;
+    struct prefork_pool pools[2]; /* JSON, and the pages: hashing a password or a slow form holds up no JSON */
     const char *path = NULL;
     enum status s;
 
@@ -122,10 +117,12 @@ int main(int argc, char *argv[])
     }
     json_c_set_serialization_double_format("%.17g", JSON_C_OPTION_GLOBAL);
     boot = (struct boot){.config = config};
+    pools[0] = (struct prefork_pool){config->web.listen, LISTS(config->web.listen), (int)config->web.processes};
+    pools[1] = (struct prefork_pool){config->web.pages_listen, LISTS(config->web.pages_listen),
+                                     (int)config->web.pages_processes};
     prefork = (struct prefork){
-        .listen = config->web.listen,
-        .n_listen = listed(config->web.listen, sizeof config->web.listen / sizeof config->web.listen[0]),
-        .processes = (int)config->web.processes,
+        .pools = pools,
+        .n_pools = LISTS(pools),
         .user = config->process.user,
         .argv = argv,
         .child = serve,

@@ -42,9 +42,10 @@ struct config {
         bool admit_on_failure;
         bool nginx; /* answers denials as 403 with the real status and body in headers */
     } gate;
-    struct { /* [web] */
-        const char *listen[4];
-        int64_t processes;
+    struct {                         /* [web] */
+        const char *listen[4];       /* JSON API, health, metrics */
+        const char *pages_listen[4]; /* pages and sign-in; each address answers every route all the same */
+        int64_t processes, pages_processes;
         const char *public_url;      /* "https://usage.example.org": origin of links; https makes cookies Secure */
         const char *trusted_proxies; /* comma-separated addresses whose X-Forwarded-For and -Proto are believed */
         int64_t body_bytes, events_max;

@@ -37,9 +37,16 @@ struct child {
     int64_t started_us;
 };
 
+struct address {
+    const char *text;
+    size_t pool;
+};
+
 struct parent {
     const struct prefork *p;
-    int listeners[LISTEN_MAX];
+    struct address addresses[LISTEN_MAX]; /* of all pools, one behind the other */
+    size_t n_addresses;
+    int listeners[LISTEN_MAX]; /* those that are open, in the same order */
     size_t n_listeners;
     struct child children[CHILDREN_MAX];
     size_t n_children;
@@ -176,6 +183,19 @@ static size_t handed_over(void)
     return count > 0 && count <= LISTEN_MAX ? (size_t)count : 0;
 }
 
+static enum status list_addresses(struct parent *d)
+{
+    for (size_t i = 0; i < d->p->n_pools; i++) {
+        const struct prefork_pool *pool = &d->p->pools[i];
+        for (size_t j = 0; j < pool->n_listen && pool->listen[j]; j++) {
+            if (d->n_addresses == LISTEN_MAX)
+                return STATUS_INVALID;
+            d->addresses[d->n_addresses++] = (struct address){pool->listen[j], i};
+        }
+    }
+    return d->n_addresses ? STATUS_OK : STATUS_INVALID;
+}
+
 static enum status open_listeners(struct parent *d)
 {
     size_t given = handed_over();
@@ -188,11 +208,9 @@ static enum status open_listeners(struct parent *d)
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
     unsetenv(READY_VARIABLE);
-    for (size_t i = 0; i < d->p->n_listen && d->p->listen[i]; i++) {
-        const char *address = d->p->listen[i];
+    for (size_t i = 0; i < d->n_addresses; i++) {
+        const char *address = d->addresses[i].text;
         int fd;
-        if (i == LISTEN_MAX)
-            return STATUS_INVALID;
         if (i < given) {
             fd = FIRST_FD + (int)i;
             fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -207,7 +225,7 @@ static enum status open_listeners(struct parent *d)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         d->listeners[d->n_listeners++] = fd;
     }
-    return d->n_listeners ? STATUS_OK : STATUS_INVALID;
+    return STATUS_OK;
 }
 
 /* ---- children ---- */
@@ -233,7 +251,7 @@ static void child_main(struct parent *d, size_t address, pid_t parent)
     close(d->signals);
     if (d->successor_fd >= 0)
         close(d->successor_fd);
-    exit(d->p->child(d->listeners[address], d->p->arg));
+    exit(d->p->child(d->listeners[address], d->addresses[address].pool, d->p->arg));
 }
 
 static void start_child(struct parent *d, struct child *c)
@@ -457,7 +475,9 @@ enum status prefork_run(const struct prefork *p)
     d->p = p;
     d->signals = -1;
     d->successor_fd = -1;
-    enum status s = open_listeners(d);
+    enum status s = list_addresses(d);
+    if (s == STATUS_OK)
+        s = open_listeners(d);
     if (s == STATUS_OK)
         s = prefork_become(p->user);
     if (s == STATUS_OK)
@@ -465,7 +485,7 @@ enum status prefork_run(const struct prefork *p)
     if (s != STATUS_OK)
         goto done;
     for (size_t i = 0; i < d->n_listeners; i++)
-        for (int j = 0; j < p->processes && d->n_children < CHILDREN_MAX; j++)
+        for (int j = 0; j < p->pools[d->addresses[i].pool].processes && d->n_children < CHILDREN_MAX; j++)
             d->children[d->n_children++].address = i;
     supervise(d);
     stop_children(d);

@@ -6,7 +6,7 @@
  * theirs. SIGHUP: a new parent is started from the same file with the sockets handed over (LISTEN_FDS, LISTEN_PID as systemd
  * does); once a child of it has called prefork_ready(), this one ends like on SIGTERM: no connection is refused. A new one that
  * ends before, or is not ready within PREFORK_READY_MS, is given up, the log says so, and this one goes on. Sockets given by
- * systemd are taken in the order of `listen`.
+ * systemd are taken in the order of the addresses.
  */
 #ifndef BASE_PREFORK_H
 #define BASE_PREFORK_H
@@ -19,14 +19,21 @@
 #define PREFORK_GRACE_MS 4500
 #define PREFORK_READY_MS 10000
 
-struct prefork {
+/* Addresses that are served alike, by processes of their own: a pool that is busy holds no other up. */
+struct prefork_pool {
     const char *const
-        *listen; /* "unix:/path" or "127.0.0.1:port" (IPv4 or [IPv6]); NULL ends the list before `n_listen` */
+        *listen; /* "unix:/path" or "127.0.0.1:port" (IPv4 or [IPv6]); NULL ends the list before n_listen */
     size_t n_listen;
-    int processes;                         /* children for each address */
-    const char *user;                      /* whom to become when started as root, after binding; "" or NULL: stay */
-    char *const *argv;                     /* of main, for SIGHUP */
-    int (*child)(int listener, void *arg); /* serves until prefork_accept() says -1; its result is the exit status */
+    int processes; /* children for each address */
+};
+
+struct prefork {
+    const struct prefork_pool *pools; /* together at most eight addresses */
+    size_t n_pools;
+    const char *user;  /* whom to become when started as root, after binding; "" or NULL: stay */
+    char *const *argv; /* of main, for SIGHUP */
+    int (*child)(int listener, size_t pool,
+                 void *arg); /* serves until prefork_accept() says -1; its result is the exit status */
     void *arg;
 };
 

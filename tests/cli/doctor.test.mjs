@@ -32,7 +32,7 @@ before(async () => {
   await new Promise((done) => { door.listen(0, '127.0.0.1', done); });
   port = door.address().port;
   node.configure(`web = host=${node.pg} dbname=tollgate user=tollgate_web\n[gate]\nlisten = unix:${node.dir}/gate.sock\nprocesses = 1\n`
-    + `[web]\nlisten = unix:${node.dir}/web.sock\nprocesses = 1\npublic_url = https://127.0.0.1:${port}\n`);
+    + `[web]\nlisten = unix:${node.dir}/web.sock\npages_listen = unix:${node.dir}/pages.sock\nprocesses = 1\npublic_url = https://127.0.0.1:${port}\n`);
   running.collector = await node.collector();
   running.gate = node.start('tollgate-gate');
   running.web = node.start('tollgate-web');

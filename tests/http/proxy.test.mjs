@@ -16,7 +16,7 @@ let web;
 
 before(async () => {
   const shared = /--config '?([^' ]+)/.exec(readFileSync(program, 'utf8'))[1];
-  const conf = readFileSync(shared, 'utf8').replace(/^listen = unix:.*\/web$/m, `listen = unix:${socket}\ntrusted_proxies = ${proxy}\nprocesses = 1`);
+  const conf = readFileSync(shared, 'utf8').replace(/^listen = unix:.*\/web\npages_listen = .*$/m, `listen = unix:${socket}\npages_listen = unix:${socket}.pages\ntrusted_proxies = ${proxy}\nprocesses = 1`);
   assert.ok(conf.includes(socket));
   writeFileSync(join(dir, 'tollgate.conf'), conf);
   // as the user that the demo's own runs as, whom the database knows

@@ -21,7 +21,7 @@ before(async () => {
   web = spawn(program, {
     cwd: '/', stdio: 'ignore', detached: true,
     ...(process.getuid() === 0 ? { uid: Number(execFileSync('id', ['-u', 'www-data'])), gid: Number(execFileSync('id', ['-g', 'www-data'])) } : {}),
-    env: { ...process.env, TOLLGATE_CONF: join(STATE, 'tollgate.conf'), TOLLGATE_WEB_LISTEN: `unix:${dir}/web`, TOLLGATE_WEB_PROCESSES: '1',
+    env: { ...process.env, TOLLGATE_CONF: join(STATE, 'tollgate.conf'), TOLLGATE_WEB_LISTEN: `unix:${dir}/web`, TOLLGATE_WEB_PAGES_LISTEN: `unix:${dir}/pages`, TOLLGATE_WEB_PROCESSES: '1',
       TOLLGATE_TEST_NO_TENANT_CHECK: '1', ASAN_OPTIONS: 'detect_leaks=0' },
   });
   await eventually(() => existsSync(join(dir, 'web')), 'the test build to listen', 20);

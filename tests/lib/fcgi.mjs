@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 const BEGIN = 1, END = 3, PARAMS = 4, STDIN = 5, STDOUT = 6;
 const RESPONDER = 1, AUTHORIZER = 2;
 
-function record(type, content) {
+export function record(type, content) {
   const head = Buffer.alloc(8);
   head.writeUInt8(1, 0);
   head.writeUInt8(type, 1);
@@ -24,12 +24,14 @@ function pair(name, value) {
   return Buffer.concat([size(n.length), size(v.length), n, v]);
 }
 
+export const params = (all) => Buffer.concat(Object.entries(all).map(([k, v]) => pair(k, String(v))));
+
 /*
- * One request to `address` ("/path/of/socket" or {host, port}). params are FCGI_PARAMS; role 'authorizer' or 'responder'.
+ * One request to `address` ("/path/of/socket" or {host, port}). `given` are FCGI_PARAMS; role 'authorizer' or 'responder'.
  * `pause`, a function, is called and awaited after the first `pauseAfter` bytes.
  * Resolves to {status, headers, body}; rejects when the connection breaks before the end of the request.
  */
-export function fcgi(address, params, { role = 'authorizer', body = '', pause = null, pauseAfter = 0 } = {}) {
+export function fcgi(address, given, { role = 'authorizer', body = '', pause = null, pauseAfter = 0 } = {}) {
   return new Promise((done, failed) => {
     const socket = typeof address === 'string' ? connect(address) : connect(address.port, address.host ?? '127.0.0.1');
     let pending = Buffer.alloc(0), out = Buffer.alloc(0), ended = false;
@@ -39,9 +41,9 @@ export function fcgi(address, params, { role = 'authorizer', body = '', pause = 
     socket.on('connect', async () => {
       const begin = Buffer.alloc(8);
       begin.writeUInt16BE(role === 'authorizer' ? AUTHORIZER : RESPONDER, 0);
-      const all = Buffer.concat(Object.entries(params).map(([k, v]) => pair(k, String(v))));
+      const all = params(given);
       const stdin = role === 'responder' ? [...slices(Buffer.from(body)).map((b) => record(STDIN, b)), record(STDIN, Buffer.alloc(0))] : [];
-      let bytes = Buffer.concat([record(BEGIN, begin), record(PARAMS, all), record(PARAMS, Buffer.alloc(0)), ...stdin]);
+      let bytes = Buffer.concat([record(BEGIN, begin), ...slices(all).map((b) => record(PARAMS, b)), record(PARAMS, Buffer.alloc(0)), ...stdin]);
       if (pause) {
         socket.write(bytes.subarray(0, pauseAfter));
         bytes = bytes.subarray(pauseAfter);
