@@ -32,35 +32,14 @@ static const char tenants_sql[] =
     "SELECT t.id, EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = t.id "
     "AND c.relname = 'patients') FROM public.tenants t ORDER BY t.id";
 
-/* The owner's rights on what stays the host's: to read, to refer to, to put triggers on, to write limits and use. */
+/*
+ * tollgate_owner's rights on the host's four tables: to read, to refer to, to put triggers on, and to hand on to the other roles.
+ * Those on the tenants' own tables are in sql/adopt.sql.
+ */
 static const char grants[] =
     "GRANT SELECT, REFERENCES, TRIGGER ON public.tenants, public.users, public.subscription_tiers, "
     "public.tenant_subscriptions TO tollgate_owner WITH GRANT OPTION; "
-    "GRANT INSERT, UPDATE ON public.tenant_subscriptions TO tollgate_owner WITH GRANT OPTION; "
-    "DO $$ DECLARE s text; t text; BEGIN FOR s IN SELECT n.nspname FROM pg_namespace n JOIN public.tenants x ON x.id = "
-    "n.nspname "
-    "LOOP EXECUTE format('GRANT USAGE ON SCHEMA %I TO tollgate_owner', s); "
-    "FOREACH t IN ARRAY ARRAY['patients', 'appointments'] LOOP "
-    "IF to_regclass(format('%I.%I', s, t)) IS NOT NULL THEN "
-    "EXECUTE format('GRANT SELECT, TRIGGER ON %I.%I TO tollgate_owner', s, t); END IF; END LOOP; END LOOP; END $$";
-
-/*
- * The same rights for a tenant's schema that comes later: the collector may ask for them, this role gives them. Only a schema
- * that is named as a tenant of the host's, and only these two tables.
- */
-static const char later_grants[] =
-    "CREATE OR REPLACE FUNCTION tollgate.grant_schema(tenant text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER "
-    "SET search_path = pg_catalog, pg_temp AS $$ DECLARE t text; BEGIN "
-    "IF tenant IN ('public', 'tollgate', 'information_schema') OR tenant LIKE 'pg\\_%' OR to_regnamespace("
-    "quote_ident(tenant)) IS NULL OR NOT EXISTS (SELECT FROM public.tenants x WHERE x.id = tenant) THEN RETURN; END "
-    "IF; "
-    "EXECUTE format('GRANT USAGE ON SCHEMA %I TO tollgate_owner', tenant); "
-    "FOREACH t IN ARRAY ARRAY['patients', 'appointments'] LOOP "
-    "IF EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = to_regnamespace(quote_ident(tenant)) AND c.relname = t "
-    "AND c.relkind IN ('r', 'p')) THEN "
-    "EXECUTE format('GRANT SELECT, TRIGGER ON %I.%I TO tollgate_owner', tenant, t); END IF; END LOOP; END $$; "
-    "REVOKE ALL ON FUNCTION tollgate.grant_schema(text) FROM PUBLIC, tollgate_collector; "
-    "GRANT EXECUTE ON FUNCTION tollgate.grant_schema(text) TO tollgate_owner";
+    "GRANT INSERT, UPDATE ON public.tenant_subscriptions TO tollgate_owner WITH GRANT OPTION";
 
 static void show(const char *line)
 {
@@ -87,18 +66,22 @@ static void list_additions(size_t tenants, size_t schemas, bool enforce)
 {
     printf(
         "Tollgate will add to this database:\n"
-        "  roles      tollgate_owner, tollgate_web, tollgate_collector (when they are missing)\n"
+        "  roles      tollgate_owner, tollgate_web, tollgate_collector, tollgate_counter (when they are missing)\n"
         "  schema     tollgate: its functions, views and schema_migrations\n"
         "  tables     in public: tenant_settings, tenant_periods, usage_*, collector_*, node_samples, spool_damage,\n"
         "             api_keys, accounts, account_sessions, signin_failures, config_changes, enforced_gauges,\n"
-        "             enforce_shares\n"
+        "             enforce_shares, limit_leases, limit_lease_nodes\n"
         "  triggers   tollgate_* on tenants, users, subscription_tiers, tenant_subscriptions,\n"
         "             and on patients and appointments in %zu schemas\n"
-        "  grants     tollgate_owner: USAGE on those schemas; SELECT, REFERENCES, TRIGGER on the tables named above;\n"
-        "             INSERT, UPDATE on tenant_subscriptions; CREATE on the database and on schema public\n"
+        "  grants     tollgate_owner: USAGE on those schemas, TRIGGER on patients and appointments there;\n"
+        "             SELECT, REFERENCES, TRIGGER on the four tables of the host, INSERT, UPDATE on "
+        "tenant_subscriptions;\n"
+        "             CREATE on the database and on schema public\n"
+        "             tollgate_counter: USAGE on those schemas; SELECT of patients.status, of which table a row of\n"
+        "             appointments is in (tableoid) and of users.tenant_id; SELECT, INSERT, UPDATE on\n"
+        "             tenant_subscriptions\n"
         "             the same on the schemas of tenants to come, by the function tollgate.grant_schema of this role\n"
-        "             tollgate_collector: SELECT on the four host tables, UPDATE of "
-        "tenant_subscriptions.current_usage\n"
+        "             tollgate_collector: SELECT of ids, limits and current_usage in the host's tables\n"
         "  rows       settings, periods and counts of %zu tenants; usage_limits and current_usage are filled from now "
         "on\n",
         schemas, tenants);
@@ -132,16 +115,11 @@ static int take_over(struct cli *c, const struct db_rows *tenants, bool enforce)
     struct migrate_options o = {c->config->paths.sql_dir, MIGRATE_HOST_ADOPT, show, grants};
     char problem[512] = "";
     int result = CLI_OK;
-    enum status s;
 
     if (migrate_run(cli_db(c), &o, problem) != STATUS_OK) {
         cli_say("%s", problem);
         return CLI_FAILED;
     }
-    if ((s = db_begin(cli_db(c), NULL)) == STATUS_OK && (s = db_script(cli_db(c), later_grants)) == STATUS_OK)
-        s = db_commit(cli_db(c));
-    if (s != STATUS_OK)
-        return cli_fail(c, s, "the rights on schemas to come");
     for (size_t i = 0; i < db_count(tenants) && result == CLI_OK; i++) {
         result = take_tenant(c, db_text(tenants, i, 0), enforce);
         if (result == CLI_OK)

@@ -264,8 +264,8 @@ grep -q demo.conf "$data/postgresql.conf" || echo "include = '../demo.conf'" >>"
 if [ "$(id -u)" = 0 ]; then chown "$db_user" "$work/pg/hba.conf" "$work/pg/ident.conf" "$work/pg/demo.conf"; fi
 run postgres "$db_user" "$pg_bin/postgres" -D "$data"
 wait_for 60 PostgreSQL env PGUSER=postgres PGDATABASE=postgres psql -XqAtc 'SELECT 1'
+psql -U postgres -d postgres -Xq -v ON_ERROR_STOP=1 -f sql/roles.sql
 if ! psql -U postgres -d postgres -XqAtc "SELECT 1 FROM pg_database WHERE datname = 'tollgate'" | grep -q 1; then
-  psql -U postgres -d postgres -Xq -v ON_ERROR_STOP=1 -f sql/roles.sql
   psql -U postgres -d postgres -Xq -v ON_ERROR_STOP=1 -c 'CREATE DATABASE tollgate OWNER tollgate_owner'
 fi
 step "schema"

@@ -114,7 +114,7 @@ static enum status run_text(struct db *d, const char *prelude, const char *sql)
 
 /* Function bodies name temporary tables that only their callers make. */
 static const char as_owner[] = "SET LOCAL ROLE tollgate_owner; SET LOCAL check_function_bodies = off; "
-                               "SET LOCAL client_min_messages = warning";
+                               "SET LOCAL client_min_messages = warning; SET LOCAL search_path = public, pg_temp";
 
 static enum status run_file(struct db *d, const char *dir, const char *name, const char *prelude,
                             char problem[PROBLEM_SIZE])
@@ -132,34 +132,36 @@ static enum status run_file(struct db *d, const char *dir, const char *name, con
     return s;
 }
 
-/* The three roles, and the rights of tollgate_owner in this database. */
+/* The four roles, and the rights of tollgate_owner in this database. */
 static enum status prepare_roles(struct db *d, const struct migrate_options *o, char problem[PROBLEM_SIZE])
 {
-    static const char missing[] = "SELECT 3 - count(*) FROM pg_roles WHERE rolname IN "
-                                  "('tollgate_owner', 'tollgate_web', 'tollgate_collector')";
+    static const char missing[] =
+        "SELECT CASE WHEN count(*) < 4 THEN true ELSE NOT pg_has_role('tollgate_owner', 'tollgate_counter', 'MEMBER') "
+        "END FROM pg_roles "
+        "WHERE rolname IN ('tollgate_owner', 'tollgate_web', 'tollgate_collector', 'tollgate_counter')";
     static const char rights[] = "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user";
     static const char super[] = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user";
     static const char member[] = "SELECT pg_has_role(current_user, 'tollgate_owner', 'MEMBER')";
     static const char grant[] = "DO $$BEGIN EXECUTE format('GRANT CREATE, CONNECT ON DATABASE %I TO tollgate_owner', "
                                 "current_database()); END$$; "
                                 "GRANT USAGE, CREATE ON SCHEMA public TO tollgate_owner; "
-                                "GRANT USAGE ON SCHEMA public TO tollgate_web, tollgate_collector";
+                                "GRANT USAGE ON SCHEMA public TO tollgate_web, tollgate_collector, tollgate_counter";
     char answer[32];
     enum status s = ask(d, missing, NULL, answer, sizeof(answer));
 
     if (s != STATUS_OK)
         return explain(d, s, "cannot reach the database", problem);
-    if (strcmp(answer, "0") != 0) {
+    if (answer[0] != 'f') {
         if ((s = ask(d, rights, NULL, answer, sizeof(answer))) != STATUS_OK)
             return explain(d, s, "roles", problem);
         if (answer[0] != 't') {
             snprintf(problem, PROBLEM_SIZE,
-                     "Tollgate's roles are missing and this user may not make them: as superuser run psql -f "
-                     "%.300s/roles.sql",
+                     "not all of Tollgate's roles are there and this user may not make them: as superuser run psql -f "
+                     "%.300s/roles.sql, then this again",
                      o->sql_dir);
             return STATUS_DENIED;
         }
-        say(o, "roles: tollgate_owner, tollgate_web, tollgate_collector");
+        say(o, "roles: tollgate_owner, tollgate_web, tollgate_collector, tollgate_counter");
         if ((s = run_file(d, o->sql_dir, "roles.sql", "SELECT 1", problem)) != STATUS_OK)
             return s;
     }
@@ -320,6 +322,65 @@ static enum status refuse_newer(struct db *d, const char *newest, char problem[P
     return STATUS_VERSION;
 }
 
+/*
+ * The rights on tenants' tables in an adopted database are given by the role that adopted it, or a superuser (adopt.sql), and anew
+ * when such a one migrates. Before 021 they were the owner's alone: without new ones nothing could be counted, so nothing is changed.
+ */
+static enum status prepare_adopted(struct db *d, const struct migrate_options *o, bool *give,
+                                   char problem[PROBLEM_SIZE])
+{
+    static const char adopted[] =
+        "SELECT CASE WHEN p.oid IS NULL THEN 'no' WHEN pg_has_role(p.proowner, 'USAGE') THEN 'give' "
+        "WHEN p.prosrc LIKE '%tollgate_counter%' THEN 'given' ELSE 'lacks' END "
+        "FROM (SELECT to_regprocedure('tollgate.grant_schema(text)') AS f) x LEFT JOIN pg_proc p ON p.oid = x.f";
+    char answer[8];
+    enum status s = ask(d, adopted, NULL, answer, sizeof(answer));
+
+    if (s != STATUS_OK)
+        return explain(d, s, "rights on the tenants' tables", problem);
+    *give = o->host == MIGRATE_HOST_ADOPT || strcmp(answer, "give") == 0;
+    if (strcmp(answer, "lacks") != 0 || *give)
+        return STATUS_OK;
+    snprintf(problem, PROBLEM_SIZE,
+             "this database was adopted by another role: migrate once as that role or as superuser, so that "
+             "tollgate_counter "
+             "gets its rights on the tenants' tables");
+    return STATUS_DENIED;
+}
+
+/*
+ * Migrations name tables without their schema, so they run with public in search_path. An operator or function of another role's that
+ * stands there and fits better than PostgreSQL's own would be run by tollgate_owner, or even a superuser. Those of extensions and
+ * superusers are trusted.
+ */
+static enum status refuse_shadows(struct db *d, char problem[PROBLEM_SIZE])
+{
+    static const char shadows[] =
+        "SELECT coalesce(left(string_agg(x.name, ', '), 250), '') FROM ("
+        "SELECT 'operator ' || o.oid::regoperator AS name, o.oprowner AS owner, o.oid, 'pg_operator'::regclass AS "
+        "class, "
+        "ARRAY[o.oprleft, o.oprright] AS types FROM pg_operator o WHERE o.oprnamespace = 'public'::regnamespace "
+        "UNION ALL SELECT 'function ' || p.oid::regprocedure, p.proowner, p.oid, 'pg_proc'::regclass, "
+        "p.proargtypes::oid[] "
+        "FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.proname IN "
+        "(SELECT c.proname FROM pg_proc c WHERE c.pronamespace = 'pg_catalog'::regnamespace)) x "
+        "JOIN pg_roles r ON r.oid = x.owner AND NOT r.rolsuper AND r.rolname NOT IN ('tollgate_owner', current_user) "
+        "WHERE NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = x.class AND e.objid = x.oid AND e.deptype = 'e') "
+        "AND NOT EXISTS (SELECT FROM unnest(x.types) u (type) JOIN pg_type y ON y.oid = u.type "
+        "WHERE y.typnamespace <> 'pg_catalog'::regnamespace)";
+    char found[256];
+    enum status s = ask(d, shadows, NULL, found, sizeof(found));
+
+    if (s != STATUS_OK)
+        return explain(d, s, "schema public", problem);
+    if (found[0] == '\0')
+        return STATUS_OK;
+    snprintf(problem, PROBLEM_SIZE,
+             "schema public holds what would be taken for PostgreSQL's own: %.250s; drop it or move it away first",
+             found);
+    return STATUS_DENIED;
+}
+
 static enum status migrate_locked(struct db *d, const struct migrate_options *o, char problem[PROBLEM_SIZE])
 {
     static const char table[] =
@@ -327,11 +388,13 @@ static enum status migrate_locked(struct db *d, const struct migrate_options *o,
         "CREATE TABLE IF NOT EXISTS tollgate.schema_migrations (version integer PRIMARY KEY, name text NOT NULL, "
         "checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())";
     struct files f;
+    bool give = false;
     enum status s = files_init(&f, o->sql_dir, problem);
 
     if (s != STATUS_OK)
         return s;
-    if ((s = prepare_roles(d, o, problem)) != STATUS_OK || (s = prepare_host(d, o, problem)) != STATUS_OK)
+    if ((s = prepare_roles(d, o, problem)) != STATUS_OK || (s = prepare_adopted(d, o, &give, problem)) != STATUS_OK ||
+        (s = refuse_shadows(d, problem)) != STATUS_OK || (s = prepare_host(d, o, problem)) != STATUS_OK)
         goto out;
     if ((s = run_text(d, as_owner, table)) != STATUS_OK) {
         s = explain(d, s, "schema tollgate", problem);
@@ -340,6 +403,8 @@ static enum status migrate_locked(struct db *d, const struct migrate_options *o,
     s = refuse_newer(d, f.names[f.n - 1]->d_name, problem);
     for (int i = 0; i < f.n && s == STATUS_OK; i++)
         s = one_file(d, o, f.names[i]->d_name, problem);
+    if (s == STATUS_OK && give)
+        s = run_file(d, o->sql_dir, "adopt.sql", "SELECT 1", problem);
 out:
     files_term(&f);
     return s;

@@ -7,6 +7,7 @@ run "$1" "$2" <"$here/sql/roles.sql"
 run "$1" "$2" <<SQL
 GRANT CREATE ON DATABASE $2 TO tollgate_owner;
 GRANT USAGE, CREATE ON SCHEMA public TO tollgate_owner;
+GRANT USAGE ON SCHEMA public TO tollgate_counter;
 SQL
 for f in "$here/sql/host/001_host.sql" "$here"/sql/0*.sql; do
     { echo "SET ROLE tollgate_owner; SET check_function_bodies = off;"; cat "$f"; } | run "$1" "$2"

@@ -152,7 +152,7 @@ test('the tenants of an adopted database are its host\'s', () => {
   psql('host', "INSERT INTO late.patients (status) VALUES ('active')");
 });
 test('what adopt added goes with its roles, the host stays', () => {
-  psql('host', 'DROP OWNED BY tollgate_owner CASCADE; DROP OWNED BY tollgate_web, tollgate_collector CASCADE');
+  psql('host', 'DROP OWNED BY tollgate_owner CASCADE; DROP OWNED BY tollgate_web, tollgate_collector, tollgate_counter CASCADE');
   assert.equal(psql('host', "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'tollgate%'"), '0');
   assert.equal(psql('host', `SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')`), '4');
   assert.equal(psql('host', "SELECT count(*) FROM pg_namespace WHERE nspname = 'tollgate'"), '0');
