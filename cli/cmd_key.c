@@ -21,18 +21,22 @@ static const struct table_column columns[] = {
 };
 static const struct table_column made_columns[] = {{"id", "id", TABLE_TEXT}, {"key", "key", TABLE_TEXT}, {0}};
 
+#define ALL_SCOPES "call,track,read,admin,metrics"
+
 /* A list of known scopes; says what is wrong. */
 static bool scopes_fit(const char *list)
 {
-    static const char *const known[] = {"call", "track", "read", "admin"};
+    static const char *const known[] = {"call", "track", "read", "admin", "metrics"};
+    const size_t most = sizeof known / sizeof known[0];
 
     for (const char *at = list;; at++) {
         size_t n = strcspn(at, ","), i = 0;
 
-        while (i < 4 && (strlen(known[i]) != n || memcmp(known[i], at, n) != 0))
+        while (i < most && (strlen(known[i]) != n || memcmp(known[i], at, n) != 0))
             i++;
-        if (i == 4) {
-            cli_say("--scopes is \"%s\"; it must be call, track, read and admin, comma-separated", list);
+        if (i == most) {
+            cli_say("--scopes is \"%s\"; it must be some of call, track, read, admin and metrics, comma-separated",
+                    list);
             return false;
         }
         at += n;
@@ -41,7 +45,45 @@ static bool scopes_fit(const char *list)
     }
 }
 
-/* The key's text: a new one, or one line of standard input (a demo's token). */
+/* The bits that each character of `text` can hold at most, by the kinds of characters that stand in it. */
+static double bits_each(const char *text)
+{
+    static const char digits[] = "0123456789";
+    size_t length = strlen(text);
+
+    if (strspn(text, digits) == length)
+        return 3.32;
+    if (strspn(text, "0123456789abcdef") == length || strspn(text, "0123456789ABCDEF") == length)
+        return 4;
+    if (strspn(text, "0123456789abcdefghijklmnopqrstuvwxyz") == length ||
+        strspn(text, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == length)
+        return 5.17;
+    return 6; /* base64 */
+}
+
+/* Does `text` repeat a part of its own, or few characters? */
+static bool is_repetitive(const char *text)
+{
+    size_t length = strlen(text), distinct = 0;
+
+    for (size_t i = 0; i < length; i++)
+        distinct += memchr(text, text[i], i) == NULL;
+    for (size_t part = 1; part <= length / 2; part++)
+        if (memcmp(text, text + part, length - part) == 0)
+            return true;
+    return distinct < 8;
+}
+
+/* Whoever guesses a key has it: one that somebody chose has to have 128 bits, as far as its characters tell. */
+static bool is_strong(const char *text)
+{
+    for (const char *c = text; *c; c++)
+        if ((unsigned char)*c <= ' ' || (unsigned char)*c > '~')
+            return false;
+    return (double)strlen(text) * bits_each(text) >= 128 && !is_repetitive(text);
+}
+
+/* The key's text: a new one, or one line of standard input. */
 static enum status make_text(bool from_stdin, char text[APIKEY_MAX + 2], char id[APIKEY_ID_SIZE])
 {
     char made[APIKEY_TEXT_SIZE];
@@ -87,26 +129,42 @@ static int show_new(struct cli *c, const char *id, const char *text)
 int cmd_key_create(struct cli *c, int argc, char *argv[])
 {
     const char *name, *tenant = NULL, *scopes = NULL, *expires = NULL;
-    bool operator_key = false, from_stdin = false;
-    const struct cli_option options[] = {{"tenant", &tenant, NULL},        {"scopes", &scopes, NULL},
-                                         {"expires", &expires, NULL},      {"operator", NULL, &operator_key},
-                                         {"key-stdin", NULL, &from_stdin}, {0}};
+    bool operator_key = false, from_stdin = false, demo = false;
+    const struct cli_option options[] = {{"tenant", &tenant, NULL},
+                                         {"scopes", &scopes, NULL},
+                                         {"expires", &expires, NULL},
+                                         {"operator", NULL, &operator_key},
+                                         {"key-stdin", NULL, &from_stdin},
+                                         {"demo-token", NULL, &demo}, /* demo/run.sh */
+                                         {0}};
     char text[APIKEY_MAX + 2], id[APIKEY_ID_SIZE];
     int result = CLI_FAILED;
     enum status s;
 
     if (cli_parse(argc, argv, options, &name, 1, 1) || (scopes && !scopes_fit(scopes)))
         return CLI_USAGE;
-    if (operator_key == (tenant != NULL) || (operator_key && scopes)) {
-        cli_say("say either --tenant ID, with scopes, or --operator: an operator's key has all scopes");
+    if (operator_key == (tenant != NULL)) {
+        cli_say("say either --tenant ID or --operator");
+        return CLI_USAGE;
+    }
+    if (tenant && scopes && strstr(scopes, "metrics")) {
+        cli_say("the scope metrics is for an operator's key: /metrics tells of every tenant");
         return CLI_USAGE;
     }
     if (!scopes)
-        scopes = operator_key ? "call,track,read,admin" : "call,track,read";
+        scopes = operator_key ? ALL_SCOPES : "call,track,read";
     if (make_text(from_stdin, text, id)) {
         cli_say("no key was made; with --key-stdin it is one line of at most %d bytes", APIKEY_MAX);
         return CLI_FAILED;
     }
+    if (from_stdin && !demo && !is_strong(text)) {
+        cli_say(
+            "this key is too easy to guess: give at least 128 random bits, such as 22 characters of base64 or 32 of "
+            "hexadecimal; openssl rand -base64 24 makes one");
+        goto done;
+    }
+    if (from_stdin && demo && !is_strong(text))
+        fprintf(stderr, "warning: this key is easy to guess; it is for a demo alone\n");
     if (cli_begin(c))
         goto done;
     s = store_key(c, text, id, name, tenant, scopes, expires);

@@ -52,11 +52,12 @@ static const struct cli_command commands[] = {
     {"account", "password", "EMAIL [--password-stdin]", "Set a password; it is signed out everywhere",
      cmd_account_password, NULL},
 
-    {"key", "create", "NAME (--tenant ID [--scopes call,track,read,admin] | --operator) [--expires TIME] [--key-stdin]",
+    {"key", "create", "NAME (--tenant ID | --operator) [--scopes LIST] [--expires TIME] [--key-stdin]",
      "Make a key; it is shown once", cmd_key_create,
-     "--expires is RFC 3339 (2027-01-31T00:00:00Z) or a number of days such as 90d. --scopes is call,track,read unless "
-     "told.\n"
-     "--key-stdin takes a secret of your own from standard input in place of a new one.\n"},
+     "--expires is RFC 3339 (2027-01-31T00:00:00Z) or a number of days such as 90d. "
+     "--scopes is some of call,track,read,admin,metrics; unless told call,track,read of a tenant's key, all of an "
+     "operator's. metrics is an operator's alone: GET /metrics.\n"
+     "--key-stdin takes a secret of your own, of at least 128 bits, from standard input in place of a new one.\n"},
     {"key", "list", "[--tenant ID]", "Keys, without their secrets", cmd_key_list, NULL},
     {"key", "show", "ID", "One key, without its secret", cmd_key_show, NULL},
     {"key", "change", "ID [--name NAME] [--scopes LIST] [--expires TIME|never]", "Change a key", cmd_key_change, NULL},

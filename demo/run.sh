@@ -308,7 +308,7 @@ done
 if [ -n "${DEMO_TOKEN:-}" ]; then
   say "  WARNING: DEMO_TOKEN is an operator's key of this demo; whoever knows it may do everything here."
   psql -Xq -c "DELETE FROM api_keys WHERE name = 'DEMO_TOKEN'"
-  printf %s "$DEMO_TOKEN" | "$tollgate" key create DEMO_TOKEN --operator --key-stdin >/dev/null
+  printf %s "$DEMO_TOKEN" | "$tollgate" key create DEMO_TOKEN --operator --key-stdin --demo-token >/dev/null
 else
   psql -Xq -c "DELETE FROM api_keys WHERE name = 'DEMO_TOKEN'"
 fi

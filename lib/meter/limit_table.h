@@ -47,7 +47,13 @@
 struct limit_table;
 
 enum limit_metric_kind { LIMIT_COUNTER, LIMIT_LEVEL };
-enum limit_scope { LIMIT_SCOPE_CALL = 1, LIMIT_SCOPE_TRACK = 2, LIMIT_SCOPE_READ = 4, LIMIT_SCOPE_ADMIN = 8 };
+enum limit_scope {
+    LIMIT_SCOPE_CALL = 1,
+    LIMIT_SCOPE_TRACK = 2,
+    LIMIT_SCOPE_READ = 4,
+    LIMIT_SCOPE_ADMIN = 8,
+    LIMIT_SCOPE_METRICS = 16,
+};
 enum limit_state { LIMIT_TENANT_FREE, LIMIT_TENANT_ACTIVE, LIMIT_TENANT_SUSPENDED, LIMIT_TENANT_NO_SUBSCRIPTION };
 
 /* ---- what the collector publishes; plain values, copied in and out ---- */

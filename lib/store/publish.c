@@ -386,7 +386,8 @@ static uint8_t read_scopes(const char *text)
     } scopes[] = {{"call", LIMIT_SCOPE_CALL},
                   {"track", LIMIT_SCOPE_TRACK},
                   {"read", LIMIT_SCOPE_READ},
-                  {"admin", LIMIT_SCOPE_ADMIN}};
+                  {"admin", LIMIT_SCOPE_ADMIN},
+                  {"metrics", LIMIT_SCOPE_METRICS}};
     uint8_t found = 0;
 
     for (size_t i = 0; i < sizeof(scopes) / sizeof(scopes[0]); i++)
