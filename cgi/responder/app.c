@@ -10,6 +10,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/meter/apikey.h"
+#include "lib/web/csrf.h"
 #include "lib/web/json.h"
 
 #define RETRY_AFTER "5" /* seconds, while something that this program needs is away */
@@ -169,38 +170,33 @@ static bool is_page(enum route_who who)
     return who == WHO_VIEWER || who == WHO_ADMIN || who == WHO_OPERATOR;
 }
 
-static bool key_may(const struct caller *c, enum route_who who)
+static bool key_may(const struct caller *c, const struct route *route)
 {
-    switch (who) {
-    case WHO_KEY_READ:
-        return (c->scopes & LIMIT_SCOPE_READ) != 0;
-    case WHO_KEY_CHECK:
-        return (c->scopes & (LIMIT_SCOPE_READ | LIMIT_SCOPE_TRACK)) != 0;
-    case WHO_KEY_TRACK:
-        return (c->scopes & LIMIT_SCOPE_TRACK) != 0;
-    case WHO_KEY_ADMIN:
-        return (c->scopes & LIMIT_SCOPE_ADMIN) != 0;
-    case WHO_KEY_OPERATOR:
-        return c->role == ROLE_OPERATOR;
-    default:
-        return false;
-    }
+    return (c->scopes & route->scopes) != 0 && (route->who == WHO_KEY || c->role == ROLE_OPERATOR);
 }
 
-static const char *key_needs(enum route_who who)
+/* "It takes an operator's key with the scope read or track." */
+static const char *key_needs(const struct app *app, const struct route *route)
 {
-    switch (who) {
-    case WHO_KEY_READ:
-        return "It takes a key with the scope read.";
-    case WHO_KEY_CHECK:
-        return "It takes a key with the scope read or track.";
-    case WHO_KEY_TRACK:
-        return "It takes a key with the scope track.";
-    case WHO_KEY_ADMIN:
-        return "It takes a key with the scope admin.";
-    default:
-        return "It takes an operator's key.";
+    static const struct {
+        unsigned scope;
+        const char *name;
+    } names[] = {{LIMIT_SCOPE_CALL, "call"},
+                 {LIMIT_SCOPE_TRACK, "track"},
+                 {LIMIT_SCOPE_READ, "read"},
+                 {LIMIT_SCOPE_ADMIN, "admin"},
+                 {LIMIT_SCOPE_METRICS, "metrics"}};
+    const char *kind = route->who == WHO_KEY_OPERATOR ? "an operator's key" : "a key";
+    char *text = talloc_asprintf(app->request->pool, "It takes %s with the scope", kind);
+    const char *before = " ";
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if ((route->scopes & names[i].scope) == 0)
+            continue;
+        text = talloc_asprintf_append(text, "%s%s", before, names[i].name);
+        before = " or ";
     }
+    return talloc_asprintf_append(text, ".");
 }
 
 bool app_may_see(const struct app *app, const char *tenant)
@@ -220,7 +216,7 @@ static void foreign_tenant(struct app *app)
 }
 
 /* A key's route: who it is, its scope, its tenant. False after answering. */
-static bool authorise_key(struct app *app, enum route_who who)
+static bool authorise_key(struct app *app, const struct route *route)
 {
     const char *header = app->request->tenant_header;
 
@@ -234,11 +230,16 @@ static bool authorise_key(struct app *app, enum route_who who)
         foreign_tenant(app);
         return false;
     }
-    if (!key_may(&app->caller, who)) {
-        app_error(app, 403, "scope_missing", "This key may not do that", key_needs(who));
+    if (!key_may(&app->caller, route)) {
+        app_error(app, 403, "scope_missing", "This key may not do that", key_needs(app, route));
         return false;
     }
     return true;
+}
+
+static void form_expired(struct app *app)
+{
+    app_error(app, 403, "form_expired", "This form has expired", "Go back, load the page again and send it once more.");
 }
 
 static bool authorise_session(struct app *app, const struct route *route)
@@ -263,11 +264,6 @@ static bool authorise_session(struct app *app, const struct route *route)
         app_error(app, 403, "role_missing", "Your role does not allow this", "An admin or the operator may.");
         return false;
     }
-    if (route->csrf && (app_hooks.csrf == NULL || !app_hooks.csrf(app))) {
-        app_error(app, 403, "form_expired", "This form has expired",
-                  "Go back, load the page again and send it once more.");
-        return false;
-    }
     return true;
 }
 
@@ -277,8 +273,7 @@ static bool authorise(struct app *app)
     const char *id = router_value(&app->match, "id");
     bool key_route = route->who != WHO_ANYONE && !is_page(route->who);
 
-    if (key_route ? !authorise_key(app, route->who)
-                  : (is_page(route->who) || route->csrf) && !authorise_session(app, route))
+    if (key_route ? !authorise_key(app, route) : (is_page(route->who) || route->csrf) && !authorise_session(app, route))
         return false;
     if (id != NULL && !app_may_see(app, id)) {
         foreign_tenant(app);
@@ -288,36 +283,96 @@ static bool authorise(struct app *app)
     return true;
 }
 
-void app_serve(struct app *app, struct request *request, struct response *response,
-               const struct request_refusal *refused)
+/* Finds the route; false after answering. */
+static bool find_route(struct app *app)
 {
     char allow[64];
-    enum status s;
+    enum status s = router_find(routes, n_routes, app->request, &app->match);
 
+    if (s == STATUS_DENIED) {
+        response_header(app->response, "Allow", router_allow(app->match.allowed, allow));
+        app_error(app, 405, "method_not_allowed", "This path does not take that method",
+                  "The header Allow lists which.");
+    } else if (s == STATUS_NOT_FOUND) {
+        app_error(app, 404, "not_found", "There is nothing at this path", "docs/api.md lists the paths.");
+    } else if (s != STATUS_OK) {
+        app_fail(app, s, "route");
+    }
+    return s == STATUS_OK;
+}
+
+/* Bytes that a body of this route may have. */
+static size_t most_of(const struct app *app)
+{
+    switch (app->match.route->body) {
+    case BODY_EVENTS:
+        return (size_t)app->config->web.body_bytes;
+    case BODY_JSON:
+        return 65536;
+    default:
+        return 16384;
+    }
+}
+
+static void too_large(struct app *app)
+{
+    app_error(app, 413, "body_too_large", "The body is too large",
+              talloc_asprintf(app->request->pool, "At most %zu bytes are taken here.", most_of(app)));
+}
+
+bool app_admit(struct app *app, struct request *request, struct response *response, size_t *most)
+{
     app->request = request;
     app->response = response;
     app->match = (struct route_match){0};
     app->caller = (struct caller){0};
     app->tenant = NULL;
-    if (refused != NULL) {
-        app_error(app, refused->status, refused->code, refused->message, refused->detail);
-        return;
+    if (!find_route(app) || !authorise(app))
+        return false;
+    if (app->match.route->csrf && !csrf_origin_is_own(request, app->config->web.public_url)) {
+        form_expired(app);
+        return false;
     }
-    s = router_find(routes, n_routes, request, &app->match);
-    if (s == STATUS_OK) {
-        if (authorise(app))
-            app->match.route->handle(app);
-    } else if (s == STATUS_DENIED) {
-        response_header(response, "Allow", router_allow(app->match.allowed, allow));
-        app_error(app, 405, "method_not_allowed", "This path does not take that method",
-                  "The header Allow lists which.");
-    } else if (s == STATUS_NOT_FOUND) {
-        app_error(app, 404, "not_found", "There is nothing at this path", "docs/api.md lists the paths.");
-    } else {
-        app_fail(app, s, "route");
-    }
+    *most = most_of(app);
+    if (request->declared <= *most)
+        return true;
+    too_large(app);
+    return false;
+}
+
+void app_refuse_body(struct app *app, enum responder_trouble trouble)
+{
+    if (trouble == RESPONDER_TOO_LONG)
+        too_large(app);
+    else if (trouble == RESPONDER_LATE)
+        app_error(app, 408, "request_timeout", "The request took too long to arrive",
+                  "Nothing of it was done. Send it again, in smaller parts if the connection is slow.");
+    else
+        app_error(app, 503, "busy", "Too many large requests arrive at the same time",
+                  "Nothing of it was done. Send it again in a few seconds.");
+}
+
+void app_refuse(struct app *app, struct request *request, struct response *response,
+                const struct request_refusal *refused)
+{
+    app->request = request;
+    app->response = response;
+    app->match = (struct route_match){0};
+    app->caller = (struct caller){0};
+    app->tenant = NULL;
+    app_error(app, refused->status, refused->code, refused->message, refused->detail);
+}
+
+void app_handle(struct app *app)
+{
+    struct response *response = app->response;
+
+    if (app->match.route->csrf && (app_hooks.csrf == NULL || !app_hooks.csrf(app)))
+        form_expired(app);
+    else
+        app->match.route->handle(app);
     if (response->headers.failed || response->body.failed) {
-        log_error("request %s: the answer outgrew its bound", request->id);
+        log_error("request %s: the answer outgrew its bound", app->request->id);
         buffer_clear(&response->headers);
         app_error(app, 500, "internal", "The answer is too large", NULL);
     }

@@ -1,7 +1,7 @@
 /*
  * app: what tollgate-web is at a request: its configuration, its connections, the request, who calls, the answer.
  *
- * One struct app a process, made by main.c; app_serve fills the parts of a request and clears them behind it. Handlers
+ * One struct app a process, made by main.c; app_admit fills the parts of a request. Handlers
  * (api_*.c, page_*.c) read it and fill the response. Memory of a request is its pool's.
  */
 #ifndef RESPONDER_APP_H
@@ -15,6 +15,7 @@
 #include "lib/meter/spool.h"
 #include "lib/store/db.h"
 #include "lib/web/request.h"
+#include "lib/web/responder.h"
 #include "lib/web/response.h"
 #include "lib/web/router.h"
 
@@ -34,6 +35,7 @@ struct caller {
 
 struct app {
     const struct config *config;
+    struct responder *responder; /* whose request this is; for responder_left */
     struct db *db;
     struct limit_table *table;        /* NULL while there is none: app_table opens it */
     struct spool_writer *spool;       /* NULL until app_spool */
@@ -62,9 +64,16 @@ struct app_hooks {
 };
 extern const struct app_hooks app_hooks;
 
-/* Answers one request: identify, find the route, authorise, handle. `refused` is NULL, or why reading it failed. */
-void app_serve(struct app *app, struct request *request, struct response *response,
-               const struct request_refusal *refused);
+/*
+ * A request in three steps. app_admit finds its route, who calls and whether they may, before the body is there: false
+ * after answering, else `most` bytes of a body are taken. Then app_handle answers, or app_refuse_body when the body did not
+ * arrive as it should. app_refuse answers a request that could not even be read.
+ */
+MUST_CHECK bool app_admit(struct app *app, struct request *request, struct response *response, size_t *most);
+void app_handle(struct app *app);
+void app_refuse_body(struct app *app, enum responder_trouble trouble);
+void app_refuse(struct app *app, struct request *request, struct response *response,
+                const struct request_refusal *refused);
 void app_term(struct app *app);
 
 /* The answer for a failure, as JSON or as a page. */

@@ -1,5 +1,6 @@
 /* main.c: boot of tollgate-web, and the loop that a child serves requests in */
 #include <json-c/json.h>
+#include <malloc.h>
 #include <sodium.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -7,12 +8,14 @@
 
 #include "cgi/responder/app.h"
 #include "cgi/responder/page.h"
+#include "lib/base/clock.h"
 #include "lib/base/config.h"
-#include "lib/base/fastcgi.h"
 #include "lib/base/log.h"
 #include "lib/base/prefork.h"
 #include "lib/web/template.h"
 
+#define LARGE 65536       /* bytes of body and answer after which memory is given back */
+#define BODIES_TOGETHER 4 /* of the largest bodies, in a process at a time */
 #define LISTS(array) (sizeof(array) / sizeof(array)[0])
 
 static const char usage[] = "usage: tollgate-web [--config FILE]\n"
@@ -23,64 +26,85 @@ struct boot {
     const struct config *config;
 };
 
-static size_t read_body(void *arg, char *to, size_t size)
-{
-    int n = FCGX_GetStr(to, (int)size, (FCGX_Stream *)arg);
-
-    return n < 0 ? 0 : (size_t)n;
-}
-
-static void answer(FCGX_Request *fcgi, const struct request *request, const struct response *response)
+static void answer(struct responder *responder, const struct request *request, const struct response *response)
 {
     struct buffer out;
 
     buffer_init(&out, 0);
     response_write(response, request, &out);
-    if (out.failed || out.length > INT32_MAX)
+    if (out.failed)
         log_error("request %s: no memory for the answer", request->id);
-    else
-        FCGX_PutStr(out.data, (int)out.length, fcgi->out);
+    responder_answer(responder, out.data == NULL ? "" : out.data, out.failed ? 0 : out.length);
     buffer_term(&out);
 }
 
-static void serve_one(struct app *app, FCGX_Request *fcgi)
+/* Reads the request's body and answers it; false: it has to wait for the body, of at most `most` bytes. */
+static bool serve_body(struct app *app, const struct responder_request *asked, struct request *request,
+                       struct response *response, size_t most)
 {
-    const struct request_options options = {
-        .body_bytes = (size_t)app->config->web.body_bytes,
-        .trusted_proxies = app->config->web.trusted_proxies,
-    };
+    struct request_refusal why;
+    enum responder_trouble trouble = asked->body_length > most ? RESPONDER_TOO_LONG : asked->trouble;
+    enum status s;
+
+    if (trouble == RESPONDER_FINE && !asked->whole)
+        return false;
+    if (trouble != RESPONDER_FINE) {
+        app_refuse_body(app, trouble);
+        return true;
+    }
+    s = request_take_body(request, asked->body, asked->body_length, &why);
+    if (s == STATUS_OK)
+        app_handle(app);
+    else
+        app_refuse(app, request, response, &why);
+    return true;
+}
+
+static void serve_one(struct app *app, const struct responder_request *asked)
+{
+    const struct request_options options = {.trusted_proxies = app->config->web.trusted_proxies};
+    size_t most = 0, length = asked->body_length;
     struct request_refusal why;
     struct request request;
     struct response response;
-    enum status s = request_read(&request, fcgi->envp, read_body, fcgi->in, &options, &why);
+    bool answered = true;
+    enum status s = request_open(&request, asked->environment, &options, &why);
 
     response_init(&response);
-    app_serve(app, &request, &response, s == STATUS_OK ? NULL : &why);
-    answer(fcgi, &request, &response);
+    if (s != STATUS_OK)
+        app_refuse(app, &request, &response, &why);
+    else if (app_admit(app, &request, &response, &most))
+        answered = serve_body(app, asked, &request, &response, most);
+    if (answered)
+        answer(app->responder, &request, &response);
+    else
+        responder_wait(app->responder, most);
+    length += response.body.length;
     response_term(&response);
     request_term(&request);
+    if (answered && length > LARGE)
+        malloc_trim(0);
 }
 
 static int serve(int listener, size_t pool, void *arg)
 {
-    (void)pool;
     const struct boot *boot = arg;
-    struct app app = {.config = boot->config};
-    struct fastcgi fastcgi;
+    const struct config *config = boot->config;
+    struct app app = {.config = config};
+    const struct responder_request *asked;
 
-    if (!fastcgi_init(&fastcgi, listener)) {
-        log_error("FastCGI could not be started");
-        return 1;
-    }
-    if (db_open(boot->config->database.web, "tollgate-web", &app.db) != STATUS_OK) {
+    (void)pool;
+    if (responder_create(listener, config->web.request_timeout_s * CLOCK_US_PER_SECOND,
+                         BODIES_TOGETHER * (size_t)config->web.body_bytes, &app.responder) != STATUS_OK ||
+        db_open(config->database.web, "tollgate-web", &app.db) != STATUS_OK) {
         log_error("no memory");
         return 1;
     }
-    db_timeouts(app.db, (int)boot->config->database.connect_timeout_s, (int)boot->config->database.statement_timeout_s);
+    db_timeouts(app.db, (int)config->database.connect_timeout_s, (int)config->database.statement_timeout_s);
     prefork_ready();
-    while (fastcgi_next(&fastcgi))
-        serve_one(&app, &fastcgi.request);
-    fastcgi_term(&fastcgi);
+    while ((asked = responder_next(app.responder)) != NULL)
+        serve_one(&app, asked);
+    responder_destroy(app.responder);
     app_term(&app);
     return 0;
 }
@@ -106,6 +130,7 @@ int main(int argc, char *argv[])
         fprintf(stderr, "tollgate-web: %s\n", problem);
         return 2;
     }
+    mallopt(M_MMAP_THRESHOLD, LARGE * 2); /* a large block is a mapping of its own, and goes when it is freed */
     log_init("web", (enum log_level)config->log.level);
     if (sodium_init() < 0 || !page_sign_in_prepare(config)) {
         log_error("libsodium could not be started");

@@ -48,7 +48,7 @@ struct config {
         int64_t processes, pages_processes;
         const char *public_url;      /* "https://usage.example.org": origin of links; https makes cookies Secure */
         const char *trusted_proxies; /* comma-separated addresses whose X-Forwarded-For and -Proto are believed */
-        int64_t body_bytes, events_max;
+        int64_t body_bytes, events_max, request_timeout_s;
         int64_t session_idle_s, session_absolute_s;
         int64_t password_memory_kib, password_passes; /* Argon2id's cost */
     } web;

@@ -85,6 +85,11 @@ int prefork_accept(int listener)
     }
 }
 
+bool prefork_stopping(void)
+{
+    return stopping != 0;
+}
+
 bool prefork_readable(int connection)
 {
     struct pollfd wait = {.fd = connection, .events = POLLIN};

@@ -43,6 +43,8 @@ MUST_CHECK enum status prefork_run(const struct prefork *p);
 void prefork_ready(void);
 /* In a child: the next connection; -1 when it is time to end: SIGTERM has come, or accept(2) fails for good (the log says). */
 int prefork_accept(int listener);
+/* In a child: has SIGTERM come? From then on the listener is /dev/null, so that nothing waits in vain. */
+bool prefork_stopping(void);
 /* In a child: waits until an open connection has bytes or its end; false when SIGTERM has come instead. */
 bool prefork_readable(int connection);
 /* Becomes `user` for good when running as root (groups too). STATUS_NOT_FOUND, STATUS_DENIED. */

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,6 @@
 #include "lib/meter/endpoint.h"
 #include "lib/web/text.h"
 
-#define BODY_STEP 65536
 #define ID_BYTES 12
 
 static const char *parameter(char *const environment[], const char *name)
@@ -193,43 +193,18 @@ static enum status read_target(struct request *r, struct request_refusal *why)
     return STATUS_OK;
 }
 
-static enum status read_body(struct request *r, request_body body, void *arg, size_t max, struct request_refusal *why)
+static enum status read_length(struct request *r, struct request_refusal *why)
 {
     const char *header = parameter(r->environment, "CONTENT_LENGTH");
-    size_t have = 0, room = 0;
-    char *bytes = talloc_zero_array(r->pool, char, 1);
+    char *end;
 
-    if (header != NULL && *header != '\0') {
-        char *end;
-        unsigned long long length = strtoull(header, &end, 10);
-
-        if (*end != '\0' || !isdigit((unsigned char)*header))
-            return refuse(why, 400, "length_invalid", "Content-Length is no number", NULL);
-        if (length > max)
-            goto too_large;
-    }
-    for (;;) {
-        size_t n;
-
-        if (have + BODY_STEP + 1 > room) {
-            room = have + BODY_STEP + 1 > 2 * room ? have + BODY_STEP + 1 : 2 * room;
-            bytes = talloc_realloc(r->pool, bytes, char, room);
-        }
-        if (bytes == NULL)
-            return STATUS_NO_MEMORY;
-        n = body(arg, bytes + have, BODY_STEP);
-        have += n;
-        bytes[have] = '\0';
-        if (have > max)
-            goto too_large;
-        if (n == 0)
-            break;
-    }
-    r->body = bytes;
-    r->body_length = have;
+    if (header == NULL || *header == '\0')
+        return STATUS_OK;
+    errno = 0;
+    r->declared = strtoull(header, &end, 10);
+    if (*end != '\0' || !isdigit((unsigned char)*header) || errno != 0)
+        return refuse(why, 400, "length_invalid", "Content-Length is no number", NULL);
     return STATUS_OK;
-too_large:
-    return refuse(why, 413, "body_too_large", "The body is too large", "Send it in several requests.");
 }
 
 static size_t headers_length(char *const environment[])
@@ -254,8 +229,8 @@ static void make_id(struct request *r)
         r->id = "";
 }
 
-enum status request_read(struct request *r, char *const environment[], request_body body, void *arg,
-                         const struct request_options *options, struct request_refusal *why)
+enum status request_open(struct request *r, char *const environment[], const struct request_options *options,
+                         struct request_refusal *why)
 {
     enum status s;
 
@@ -284,10 +259,15 @@ enum status request_read(struct request *r, char *const environment[], request_b
     if (headers_length(environment) > REQUEST_HEADER_BYTES)
         return refuse(why, 431, "headers_too_large", "The headers are too large", "At most 32,768 bytes are read.");
     s = read_target(r, why);
-    if (s == STATUS_OK)
-        s = read_body(r, body, arg, options->body_bytes, why);
-    if (s != STATUS_OK)
-        return s;
+    return s == STATUS_OK ? read_length(r, why) : s;
+}
+
+enum status request_take_body(struct request *r, const char *body, size_t length, struct request_refusal *why)
+{
+    r->body = body;
+    r->body_length = length;
+    if (length < r->declared)
+        return refuse(why, 400, "body_short", "The body ended too early", "Send as many bytes as Content-Length says.");
     if (strcmp(r->media_type, "application/x-www-form-urlencoded") == 0 &&
         !parse_pairs(r, r->body, r->body_length, &r->form, &r->n_form))
         return refuse(why, 400, "form_invalid", "The form is badly encoded",

@@ -1,8 +1,9 @@
 /*
  * request: one HTTP request as handlers see it: parsed, bounded, checked. Handlers never look at FCGI parameters.
  *
- * Everything in it belongs to the request's pool and goes with it (request_term); nothing may point into it afterwards.
- * Filled by request_read from libfcgi's parameters. Called by tollgate-web.
+ * Everything in it but the body belongs to the request's pool and goes with it (request_term); nothing may point into it
+ * afterwards. Filled from FastCGI's parameters first, so that it can be refused before its body is there. Called by
+ * tollgate-web.
  */
 #ifndef WEB_REQUEST_H
 #define WEB_REQUEST_H
@@ -30,6 +31,7 @@ struct request {
     const char *authorization, *tenant_header /* X-Tenant-ID, NULL when none */, *accept, *cookie;
     const char *body; /* NUL-terminated; may hold NULs before */
     size_t body_length;
+    size_t declared;        /* bytes of the body by Content-Length; 0: none, or not known before its end */
     size_t n_query, n_form; /* form: application/x-www-form-urlencoded bodies */
     const struct request_pair *query, *form;
     const char *id;           /* a random one, for logs and problem documents */
@@ -43,7 +45,6 @@ struct request {
 #define REQUEST_PAIRS 64 /* of a query, of a form */
 
 struct request_options {
-    size_t body_bytes;
     const char *trusted_proxies; /* comma-separated addresses, NULL: none */
 };
 /* Why a request is refused before a handler sees it; the texts are static. */
@@ -51,17 +52,19 @@ struct request_refusal {
     int status;
     const char *code, *message, *detail;
 };
-/* Reads up to `size` bytes of the body; 0 is its end. */
-typedef size_t (*request_body)(void *arg, char *to, size_t size);
-
 /*
- * Fills `r` from FCGI's parameters ("NAME=value", NULL behind the last) and the body. STATUS_INVALID: refused, see
- * `why`;
- * id, pool, accept and media_type stand even then, so that an answer can be made. STATUS_NO_MEMORY. request_term
- * always.
+ * Fills `r` from FCGI's parameters ("NAME=value", NULL behind the last), all but the body. STATUS_INVALID: refused, see
+ * `why`; id, pool, accept and media_type stand even then, so that an answer can be made. STATUS_NO_MEMORY.
+ * request_term always.
  */
-MUST_CHECK enum status request_read(struct request *r, char *const environment[], request_body body, void *arg,
-                                    const struct request_options *options, struct request_refusal *why);
+MUST_CHECK enum status request_open(struct request *r, char *const environment[], const struct request_options *options,
+                                    struct request_refusal *why);
+/*
+ * Gives `r` its body of `length` bytes, which has to stay and has a NUL behind it; reads a form. STATUS_INVALID: refused,
+ * see `why`.
+ */
+MUST_CHECK enum status request_take_body(struct request *r, const char *body, size_t length,
+                                         struct request_refusal *why);
 void request_term(struct request *r);
 
 /* The first value by that name, or NULL. */

@@ -19,26 +19,30 @@
 
 struct app; /* the program's context of a request, opaque here */
 
-/*
- * Who may. Keys are for JSON, sessions for pages; an operator's key has every scope, an operator may what an admin
- * may.
- */
+/* Who may. Keys are for JSON and have to have a scope, an operator's too; sessions are for pages; an operator may what an admin may. */
 enum route_who {
     WHO_ANYONE,
-    WHO_KEY_READ,     /* scope read */
-    WHO_KEY_CHECK,    /* scope read or track */
-    WHO_KEY_TRACK,    /* scope track */
-    WHO_KEY_ADMIN,    /* scope admin */
+    WHO_KEY,          /* a tenant's key, for its own tenant, or an operator's */
     WHO_KEY_OPERATOR, /* an operator's key */
     WHO_VIEWER,       /* anyone signed in */
     WHO_ADMIN,
     WHO_OPERATOR,
 };
 
+/* How long a body may be; a longer one is refused before it is read. */
+enum route_body {
+    BODY_NONE,   /* there need not be any; a little is read and not looked at */
+    BODY_FORM,   /* 16 KiB */
+    BODY_JSON,   /* 64 KiB */
+    BODY_EVENTS, /* web.body_bytes */
+};
+
 struct route {
     enum request_method method;
     const char *path; /* ":id" is always a tenant's id, checked before the handler runs */
     enum route_who who;
+    unsigned scopes; /* enum limit_scope: a key has to have one of them */
+    enum route_body body;
     bool csrf; /* a form: its token is checked before the handler runs */
     void (*handle)(struct app *app);
 };

@@ -84,7 +84,7 @@ test('a minute refuses a burst and says when the next passes', (t) => withGate(t
 
 test('who may not call is told why', (t) => withGate(t, {}, async (gate) => {
   for (const command of ['tenant held 2 -1 -1', 'tenant bare 3 -1 -1', 'key held-key held 1', 'key bare-key bare 1',
-    'key reader alpha 4', 'key gone alpha 1 revoked', 'key old alpha 1 expired', 'key op - 15']) await gate.table.say(command);
+    'key reader alpha 4', 'key gone alpha 1 revoked', 'key old alpha 1 expired', 'key op - 15', 'key op-reader - 12']) await gate.table.say(command);
   const cases = [
     [undefined, {}, 401, 'key_missing'],
     ['nobody', {}, 401, 'key_unknown'],
@@ -92,6 +92,8 @@ test('who may not call is told why', (t) => withGate(t, {}, async (gate) => {
     ['gone', {}, 401, 'key_expired'],
     ['old', {}, 401, 'key_expired'],
     ['reader', {}, 403, 'scope_missing'],
+    ['op-reader', {}, 403, 'scope_missing'],
+    ['op-reader', { HTTP_X_TENANT_ID: 'alpha' }, 403, 'scope_missing'],
     ['held-key', {}, 403, 'suspended'],
     ['bare-key', {}, 402, 'no_subscription'],
     ['alpha-key', { HTTP_X_TENANT_ID: 'held' }, 403, 'tenant_foreign'],

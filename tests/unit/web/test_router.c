@@ -11,10 +11,10 @@ static void one(struct app *app)
 }
 
 static const struct route table[] = {
-    {METHOD_GET, "/", WHO_ANYONE, false, one},
-    {METHOD_GET, "/api/things/:id", WHO_KEY_READ, false, one},
-    {METHOD_PUT, "/api/things/:id", WHO_KEY_ADMIN, false, one},
-    {METHOD_GET, "/api/things/:id/parts/:part", WHO_KEY_READ, false, one},
+    {METHOD_GET, "/", WHO_ANYONE, 0, BODY_NONE, false, one},
+    {METHOD_GET, "/api/things/:id", WHO_KEY, 1, BODY_NONE, false, one},
+    {METHOD_PUT, "/api/things/:id", WHO_KEY, 2, BODY_NONE, false, one},
+    {METHOD_GET, "/api/things/:id/parts/:part", WHO_KEY, 1, BODY_NONE, false, one},
 };
 #define N (sizeof table / sizeof table[0])
 
