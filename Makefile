@@ -1,4 +1,4 @@
-# Tollgate. The commands are `make run`, `make test`, `make bench`, `make lint`, `make install`; see README.md.
+# Tollgate. The commands are `make run`, `make test`, `make bench`, `make lint`, `make install`, `make deb`; see README.md.
 VERSION := 0.9.0
 BUILD ?= build
 CC ?= gcc
@@ -107,7 +107,7 @@ unit: $(UNIT_PROGRAMS)
 	@tests/unit/run.sh $^
 
 # Every suite that is there, in order; the last line is "N passed, N failed".
-.PHONY: test lint format config install
+.PHONY: test lint format config
 test:
 	@demo/packages.sh run nginx build test
 	@$(MAKE) --no-print-directory -s all demo tools
@@ -139,22 +139,53 @@ format:
 config: $(O)/tollgate
 	sh tests/checks/config_documented.sh --write
 
-PREFIX ?= /usr
+# `make install` for a machine without the package; `make deb` for the package. docs/hosting.md walks through both.
+PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
-SHARE := $(DESTDIR)$(PREFIX)/share/tollgate
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR) $(SHARE) $(DESTDIR)$(SYSCONFDIR)/tollgate
+CONF := $(SYSCONFDIR)/tollgate/tollgate.conf
+MAN := $(patsubst man/%.in,%,$(wildcard man/*.in))
+SHARED := templates sql htdocs apache-conf lighttpd-conf nginx-conf
+UNITS := $(notdir $(wildcard systemd/*.service systemd/*.socket))
+# Each file of Tollgate's own below PREFIX; /etc/tollgate and /var/lib/tollgate are the administrator's.
+INSTALLED := $(PREFIX)/bin/tollgate $(addprefix $(PREFIX)/sbin/,tollgate-gate tollgate-web tollgate-collector) \
+	$(addprefix $(UNITDIR)/,$(UNITS)) $(PREFIX)/lib/sysusers.d/tollgate.conf $(PREFIX)/lib/tmpfiles.d/tollgate.conf \
+	$(foreach m,$(MAN),$(PREFIX)/share/man/man$(lastword $(subst ., ,$(m)))/$(m))
+SHARE := $(PREFIX)/share/tollgate
+.PHONY: install uninstall deb man
+install: all man
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SHARE) $(DESTDIR)$(SYSCONFDIR)/tollgate
 	install -m 755 $(O)/tollgate $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(O)/tollgate-gate $(O)/tollgate-web $(O)/tollgate-collector $(DESTDIR)$(PREFIX)/sbin/
-	install -m 644 systemd/*.service systemd/*.socket $(DESTDIR)$(UNITDIR)/
+	for unit in $(UNITS); do sed 's|@SBIN@|$(PREFIX)/sbin|; s|@CONF@|$(CONF)|' systemd/$$unit >$(DESTDIR)$(UNITDIR)/$$unit || exit 1; done
+	cd $(DESTDIR)$(UNITDIR) && chmod 644 $(UNITS)
 	install -Dm 644 systemd/tollgate.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/tollgate.conf
-	sed 's|@SBIN@|$(PREFIX)/sbin|; s|@CONF@|$(SYSCONFDIR)/tollgate/tollgate.conf|' -i $(DESTDIR)$(UNITDIR)/tollgate-*.service
-	test -e $(DESTDIR)$(SYSCONFDIR)/tollgate/tollgate.conf || \
-		install -m 644 conf/tollgate.conf $(DESTDIR)$(SYSCONFDIR)/tollgate/tollgate.conf
-	for d in templates sql htdocs apache-conf lighttpd-conf nginx-conf; do \
-		if [ -d $$d ]; then rm -rf $(SHARE)/$$d && cp -R $$d $(SHARE)/$$d || exit 1; fi; done
-	chmod -R u=rwX,go=rX $(SHARE)
+	install -Dm 644 systemd/tollgate.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/tollgate.conf
+	for page in $(MAN); do install -Dm 644 $(O)/man/$$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$$page || exit 1; done
+	test -e $(DESTDIR)$(CONF) || sed $(if $(filter-out /usr,$(PREFIX)),'s|^#\(.* = \)/usr/share/tollgate|\1$(SHARE)|',-n p) \
+		conf/tollgate.conf >$(DESTDIR)$(CONF)
+	chmod 644 $(DESTDIR)$(CONF)
+	for folder in $(SHARED); do rm -rf $(DESTDIR)$(SHARE)/$$folder && cp -R $$folder $(DESTDIR)$(SHARE)/$$folder || exit 1; done
+	chmod -R u=rwX,go=rX $(DESTDIR)$(SHARE)
+
+uninstall:
+	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	rm -rf $(DESTDIR)$(SHARE)
+	@echo "Left as they are: $(SYSCONFDIR)/tollgate, /var/lib/tollgate (events that are not stored yet, tenants' files) and the database."
+
+# The package, in a copy of the source folder, so that the folder around it stays as it is: build/deb/tollgate_VERSION-1_ARCH.deb.
+deb:
+	@demo/packages.sh deb
+	rm -rf $(BUILD)/deb && mkdir -p $(BUILD)/deb/tollgate
+	tar -c --exclude=./build --exclude=./var --exclude=./.git --exclude=node_modules . | tar -xC $(BUILD)/deb/tollgate
+	cd $(BUILD)/deb/tollgate && dpkg-buildpackage -b -us -uc
+	@ls $(BUILD)/deb/*.deb
+
+# The manual's pages: man/NAME.in with the programs' own tables of commands and keys in it.
+man: $(patsubst %,$(O)/man/%,$(MAN))
+$(O)/man/%: man/%.in $(O)/tollgate man/fill.sh Makefile
+	@mkdir -p $(@D)
+	sh man/fill.sh $< $(O)/tollgate $(VERSION) >$@.new && mv $@.new $@
 
 .PHONY: run demo
 run:

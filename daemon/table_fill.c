@@ -215,7 +215,7 @@ enum status table_build(struct table *t, struct batch *b, struct ingest *in)
     enum status s = STATUS_OK;
 
     table_forget(t);
-    t->oldest_day_us = clock_wall_us() - 2 * TABLE_DAY_US;
+    t->oldest_day_us = clock_wall_us() - TABLE_OLDEST_US;
     if (!t->tried) {
         t->rebuild = false;
         s = try_adopt(t, &kept);

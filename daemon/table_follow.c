@@ -177,7 +177,7 @@ enum status table_renew(struct table *t, bool *more)
             free(k);
         }
     }
-    if (t->oldest_day_us < clock_wall_us() - 2 * TABLE_DAY_US)
-        t->oldest_day_us = clock_wall_us() - 2 * TABLE_DAY_US;
+    if (t->oldest_day_us < clock_wall_us() - TABLE_OLDEST_US)
+        t->oldest_day_us = clock_wall_us() - TABLE_OLDEST_US;
     return s;
 }

@@ -13,6 +13,7 @@
 #include "lib/store/publish.h"
 
 #define TABLE_DAY_US (INT64_C(86400) * CLOCK_US_PER_SECOND)
+#define TABLE_OLDEST_US (TABLE_DAY_US * 25 / 12) /* yesterday began at most 50 hours ago: a day has up to 25 */
 #define TABLE_DRIFTS 64
 
 /* How much of a counter's day, as the database has it, the limit table holds. */

@@ -1,52 +1,73 @@
-// A limit table made anew holds what the database holds, in every window that its rings have.
+// A limit table made anew holds what the database holds, in every window that decides something, at every hour of a week in which
+// clocks are set back. PostgreSQL and the collector run on one fake clock.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { rmSync, readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { makeNode } from '../lib/node.mjs';
 import { root } from '../lib/stack.mjs';
 
-const zones = ['UTC', 'Europe/Berlin', 'America/Santiago', 'Pacific/Auckland', 'Pacific/Kiritimati', 'Pacific/Pago_Pago'];
+// Berlin's clocks go back on 25 October 2026 at 01:00 UTC, and so do those of London and the Azores.
+const begins = Date.UTC(2026, 9, 22, 0, 30), hours = 7 * 24;
+const tenants = [['Europe/Berlin', 1], ['Europe/Berlin', 25], ['Europe/London', 31], ['Atlantic/Azores', 26], ['UTC', 24], ['Pacific/Kiritimati', 25], ['America/New_York', 23]];
+const clock = join(mkdtempSync(join(tmpdir(), 'tg-clock-')), 'now');
+// In one step: a program that read an empty file would go by the real clock.
+const set = (ms) => {
+  writeFileSync(`${clock}.new`, `@${new Date(ms).toISOString().slice(0, 19).replace('T', ' ')}\n`, { mode: 0o644 });
+  renameSync(`${clock}.new`, clock);
+};
+const fake = { LD_PRELOAD: '/usr/$LIB/faketime/libfaketime.so.1', FAKETIME_TIMESTAMP_FILE: clock, FAKETIME_NO_CACHE: '1', DONT_FAKE_MONOTONIC: '1', TZ: 'UTC' };
+
 let node;
 before(() => {
-  node = makeNode();
-  // A tenant a zone, with anchor days of their own, whose periods are there for the 40 days that the test counts.
-  for (const [i, zone] of zones.entries()) {
+  execFileSync('chmod', ['755', join(clock, '..')]);
+  set(begins);
+  Object.assign(process.env, fake);
+  try { node = makeNode(); } finally { delete process.env.LD_PRELOAD; }
+  for (const [i, [zone, anchor]] of tenants.entries()) {
     node.sql(`INSERT INTO tenants (id, name) VALUES ('z${i}', '${zone}');
-      INSERT INTO tenant_settings (tenant_id, schema_name, time_zone, anchor_day) VALUES ('z${i}', 'z${i}', '${zone}', ${[1, 31, 15, 28, 1, 2][i]})
+      INSERT INTO tenant_settings (tenant_id, schema_name, time_zone, anchor_day) VALUES ('z${i}', 'z${i}', '${zone}', ${anchor})
         ON CONFLICT (tenant_id) DO UPDATE SET time_zone = excluded.time_zone, anchor_day = excluded.anchor_day;
-      INSERT INTO tenant_subscriptions (tenant_id, tier_id) VALUES ('z${i}', 'free')`);
+      INSERT INTO tenant_subscriptions (tenant_id, tier_id) VALUES ('z${i}', 'free');
+      SELECT tollgate.ensure_periods('z${i}', now() - interval '40 days', now() + interval '40 days')`);
   }
-  node.sql("SELECT tollgate.ensure_periods(id, now() - interval '40 days', now() + interval '40 days') FROM tenants");
 });
-after(() => node.remove());
+after(() => { node.remove(); rmSync(join(clock, '..'), { recursive: true }); });
 
-test('day and period counts of a fresh table are those of usage_counts', async () => {
-  const collector = await node.collector();
-  await node.stop(collector);
-  node.sql(`INSERT INTO usage_counts (tenant_id, metric_type, limit_window, window_start, used)
-    SELECT s.tenant_id, m.metric, 'day', d::date, 1000 + 37 * row_number() OVER (ORDER BY s.tenant_id, d)
-    FROM tenant_settings s, (VALUES ('file_upload'), ('api_call')) m (metric),
-      generate_series((now() AT TIME ZONE s.time_zone)::date - 40, (now() AT TIME ZONE s.time_zone)::date, interval '1 day') d
-    ON CONFLICT DO NOTHING;
-    INSERT INTO usage_counts (tenant_id, metric_type, limit_window, window_start, used)
-    SELECT c.tenant_id, c.metric_type, 'period', p.period_start, sum(c.used) FROM usage_counts c
-    JOIN tenant_periods p ON p.tenant_id = c.tenant_id AND c.window_start BETWEEN p.period_start AND p.period_end
-    WHERE c.limit_window = 'day' GROUP BY 1, 2, 4 ON CONFLICT DO NOTHING`);
+// `n` uploads and calls of each tenant at that hour, as a batch counts them.
+const count = (at, n) => node.sql(`INSERT INTO usage_counts AS c (tenant_id, metric_type, limit_window, window_start, used)
+  SELECT p.tenant_id, m.metric, w.w, CASE w.w WHEN 'day' THEN tollgate.day_of('${at}', p.time_zone) ELSE p.period_start END, ${n}
+  FROM tenant_periods p, (VALUES ('file_upload'), ('api_call')) m (metric), (VALUES ('day'), ('period')) w (w)
+  WHERE p.starts_at <= '${at}' AND p.ends_at > '${at}' AND p.tenant_id LIKE 'z%'
+  ON CONFLICT (tenant_id, metric_type, limit_window, window_start) DO UPDATE SET used = c.used + excluded.used`);
+
+// [tenant, limit, window, start, used] of the table, and those that the database holds another count of.
+async function compare() {
   for (const name of readdirSync(node.run)) rmSync(join(node.run, name), { recursive: true });
-  await node.stop(await node.collector());
+  process.env.LD_PRELOAD = fake.LD_PRELOAD;
+  let collector;
+  try { collector = node.collector(); } finally { delete process.env.LD_PRELOAD; }
+  await node.stop(await collector, 'SIGKILL');
   const held = execFileSync(join(root, 'build/release/tools/table_show'), [node.run], { encoding: 'utf8' }).trim().split('\n').map((line) => line.split('\t'));
-  const stored = new Map(node.sql(`SELECT c.tenant_id, l.limit_key, c.limit_window, CASE c.limit_window WHEN 'day'
-      THEN tollgate.us(c.window_start::timestamp AT TIME ZONE s.time_zone) ELSE tollgate.us(p.starts_at) END, (c.used * 1000000)::bigint
-    FROM usage_counts c JOIN tenant_settings s USING (tenant_id) JOIN usage_limit_keys l ON l.metric_type = c.metric_type AND l.limit_window = c.limit_window
-    LEFT JOIN tenant_periods p ON p.tenant_id = c.tenant_id AND p.period_start = c.window_start`)
-    .split('\n').map((line) => line.split('|')).map((f) => [f.slice(0, 4).join(' '), f[4]]));
-  // A window that ended two days ago decides nothing any more, and is not read.
-  const open = new Set(node.sql(`SELECT tenant_id, 'period', tollgate.us(starts_at) FROM tenant_periods WHERE ends_at > now() - interval '2 days'`)
-    .split('\n').map((line) => line.replaceAll('|', ' ')));
-  const matters = ([tenant, , window, start]) => window === 'day' || open.has(`${tenant} ${window} ${start}`);
-  const wrong = held.filter((f) => matters(f) && (stored.get(f.slice(0, 4).join(' ')) ?? '0') !== f[4]);
-  assert.deepEqual(wrong, []);
-  assert.ok(held.filter((f) => f[4] !== '0').length >= zones.length * 3, `only ${held.filter((f) => f[4] !== '0').length} counts are not 0`);
+  const rows = (sql) => node.sql(sql).split('\n').map((line) => line.split('|'));
+  const stored = new Map(rows(`SELECT c.tenant_id, l.limit_key, c.limit_window, c.starts_us, c.used FROM tollgate.table_counts c
+    JOIN usage_limit_keys l ON l.metric_type = c.metric_type AND l.limit_window = c.limit_window`).map((f) => [f.slice(0, 4).join(' '), f[4]]));
+  // A period that ended two days ago decides nothing any more, and is not read.
+  const open = new Set(rows("SELECT tenant_id, tollgate.us(starts_at) FROM tenant_periods WHERE ends_at > now() - interval '2 days'").map((f) => f.join(' ')));
+  const matters = held.filter(([tenant, , window, start]) => window === 'day' || open.has(`${tenant} ${start}`));
+  return { matters, wrong: matters.filter((f) => (stored.get(f.slice(0, 4).join(' ')) ?? '0') !== f[4]) };
+}
+
+test('day and period counts of a table made anew are those of the database, at every hour of the week', async () => {
+  for (let hour = 1; hour <= 20 * 24; hour++) if (hour % 5 === 0) count(new Date(begins - hour * 3600e3).toISOString(), 100 + hour);
+  for (let hour = 0; hour < hours; hour++) {
+    const at = begins + hour * 3600e3;
+    set(at);
+    count(new Date(at).toISOString(), 1 + hour);
+    const { matters, wrong } = await compare();
+    assert.deepEqual(wrong, [], new Date(at).toISOString());
+    assert.ok(matters.filter((f) => f[4] !== '0').length >= tenants.length * 2, new Date(at).toISOString());
+  }
 });

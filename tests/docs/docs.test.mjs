@@ -39,7 +39,8 @@ test('make install puts programs, templates, schema, confs and units into DESTDI
   for (const name of ['/usr/bin/tollgate', '/usr/sbin/tollgate-gate', '/usr/sbin/tollgate-web', '/usr/sbin/tollgate-collector',
     '/etc/tollgate/tollgate.conf', '/usr/lib/sysusers.d/tollgate.conf', '/usr/share/tollgate/sql/roles.sql', '/usr/share/tollgate/sql/001_tables.sql',
     '/usr/share/tollgate/htdocs/tollgate.css', '/usr/share/tollgate/templates/overview.tpl',
-    ...['collector.service', 'gate.service', 'gate.socket', 'web.service', 'web.socket'].map((unit) => `/usr/lib/systemd/system/tollgate-${unit}`),
+    '/usr/lib/tmpfiles.d/tollgate.conf', '/usr/share/man/man1/tollgate.1', '/usr/share/man/man5/tollgate.conf.5', '/usr/share/man/man8/tollgate-gate.8',
+    ...['collector.service', 'gate.service', 'gate.socket', 'gate-tcp.socket', 'web.service', 'web.socket'].map((unit) => `/usr/lib/systemd/system/tollgate-${unit}`),
     ...conf('apache-conf'), ...conf('lighttpd-conf'), ...conf('nginx-conf')]) assert.ok(found.includes(name), name);
   for (const unit of ['collector', 'gate', 'web']) {
     const [, started, path] = /^ExecStart=(\S+) --config (\S+)$/m.exec(readFileSync(join(dir, `usr/lib/systemd/system/tollgate-${unit}.service`), 'utf8'));
@@ -53,5 +54,8 @@ test('make install puts programs, templates, schema, confs and units into DESTDI
     for (const [, name] of readFileSync(join(root, file), 'utf8').matchAll(/(\/usr\/share\/tollgate\/[\w./-]+\.(?:conf|sql))/g))
       assert.ok(found.includes(name), `${file}: ${name}`);
   }
+  const gone = spawnSync('make', ['-s', 'uninstall', `DESTDIR=${dir}`, 'PREFIX=/usr'], { cwd: root, encoding: 'utf8', timeout: 120000 });
+  assert.match(gone.stdout, /Left as they are: \/etc\/tollgate/);
+  assert.deepEqual(spawnSync('find', ['.', '-type', 'f'], { cwd: dir, encoding: 'utf8' }).stdout.trim(), './etc/tollgate/tollgate.conf');
   rmSync(dir, { recursive: true });
 });
