@@ -40,7 +40,7 @@ static struct json_object *limits_shape(const struct usage_report *r)
     struct json_object *limits = NULL;
     struct json_problem problem;
 
-    if (json_read(r->limits, strlen(r->limits), &limits, &problem) != STATUS_OK ||
+    if (json_read(r->limits, strlen(r->limits), NULL, &limits, &problem) != STATUS_OK ||
         !json_object_is_type(limits, json_type_object)) {
         json_object_put(limits);
         limits = json_object_new_object();

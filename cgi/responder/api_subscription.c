@@ -13,7 +13,7 @@ static struct json_object *object_of(const char *text)
     struct json_object *o = NULL;
     struct json_problem problem;
 
-    return json_read(text, strlen(text), &o, &problem) == STATUS_OK ? o : json_object_new_object();
+    return json_read(text, strlen(text), NULL, &o, &problem) == STATUS_OK ? o : json_object_new_object();
 }
 
 static struct json_object *subscription_shape(const struct db_rows *rows)
@@ -144,7 +144,11 @@ static void refuse(struct app *app)
                                   reasons[i].detail + before + 2));
         return;
     }
-    app_fail(app, STATUS_INVALID, "subscription");
+    if (strncmp(db_sqlstate(app->db), "22", 2) == 0) /* a number that no type of PostgreSQL holds, say */
+        app_error(app, 400, "limit_invalid", "A limit is not right",
+                  "usage_limits: send -1 (unlimited), 0 to 1000000000000 with at most six decimal places, or null.");
+    else
+        app_fail(app, STATUS_INVALID, "subscription");
 }
 
 void api_subscription_put(struct app *app)

@@ -13,7 +13,8 @@
 #include "lib/web/csrf.h"
 #include "lib/web/json.h"
 
-#define RETRY_AFTER "5" /* seconds, while something that this program needs is away */
+#define JSON_BUDGET 2000 /* of json_read, for a body that is no list of events */
+#define RETRY_AFTER "5"  /* seconds, while something that this program needs is away */
 
 /* ---- answers of failures ---- */
 
@@ -400,13 +401,18 @@ struct json_object *app_json_body(struct app *app)
     const struct request *r = app->request;
     struct json_object *document;
     struct json_problem problem;
+    size_t budget = JSON_BUDGET;
     enum status s;
 
     if (strcmp(r->media_type, "application/json") != 0) {
         app_error(app, 415, "media_type", "The body has to be JSON", "Send Content-Type: application/json.");
         return NULL;
     }
-    s = json_read(r->body, r->body_length, &document, &problem);
+    s = json_read(r->body, r->body_length, &budget, &document, &problem);
+    if (s == STATUS_LIMIT) {
+        app_error(app, 413, "too_many_values", "There are too many values in the body", "Send less at once.");
+        return NULL;
+    }
     if (s == STATUS_OK && document != NULL)
         return json_pool(r->pool, document);
     if (s == STATUS_OK) {

@@ -13,6 +13,7 @@ struct reading {
     const struct request *r;
     const struct event_rules *rules;
     struct event_input *in;
+    size_t budget;           /* of json_read, for the whole body */
     enum status broken;      /* what ends the reading: STATUS_UNAVAILABLE, STATUS_NO_MEMORY */
     const char *last_tenant; /* looked up already, active */
 };
@@ -135,6 +136,9 @@ static bool take_metadata(struct reading *rd, struct json_object *object, const 
         return fault(rd, field, "type", "it has to be an object");
     if (json_has_nul(object))
         return fault(rd, field, "nul", "no text in it may hold a NUL");
+    if (!json_fits_database(object))
+        return fault(rd, field, "number_range",
+                     "a number in it is too large or too exact to be kept; send it as a string");
     text = json_object_to_json_string_length(object, JSON_WRITE_FLAGS, &length);
     if (length > EVENT_METADATA_MAX)
         return fault(rd, field, "too_long", "at most 65536 bytes");
@@ -281,6 +285,12 @@ static enum status too_many(struct reading *rd, struct request_refusal *why)
                   talloc_asprintf(rd->r->pool, "Send at most %zu at once.", rd->rules->max));
 }
 
+static enum status too_costly(struct request_refusal *why)
+{
+    return refuse(why, 413, "too_many_values", "There are too many values in one body",
+                  "Send fewer events at once, or less metadata with each.");
+}
+
 static enum status make_room(struct reading *rd, size_t n)
 {
     struct event_input *in = rd->in;
@@ -297,13 +307,15 @@ static enum status read_document(struct reading *rd, bool single, bool batch,
 {
     struct json_object *document = NULL;
     struct json_problem problem;
-    enum status s = json_read(rd->r->body, rd->r->body_length, &document, &problem);
+    enum status s = json_read(rd->r->body, rd->r->body_length, &rd->budget, &document, &problem);
     bool array = json_object_is_type(document, json_type_array);
     size_t n = array ? json_object_array_length(document) : 1;
 
     if (s == STATUS_INVALID)
         return refuse(why, 400, "json_invalid", "The body is not valid JSON",
                       talloc_asprintf(rd->r->pool, "At byte %zu: %s.", problem.offset, problem.message));
+    if (s == STATUS_LIMIT)
+        return too_costly(why);
     if (s != STATUS_OK)
         return s;
     json_pool(rd->r->pool, document);
@@ -339,7 +351,9 @@ static enum status read_lines(struct reading *rd, struct request_refusal *why)
         if (strspn(at, " \t\r") < length) {
             if (rd->in->total == rd->rules->max)
                 return too_many(rd, why);
-            s = json_read(at, length, &line, &problem);
+            s = json_read(at, length, &rd->budget, &line, &problem);
+            if (s == STATUS_LIMIT)
+                return too_costly(why);
             if (s == STATUS_INVALID) {
                 fault(rd, "", "json_invalid",
                       talloc_asprintf(rd->r->pool, "at byte %zu of the line: %s", problem.offset, problem.message));
@@ -384,7 +398,9 @@ static enum status read_binary(struct reading *rd, struct request_refusal *why)
     if (rd->r->body_length > 0) {
         if (strcmp(rd->r->media_type, "application/json") != 0)
             return refuse(why, 415, "media_type", "The data has to be JSON", "Send Content-Type: application/json.");
-        s = json_read(rd->r->body, rd->r->body_length, &data, &problem);
+        s = json_read(rd->r->body, rd->r->body_length, &rd->budget, &data, &problem);
+        if (s == STATUS_LIMIT)
+            return too_costly(why);
         if (s == STATUS_INVALID)
             return refuse(why, 400, "json_invalid", "The body is not valid JSON",
                           talloc_asprintf(rd->r->pool, "At byte %zu: %s.", problem.offset, problem.message));
@@ -406,7 +422,8 @@ static enum status read_binary(struct reading *rd, struct request_refusal *why)
 enum status event_input_read(const struct request *r, const struct event_rules *rules, struct event_input *out,
                              struct request_refusal *why)
 {
-    struct reading rd = {.r = r, .rules = rules, .in = out, .broken = STATUS_OK};
+    struct reading rd = {
+        .r = r, .rules = rules, .in = out, .budget = EVENT_INPUT_COST * (rules->max + 16), .broken = STATUS_OK};
 
     *out = (struct event_input){0};
     if (strcmp(r->media_type, "application/cloudevents+json") == 0)

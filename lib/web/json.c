@@ -26,20 +26,60 @@ static const char *what(enum json_tokener_error error)
     }
 }
 
-/* What json-c lets pass and JSON does not: quotes of one stroke, raw control characters in strings. NULL: nothing. */
-static const char *first_oddity(const char *text, size_t length)
-{
-    bool within = false;
+/* What a look over a text finds before json-c builds anything of it. */
+struct scan {
+    const char *oddity;  /* what json-c lets pass and JSON does not, NULL: nothing */
+    const char *message; /* about it */
+    size_t cost;
+};
 
-    for (size_t i = 0; i < length; i++) {
-        if (within ? (unsigned char)text[i] < 0x20 : text[i] == '\'')
-            return text + i;
-        if (text[i] == '"')
-            within = !within;
-        else if (text[i] == '\\' && within)
-            i++;
+/* The first byte behind `at` that is no white space. */
+static const char *skip_blanks(const char *at, const char *end)
+{
+    while (at < end && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n'))
+        at++;
+    return at;
+}
+
+/*
+ * The end of the string that starts at `at`, behind its quote. Raw control characters are no JSON; a NUL in a member's name
+ * would cut the name short.
+ */
+static const char *scan_string(const char *at, const char *end, struct scan *found)
+{
+    bool nul = false;
+
+    for (at++; at < end && *at != '"'; at++) {
+        if ((unsigned char)*at < 0x20) {
+            found->oddity = at;
+            return end;
+        }
+        if (*at == '\\')
+            nul = nul || (end - at > 5 && memcmp(at, "\\u0000", 6) == 0), at++;
     }
-    return NULL;
+    if (at < end && nul && skip_blanks(at + 1, end) < end && *skip_blanks(at + 1, end) == ':') {
+        found->oddity = at;
+        found->message = "a NUL in a member's name";
+    }
+    return at < end ? at + 1 : end;
+}
+
+static struct scan scan(const char *text, size_t length)
+{
+    struct scan found = {.message = "a character that JSON does not allow here"};
+    const char *at = text, *end = text + length;
+
+    while (at < end && found.oddity == NULL) {
+        if (*at == '"') {
+            at = scan_string(at, end, &found);
+            continue;
+        }
+        if (*at == '\'')
+            found.oddity = at;
+        found.cost += *at == '{' || *at == '[' ? JSON_CONTAINER_COST : *at == ',';
+        at++;
+    }
+    return found;
 }
 
 /* NaN, Infinity and -Infinity are read by json-c although JSON has none. */
@@ -65,13 +105,14 @@ static bool is_finite(struct json_object *o)
     return true;
 }
 
-enum status json_read(const char *text, size_t length, struct json_object **out, struct json_problem *problem)
+enum status json_read(const char *text, size_t length, size_t *budget, struct json_object **out,
+                      struct json_problem *problem)
 {
     struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH);
     struct json_object *document = NULL;
     enum status s = STATUS_INVALID;
     enum json_tokener_error error;
-    const char *oddity;
+    struct scan found;
 
     *problem = (struct json_problem){0};
     if (tokener == NULL)
@@ -82,12 +123,18 @@ enum status json_read(const char *text, size_t length, struct json_object **out,
         snprintf(problem->message, sizeof problem->message, "it is not UTF-8");
         goto out;
     }
-    oddity = first_oddity(text, length);
-    if (oddity != NULL) {
-        problem->offset = (size_t)(oddity - text);
-        snprintf(problem->message, sizeof problem->message, "a character that JSON does not allow here");
+    found = scan(text, length);
+    if (found.oddity != NULL) {
+        problem->offset = (size_t)(found.oddity - text);
+        snprintf(problem->message, sizeof problem->message, "%s", found.message);
         goto out;
     }
+    if (budget != NULL && found.cost > *budget) {
+        s = STATUS_LIMIT;
+        goto out;
+    }
+    if (budget != NULL)
+        *budget -= found.cost;
     json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
     /* The NUL behind the text ends a bare number; within the text it is a character like any other, and wrong. */
     document = json_tokener_parse_ex(tokener, text, (int)length);
@@ -252,6 +299,42 @@ struct json_object *json_text(const char *text)
 struct json_object *json_from_percent(double percent)
 {
     return percent > 1e9 ? json_object_new_double(percent) : json_from_millionths(llround(percent * 1e6));
+}
+
+/* A number's text that a numeric of PostgreSQL holds: 131,072 digits before the point and 16,383 behind it at most. */
+static bool is_moderate(const char *text)
+{
+    const char *e = strpbrk(text, "eE");
+    int exponent = 0;
+
+    if (strlen(text) > 1000)
+        return false;
+    return e == NULL ||
+           (read_exponent(e + 1, e + strlen(e), &exponent) && exponent >= -EXPONENT_MAX && exponent <= EXPONENT_MAX);
+}
+
+bool json_fits_database(struct json_object *document)
+{
+    if (json_object_is_type(document, json_type_double)) {
+        const char *text = json_object_get_string(document);
+
+        return text != NULL && is_moderate(text);
+    }
+    if (json_object_is_type(document, json_type_int))
+        return json_object_get_int64(document) != INT64_MIN && json_object_get_uint64(document) != UINT64_MAX;
+    if (json_object_is_type(document, json_type_array)) {
+        for (size_t i = 0; i < json_object_array_length(document); i++)
+            if (!json_fits_database(json_object_array_get_idx(document, i)))
+                return false;
+    } else if (json_object_is_type(document, json_type_object)) {
+        json_object_object_foreach(document, name, value)
+        {
+            (void)name;
+            if (!json_fits_database(value))
+                return false;
+        }
+    }
+    return true;
 }
 
 bool json_has_nul(struct json_object *document)

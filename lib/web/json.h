@@ -15,6 +15,7 @@
 #include "lib/base/status.h"
 
 #define JSON_DEPTH 32
+#define JSON_CONTAINER_COST 8 /* an object or array, in the memory of a plain value, which costs 1 */
 #define JSON_WRITE_FLAGS (JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
 
 /* Where a document is wrong. */
@@ -24,10 +25,11 @@ struct json_problem {
 };
 
 /*
- * One strict document of `length` bytes, nothing behind it but white space. STATUS_INVALID with `problem`,
- * STATUS_NO_MEMORY.
+ * One strict document of `length` bytes, nothing behind it but white space. STATUS_INVALID with `problem`;
+ * STATUS_NO_MEMORY; STATUS_LIMIT: it would cost more than `*budget` when it is read, see JSON_CONTAINER_COST. The cost is
+ * taken from `*budget`, so that several documents can share one; a NULL bounds nothing and is for texts of our own.
  */
-MUST_CHECK enum status json_read(const char *text, size_t length, struct json_object **out,
+MUST_CHECK enum status json_read(const char *text, size_t length, size_t *budget, struct json_object **out,
                                  struct json_problem *problem);
 /* Frees the document with the talloc context `pool`; returns it. */
 struct json_object *json_pool(void *pool, struct json_object *document);
@@ -52,6 +54,11 @@ struct json_object *json_from_percent(double percent);
 /* A string, or JSON null when `text` is NULL. */
 struct json_object *json_text(const char *text);
 /* Has any string or name within a NUL? PostgreSQL's jsonb holds none. */
+/*
+ * Can PostgreSQL's jsonb hold every number in it as it was sent? Not one with a thousand digits or a power of ten beyond a
+ * thousand, nor a whole number of more than 64 bits, which json-c rounds.
+ */
+bool json_fits_database(struct json_object *document);
 bool json_has_nul(struct json_object *document);
 
 #endif
