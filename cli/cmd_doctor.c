@@ -306,18 +306,20 @@ static const struct question questions[] = {
      "spools, the last of node ' "
      "|| (array_agg(node ORDER BY found_at DESC))[1] || ' segment ' || to_hex((array_agg(segment ORDER BY found_at "
      "DESC))[1]) || ' at ' || max(found_at)::text || "
-     "': look for a failing disk, then say `tollgate doctor --seen`' END FROM spool_damage WHERE seen_at IS NULL"},
-    {"rejected", "SELECT count(*) = 0, CASE count(*) WHEN 0 THEN 'none in a day' ELSE sum(n) || ' events in a day "
-                 "could not be stored: ' "
-                 "|| string_agg(reason || ' ' || n, ', ') || '; see table usage_rejected' END "
-                 "FROM (SELECT reason, count(*) AS n FROM usage_rejected WHERE rejected_at > now() - interval '1 day' "
-                 "GROUP BY reason) r"},
+     "': look for a failing disk, then say `tollgate doctor --seen`' END FROM public.spool_damage WHERE seen_at IS "
+     "NULL"},
+    {"rejected",
+     "SELECT count(*) = 0, CASE count(*) WHEN 0 THEN 'none in a day' ELSE sum(n) || ' events in a day "
+     "could not be stored: ' "
+     "|| string_agg(reason || ' ' || n, ', ') || '; see table usage_rejected' END "
+     "FROM (SELECT reason, count(*) AS n FROM public.usage_rejected WHERE rejected_at > now() - interval '1 day' "
+     "GROUP BY reason) r"},
     {"nodes",
      "SELECT count(*) FILTER (WHERE seen_at < now() - interval '1 minute') = 0, "
      "count(*) || ' known' || coalesce('; not heard of for a minute: ' || string_agg(coalesce(nullif(host, ''), "
      "node::text), ', ') "
      "FILTER (WHERE seen_at < now() - interval '1 minute') || ': start the collector there, or bring its spool in with "
-     "`tollgate spool ingest`', '') FROM collector_nodes"},
+     "`tollgate spool ingest`', '') FROM public.collector_nodes"},
 };
 
 /* A question that fails must not keep the others from being asked. */
@@ -347,7 +349,7 @@ static bool ask(struct doctor *d, const struct question *q)
 static void look_at_clock(struct doctor *d)
 {
     static const char sql[] = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, "
-                              "to_char(max(recorded_at), 'YYYY-MM-DD HH24:MI:SS \"UTC\"') FROM usage_tracking "
+                              "to_char(max(recorded_at), 'YYYY-MM-DD HH24:MI:SS \"UTC\"') FROM public.usage_tracking "
                               "WHERE recorded_at > now() + interval '10 minutes'";
     struct db_rows *rows;
     int64_t before = clock_wall_us(), off;
@@ -393,7 +395,7 @@ static int mark_seen(struct cli *c)
     enum status s = cli_begin(c);
 
     if (s == STATUS_OK)
-        s = db_query(c->db, "UPDATE spool_damage SET seen_at = now() WHERE seen_at IS NULL", 0, NULL, &rows);
+        s = db_query(c->db, "UPDATE public.spool_damage SET seen_at = now() WHERE seen_at IS NULL", 0, NULL, &rows);
     if (s != STATUS_OK)
         return cli_fail(c, s, "the damage can't be marked as seen");
     printf("%" PRId64 " damaged places marked as seen\n", db_affected(rows));

@@ -74,7 +74,7 @@ static enum status one_tenant(struct books *b, const char *tenant)
 /* The tenants behind `after`, which becomes the last of them; STATUS_END: there are none. */
 static enum status next_tenants(struct cli *c, char after[256], struct db_rows **rows)
 {
-    static const char sql[] = "SELECT id FROM tenants WHERE id > $1 ORDER BY id LIMIT " TENANTS_AT_A_TIME;
+    static const char sql[] = "SELECT id FROM public.tenants WHERE id > $1 ORDER BY id LIMIT " TENANTS_AT_A_TIME;
     enum status s = cli_begin(c);
 
     if (s != STATUS_OK || (s = db_query(c->db, sql, 1, (const char *[]){after}, rows)) != STATUS_OK)
@@ -113,8 +113,8 @@ static enum status known_tenant(struct cli *c, const char *tenant)
     struct db_rows *rows;
     enum status s = cli_begin(c);
 
-    if (s != STATUS_OK ||
-        (s = db_query(c->db, "SELECT FROM tenants WHERE id = $1", 1, (const char *[]){tenant}, &rows)) != STATUS_OK)
+    if (s != STATUS_OK || (s = db_query(c->db, "SELECT FROM public.tenants WHERE id = $1", 1, (const char *[]){tenant},
+                                        &rows)) != STATUS_OK)
         return s;
     s = db_count(rows) ? STATUS_OK : STATUS_NOT_FOUND;
     db_rows_free(rows);

@@ -139,7 +139,7 @@ bool spool_books_open(struct cli *c, const char *without)
 
 int64_t spool_committed(struct cli *c, const struct spool_view *v, const struct spool_segment *g)
 {
-    static const char sql[] = "SELECT coalesce(max(position), 0) FROM collector_progress WHERE node = $1::uuid "
+    static const char sql[] = "SELECT coalesce(max(position), 0) FROM public.collector_progress WHERE node = $1::uuid "
                               "AND segment = $2::bigint";
     const unsigned char *uuid = spool_node_of(v, g);
     struct spool_node node = {{0}, {0}};
@@ -163,7 +163,7 @@ enum status spool_recorded_damage(struct cli *c, const struct spool_view *v, str
 {
     static const char sql[] =
         "SELECT segment, from_position, to_position, to_char(found_at, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), "
-        "to_char(seen_at, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM spool_damage WHERE node = $1::uuid "
+        "to_char(seen_at, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM public.spool_damage WHERE node = $1::uuid "
         "ORDER BY segment, from_position";
     char text[SPOOL_NODE_TEXT];
 

@@ -4,16 +4,17 @@
 #define COLUMNS                                                                                                        \
     "SELECT a.email, a.tenant_id, a.role, to_char(a.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')," \
     " to_char(a.signed_in_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"                                   \
-    " (SELECT count(*) FROM account_sessions s WHERE s.account_id = a.id) FROM accounts a"
+    " (SELECT count(*) FROM public.account_sessions s WHERE s.account_id = a.id) FROM public.accounts a"
 
 static const char list_sql[] = COLUMNS " WHERE $1::text IS NULL OR a.tenant_id = $1 ORDER BY a.tenant_id, a.email";
 static const char show_sql[] = COLUMNS " WHERE a.email = lower($1)";
 static const char insert_sql[] =
-    "INSERT INTO accounts (email, tenant_id, role, password_hash) VALUES (lower($1), $2, $3, $4)";
-static const char change_sql[] = "UPDATE accounts SET email = coalesce(lower($2), email), role = coalesce($3, role),"
-                                 " password_hash = coalesce($4, password_hash) WHERE email = lower($1) RETURNING id";
-static const char sign_out_sql[] = "DELETE FROM account_sessions WHERE account_id = $1";
-static const char remove_sql[] = "DELETE FROM accounts WHERE email = lower($1) RETURNING id";
+    "INSERT INTO public.accounts (email, tenant_id, role, password_hash) VALUES (lower($1), $2, $3, $4)";
+static const char change_sql[] =
+    "UPDATE public.accounts SET email = coalesce(lower($2), email), role = coalesce($3, role),"
+    " password_hash = coalesce($4, password_hash) WHERE email = lower($1) RETURNING id";
+static const char sign_out_sql[] = "DELETE FROM public.account_sessions WHERE account_id = $1";
+static const char remove_sql[] = "DELETE FROM public.accounts WHERE email = lower($1) RETURNING id";
 
 enum status accounts_list(struct db *d, const char *tenant, struct db_rows **rows)
 {

@@ -12,19 +12,19 @@ static const char list_sql[] = "SELECT tenant_id, name, coalesce(tier_name, tier
 static const char period_sql[] =
     "SELECT p.time_zone, p.period_end - tollgate.day_of(now(), p.time_zone) + 1, tollgate.day_of(now(), p.time_zone),"
     " to_char(u.updated_at AT TIME ZONE p.time_zone, 'YYYY-MM-DD HH24:MI:SS')"
-    " FROM tenant_periods p LEFT JOIN usage_summary u USING (tenant_id, period_start)"
+    " FROM public.tenant_periods p LEFT JOIN public.usage_summary u USING (tenant_id, period_start)"
     " WHERE p.tenant_id = $1 AND p.starts_at <= now() AND p.ends_at > now()";
 static const char days_sql[] =
-    "WITH today AS (SELECT tollgate.day_of(now(), p.time_zone) AS day FROM tenant_periods p"
+    "WITH today AS (SELECT tollgate.day_of(now(), p.time_zone) AS day FROM public.tenant_periods p"
     " WHERE p.tenant_id = $1 AND p.starts_at <= now() AND p.ends_at > now())"
     " SELECT g.day::date, coalesce(sum(d.total), 0)::bigint FROM today t"
     " CROSS JOIN generate_series(t.day - 29, t.day, interval '1 day') AS g (day)"
-    " LEFT JOIN usage_daily d ON d.tenant_id = $1 AND d.metric_type = 'api_call' AND d.day = g.day::date"
+    " LEFT JOIN public.usage_daily d ON d.tenant_id = $1 AND d.metric_type = 'api_call' AND d.day = g.day::date"
     " GROUP BY 1 ORDER BY 1";
 static const char endpoints_sql[] =
-    "SELECT d.method, d.endpoint, sum(d.total)::bigint FROM usage_daily d WHERE d.tenant_id = $1"
+    "SELECT d.method, d.endpoint, sum(d.total)::bigint FROM public.usage_daily d WHERE d.tenant_id = $1"
     " AND d.metric_type = 'api_call' AND d.endpoint <> '' AND d.day > (SELECT tollgate.day_of(now(), p.time_zone) - 30"
-    " FROM tenant_periods p WHERE p.tenant_id = $1 AND p.starts_at <= now() AND p.ends_at > now())"
+    " FROM public.tenant_periods p WHERE p.tenant_id = $1 AND p.starts_at <= now() AND p.ends_at > now())"
     " GROUP BY 1, 2 ORDER BY 3 DESC, 2, 1 LIMIT $2::int";
 
 static enum status one_account(struct db *d, const char *sql, size_t n, const char *const params[], struct account *out)

@@ -184,12 +184,17 @@ static void take_piped(struct db *d, enum status *s)
     }
 }
 
-/* BEGIN and the transaction's settings, one round trip. */
+/*
+ * BEGIN and the transaction's settings, one round trip. Statements look in PostgreSQL's own schema alone and name every table with its
+ * schema: in public, roles of the host's may put operators and functions that fit better than PostgreSQL's own.
+ */
 static enum status send_begin(struct db *d, const char *begin, const char *tenant)
 {
-    static const char settings[] = "SELECT set_config('tollgate.tenant_id', $1, true), "
-                                   "set_config('statement_timeout', $2, true), set_config('TimeZone', 'UTC', true), "
-                                   "set_config('DateStyle', 'ISO', true)";
+    static const char settings[] = "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true), "
+                                   "pg_catalog.set_config('tollgate.tenant_id', $1, true), "
+                                   "pg_catalog.set_config('statement_timeout', $2, true), "
+                                   "pg_catalog.set_config('TimeZone', 'UTC', true), "
+                                   "pg_catalog.set_config('DateStyle', 'ISO', true)";
     char timeout[24];
     const char *params[] = {tenant ? tenant : "", timeout};
     enum status s = STATUS_OK;

@@ -49,7 +49,8 @@ MUST_CHECK enum status db_query(struct db *d, const char *sql, size_t n, const c
                                 struct db_rows **rows);
 /*
  * As db_query, but outside of a transaction and on a connection that is renewed as db_begin does: one statement that reads, so
- * that sending it twice does no harm. No statement timeout holds.
+ * that sending it twice does no harm. No statement timeout holds, and search_path is the session's: operators and types are written
+ * with pg_catalog.
  */
 MUST_CHECK enum status db_look(struct db *d, const char *sql, size_t n, const char *const params[],
                                struct db_rows **rows);

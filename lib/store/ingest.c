@@ -123,8 +123,8 @@ enum status ingest_take_node(struct ingest *in, const unsigned char held[16], co
 {
     static const char find[] = "SELECT host, to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"'), "
                                "token = $2::bytea OR token = $3::bytea OR token = '\\x' OR $4::boolean "
-                               "FROM collector_nodes WHERE node = $1::uuid FOR UPDATE";
-    static const char put[] = "INSERT INTO collector_nodes (node, token, host) VALUES ($1::uuid, $2::bytea, $3) "
+                               "FROM public.collector_nodes WHERE node = $1::uuid FOR UPDATE";
+    static const char put[] = "INSERT INTO public.collector_nodes (node, token, host) VALUES ($1::uuid, $2::bytea, $3) "
                               "ON CONFLICT (node) DO UPDATE SET token = excluded.token, host = excluded.host, "
                               "started_at = now(), seen_at = now()";
     char a[BYTEA_TOKEN_SIZE], b[BYTEA_TOKEN_SIZE], c[BYTEA_TOKEN_SIZE];
@@ -153,7 +153,7 @@ enum status ingest_progress(struct ingest *in, struct ingest_position *segments,
 {
     static const char sql[] =
         "SELECT s.place - 1, p.position FROM unnest($2::bigint[]) WITH ORDINALITY AS s (segment, place) "
-        "JOIN collector_progress p ON p.node = $1::uuid AND p.segment = s.segment";
+        "JOIN public.collector_progress p ON p.node = $1::uuid AND p.segment = s.segment";
     struct db_rows *rows;
     enum status s;
 
@@ -296,7 +296,7 @@ static void printable(char *out, size_t size, struct text t)
 static enum status store_rejected(struct ingest *in, const struct ingest_event *e, const char *reason)
 {
     static const char sql[] =
-        "INSERT INTO usage_rejected (tenant_id, node, segment, position, reason, metric_type, recorded_at, "
+        "INSERT INTO public.usage_rejected (tenant_id, node, segment, position, reason, metric_type, recorded_at, "
         "record) VALUES ($1, $2::uuid, $3::bigint, $4::bigint, $5, $6, to_timestamp($7::numeric / 1000000), "
         "decode($8, 'hex'))";
     char tenant[EVENT_TENANT_MAX + 1], metric[EVENT_METRIC_MAX + 1], segment[24], position[24], recorded[24];
@@ -337,7 +337,7 @@ static enum status store_rejects(struct ingest *in, const struct ingest_batch *b
 
 static enum status store_damage(struct ingest *in, const struct ingest_batch *batch)
 {
-    static const char sql[] = "INSERT INTO spool_damage (node, segment, from_position, to_position) "
+    static const char sql[] = "INSERT INTO public.spool_damage (node, segment, from_position, to_position) "
                               "VALUES ($1::uuid, $2::bigint, $3::bigint, $4::bigint) ON CONFLICT DO NOTHING";
     char segment[24], from[24], to[24];
     const char *params[] = {in->node, segment, from, to};
@@ -492,7 +492,7 @@ static enum status take_measures(struct db_rows *rows, struct ingest_result *res
 enum status ingest_changes(struct ingest *in, int max, struct ingest_result *result)
 {
     static const char any[] =
-        "SELECT EXISTS (SELECT FROM usage_changes) OR EXISTS (SELECT FROM enforce_shares WHERE changed)";
+        "SELECT EXISTS (SELECT FROM public.usage_changes) OR EXISTS (SELECT FROM public.enforce_shares WHERE changed)";
     char most[16];
     struct db_rows *rows;
     bool found;
@@ -585,7 +585,7 @@ static enum status run(struct ingest *in, const char *sql, size_t n, const char 
 
 enum status ingest_degraded_forget(struct ingest *in)
 {
-    return run(in, "DELETE FROM collector_degraded WHERE node = $1::uuid", 1, (const char *[]){in->node}, NULL);
+    return run(in, "DELETE FROM public.collector_degraded WHERE node = $1::uuid", 1, (const char *[]){in->node}, NULL);
 }
 
 enum status ingest_turn_days(struct ingest *in, char after[256])
@@ -615,16 +615,16 @@ enum status ingest_chores(struct ingest *in, int partitions_ahead, int retention
     if (s == STATUS_OK)
         s = run(in, "SELECT tollgate.drop_partitions($1::integer)", 1, (const char *[]){months}, NULL);
     if (s == STATUS_OK)
-        s = run(in, "DELETE FROM usage_event_ids WHERE accepted_at < now() - interval '36 days'", 0, NULL, NULL);
+        s = run(in, "DELETE FROM public.usage_event_ids WHERE accepted_at < now() - interval '36 days'", 0, NULL, NULL);
     if (s == STATUS_OK)
-        s = run(in, "DELETE FROM config_changes WHERE made_at < now() - interval '1 day'", 0, NULL, NULL);
+        s = run(in, "DELETE FROM public.config_changes WHERE made_at < now() - interval '1 day'", 0, NULL, NULL);
     if (s == STATUS_OK)
-        s = run(in, "DELETE FROM limit_leases WHERE starts_at < now() - interval '40 days'", 0, NULL, NULL);
+        s = run(in, "DELETE FROM public.limit_leases WHERE starts_at < now() - interval '40 days'", 0, NULL, NULL);
     if (s == STATUS_OK)
-        s = run(in, "DELETE FROM account_sessions WHERE created_at < now() - make_interval(secs => $1::bigint)", 1,
-                (const char *[]){absolute}, NULL);
+        s = run(in, "DELETE FROM public.account_sessions WHERE created_at < now() - make_interval(secs => $1::bigint)",
+                1, (const char *[]){absolute}, NULL);
     if (s == STATUS_OK)
-        s = run(in, "DELETE FROM signin_failures WHERE failed_at < now() - interval '2 days'", 0, NULL, NULL);
+        s = run(in, "DELETE FROM public.signin_failures WHERE failed_at < now() - interval '2 days'", 0, NULL, NULL);
     if (s == STATUS_OK)
         s = run(in, "SELECT tollgate.prune_node_samples()", 0, NULL, NULL);
     return s;
@@ -655,7 +655,7 @@ enum status ingest_report(struct ingest *in, uint64_t lag_events, double lag_sec
     snprintf(seconds, sizeof(seconds), "%.3f", lag_seconds);
     snprintf(bytes, sizeof(bytes), "%" PRIu64, spool_bytes);
     return run(in,
-               "UPDATE collector_nodes SET seen_at = now(), lag_events = $2::bigint, lag_seconds = $3::float8, "
+               "UPDATE public.collector_nodes SET seen_at = now(), lag_events = $2::bigint, lag_seconds = $3::float8, "
                "spool_bytes = $4::bigint WHERE node = $1::uuid",
                4, (const char *[]){in->node, events, seconds, bytes}, NULL);
 }
@@ -695,7 +695,7 @@ static enum status read_places(struct db_rows *rows, struct ingest_place **list,
 enum status ingest_places(struct ingest *in, const char *after, int max, struct ingest_place **list, size_t *n)
 {
     static const char sql[] =
-        "SELECT tenant_id, coalesce(storage_path, tenant_id) FROM tenant_settings WHERE tenant_id > $1 "
+        "SELECT tenant_id, coalesce(storage_path, tenant_id) FROM public.tenant_settings WHERE tenant_id > $1 "
         "ORDER BY tenant_id LIMIT $2::integer";
     char most[16];
     struct db_rows *rows;
@@ -709,7 +709,7 @@ enum status ingest_places(struct ingest *in, const char *after, int max, struct 
 enum status ingest_place_of(struct ingest *in, const char *tenant, struct ingest_place **list, size_t *n)
 {
     static const char sql[] =
-        "SELECT tenant_id, coalesce(storage_path, tenant_id) FROM tenant_settings WHERE tenant_id = $1";
+        "SELECT tenant_id, coalesce(storage_path, tenant_id) FROM public.tenant_settings WHERE tenant_id = $1";
     struct db_rows *rows;
     enum status s = run(in, sql, 1, (const char *[]){tenant}, &rows);
 

@@ -417,10 +417,11 @@ enum status migrate_run(struct db *d, const struct migrate_options *o, char prob
     db_timeouts(d, 5, 0);
     if ((s = db_connect(d)) != STATUS_OK)
         return explain(d, s, "cannot reach the database", problem);
-    if ((s = db_script(d, "SELECT pg_advisory_lock(hashtext('tollgate.migrate'))")) != STATUS_OK)
+    if ((s = db_script(d, "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtext('tollgate.migrate'))")) != STATUS_OK)
         return explain(d, s, "cannot take the lock of migrations", problem);
     s = migrate_locked(d, o, problem);
-    if (s != STATUS_UNAVAILABLE && db_script(d, "SELECT pg_advisory_unlock(hashtext('tollgate.migrate'))") != STATUS_OK)
+    if (s != STATUS_UNAVAILABLE &&
+        db_script(d, "SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtext('tollgate.migrate'))") != STATUS_OK)
         return s == STATUS_OK ? explain(d, STATUS_UNAVAILABLE, "lost the connection at the end", problem) : s;
     return s;
 }

@@ -52,8 +52,9 @@ const char *publish_error(const struct publish *p)
 
 enum status publish_news(struct publish *p, const char *cursor, bool *any)
 {
-    static const char sql[] = "SELECT EXISTS (SELECT FROM config_changes WHERE xid >= $1::xid8) OR "
-                              "EXISTS (SELECT FROM usage_counts WHERE xid >= $1::xid8)";
+    static const char sql[] =
+        "SELECT EXISTS (SELECT FROM public.config_changes WHERE xid OPERATOR(pg_catalog.>=) $1::pg_catalog.xid8) OR "
+        "EXISTS (SELECT FROM public.usage_counts WHERE xid OPERATOR(pg_catalog.>=) $1::pg_catalog.xid8)";
     struct db_rows *rows;
     enum status s = db_look(p->db, sql, 1, (const char *[]){cursor}, &rows);
 
@@ -199,9 +200,9 @@ enum status publish_catalogue(struct publish *p, const struct limit_catalogue *o
                               bool *moved, char left_out[PUBLISH_LEFT_OUT_SIZE])
 {
     static const char metrics_sql[] =
-        "SELECT metric_type, kind, derived FROM usage_metrics ORDER BY created_at, metric_type";
+        "SELECT metric_type, kind, derived FROM public.usage_metrics ORDER BY created_at, metric_type";
     static const char limits_sql[] =
-        "SELECT k.limit_key, k.metric_type, k.limit_window FROM usage_limit_keys k JOIN usage_metrics m "
+        "SELECT k.limit_key, k.metric_type, k.limit_window FROM public.usage_limit_keys k JOIN public.usage_metrics m "
         "USING (metric_type) ORDER BY m.created_at, m.metric_type, k.limit_key";
     struct db_rows *metrics = NULL, *limits = NULL;
     enum status s = db_query(p->db, metrics_sql, 0, NULL, &metrics);
@@ -419,7 +420,7 @@ static enum status one_key(void *arg, const struct db_rows *rows, size_t row)
 
 #define KEY_COLUMNS                                                                               \
     "SELECT id, coalesce(tenant_id, ''), tenant_id IS NULL, hash, array_to_string(scopes, ','), " \
-    "revoked_at IS NOT NULL, tollgate.us(expires_at) FROM api_keys "
+    "revoked_at IS NOT NULL, tollgate.us(expires_at) FROM public.api_keys "
 
 enum status publish_keys(struct publish *p, const char *only, publish_key_fn *fn, void *arg)
 {
@@ -503,19 +504,20 @@ static enum status each_change(struct publish *p, const char *sql, size_t n, con
 enum status publish_changes(struct publish *p, const char *cursor, publish_change_fn *fn, void *arg)
 {
     return each_change(p,
-                       "SELECT kind, subject, min(hash::text) FROM config_changes WHERE xid >= $1::xid8 "
+                       "SELECT kind, subject, min(hash::text) FROM public.config_changes WHERE xid >= $1::xid8 "
                        "GROUP BY kind, subject, hash ORDER BY kind, subject",
                        1, cursor, fn, arg);
 }
 
 enum status publish_removed(struct publish *p, publish_change_fn *fn, void *arg)
 {
-    return each_change(p,
-                       "SELECT kind, subject, min(hash::text) FROM config_changes c WHERE kind IN ('tenant', 'key') "
-                       "AND NOT EXISTS (SELECT FROM tenants t WHERE c.kind = 'tenant' AND t.id = c.subject) "
-                       "AND NOT EXISTS (SELECT FROM api_keys k WHERE c.kind = 'key' AND k.id = c.subject "
-                       "AND k.hash = c.hash) GROUP BY kind, subject, hash ORDER BY kind, subject",
-                       0, NULL, fn, arg);
+    return each_change(
+        p,
+        "SELECT kind, subject, min(hash::text) FROM public.config_changes c WHERE kind IN ('tenant', 'key') "
+        "AND NOT EXISTS (SELECT FROM public.tenants t WHERE c.kind = 'tenant' AND t.id = c.subject) "
+        "AND NOT EXISTS (SELECT FROM public.api_keys k WHERE c.kind = 'key' AND k.id = c.subject "
+        "AND k.hash = c.hash) GROUP BY kind, subject, hash ORDER BY kind, subject",
+        0, NULL, fn, arg);
 }
 
 /* ---- leases ---- */

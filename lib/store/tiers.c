@@ -1,19 +1,20 @@
 /* tiers.c: plans and their limits for the command line */
 #include "lib/store/tiers.h"
 
-#define COLUMNS                                                                                           \
-    "SELECT r.id, r.name, (SELECT count(*) FROM tenant_subscriptions s WHERE s.tier_id = r.id), r.limits" \
-    " FROM subscription_tiers r"
+#define COLUMNS                                                                                                  \
+    "SELECT r.id, r.name, (SELECT count(*) FROM public.tenant_subscriptions s WHERE s.tier_id = r.id), r.limits" \
+    " FROM public.subscription_tiers r"
 
 static const char list_sql[] = COLUMNS " ORDER BY r.id";
 static const char show_sql[] = COLUMNS " WHERE r.id = $1";
-static const char insert_sql[] = "INSERT INTO subscription_tiers (id, name) VALUES ($1, $2)";
-static const char rename_sql[] = "UPDATE subscription_tiers SET name = coalesce($2, name) WHERE id = $1 RETURNING id";
+static const char insert_sql[] = "INSERT INTO public.subscription_tiers (id, name) VALUES ($1, $2)";
+static const char rename_sql[] =
+    "UPDATE public.subscription_tiers SET name = coalesce($2, name) WHERE id = $1 RETURNING id";
 static const char limit_sql[] =
-    "UPDATE subscription_tiers r SET limits = CASE WHEN $3::numeric IS NULL THEN r.limits - $2::text"
+    "UPDATE public.subscription_tiers r SET limits = CASE WHEN $3::numeric IS NULL THEN r.limits - $2::text"
     " ELSE r.limits || jsonb_build_object($2::text, $3::numeric) END"
-    " FROM usage_limit_keys k WHERE r.id = $1 AND k.limit_key = $2 RETURNING r.id";
-static const char remove_sql[] = "DELETE FROM subscription_tiers WHERE id = $1 RETURNING id";
+    " FROM public.usage_limit_keys k WHERE r.id = $1 AND k.limit_key = $2 RETURNING r.id";
+static const char remove_sql[] = "DELETE FROM public.subscription_tiers WHERE id = $1 RETURNING id";
 
 enum status tiers_list(struct db *d, struct db_rows **rows)
 {

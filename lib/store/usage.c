@@ -15,16 +15,16 @@
  */
 #define TODAY                                                                                            \
     "WITH p AS MATERIALIZED (SELECT tenant_id, period_start, tollgate.day_of(now(), time_zone) AS today" \
-    " FROM tenant_periods WHERE tenant_id = $1 AND starts_at <= now() AND ends_at > now()) "
+    " FROM public.tenant_periods WHERE tenant_id = $1 AND starts_at <= now() AND ends_at > now()) "
 
 static const char current_sql[] = TODAY
     "SELECT u.id, u.tenant_id, u.period_start, u.period_end, u.patients_count, u.users_count, u.api_calls_count,"
     " u.file_uploads_count, u.appointments_count, " MILLIONTHS(
         "u.storage_used_gb") ","
-                             " coalesce((SELECT sum(d.total) FROM usage_daily d WHERE d.tenant_id = $1 AND "
+                             " coalesce((SELECT sum(d.total) FROM public.usage_daily d WHERE d.tenant_id = $1 AND "
                              "d.metric_type = 'api_call'"
                              "           AND d.day = p.today), 0)::bigint, " ISO("u.created_at") ", " ISO(
-                                 "u.updated_at") " FROM p JOIN usage_summary u ON u.tenant_id = p.tenant_id AND "
+                                 "u.updated_at") " FROM p JOIN public.usage_summary u ON u.tenant_id = p.tenant_id AND "
                                                  "u.period_start = p.period_start";
 
 static const char tenant_sql[] = "SELECT name FROM tollgate.host_tenant WHERE id = $1";
@@ -40,7 +40,8 @@ static const char limits_sql[] = TODAY
     " CASE WHEN jsonb_typeof(s.usage_limits -> k.limit_key) = 'number' THEN " MILLIONTHS(
         "greatest(-0.000001, (s.usage_limits ->> k.limit_key)::numeric)") " ELSE -1 END,"
                                                                           " coalesce((SELECT " MILLIONTHS(
-                                                                              "c.used") " FROM usage_counts c JOIN p "
+                                                                              "c.used") " FROM public.usage_counts c "
+                                                                                        "JOIN p "
                                                                                         "ON p.tenant_id = c.tenant_id"
                                                                                         "   WHERE c.tenant_id = $1 AND "
                                                                                         "c.metric_type = k.metric_type "
@@ -50,8 +51,9 @@ static const char limits_sql[] = TODAY
                                                                                         "k.limit_window WHEN 'day' "
                                                                                         "THEN p.today ELSE "
                                                                                         "p.period_start END), 0)"
-                                                                                        " FROM usage_limit_keys k JOIN "
-                                                                                        "usage_metrics m ON "
+                                                                                        " FROM public.usage_limit_keys "
+                                                                                        "k JOIN "
+                                                                                        "public.usage_metrics m ON "
                                                                                         "m.metric_type = k.metric_type"
                                                                                         " CROSS JOIN "
                                                                                         "tollgate.host_subscription s "
@@ -62,7 +64,7 @@ static const char limits_sql[] = TODAY
                                                                                         "LIMIT 16";
 
 static const char history_sql[] = "SELECT d.day, d.metric_type, " MILLIONTHS(
-    "sum(d.total)") ", sum(d.events)::bigint FROM usage_daily d"
+    "sum(d.total)") ", sum(d.events)::bigint FROM public.usage_daily d"
                     " WHERE d.tenant_id = $1 AND d.day >= coalesce($2::date, $3::date - 29, current_date - 29)"
                     " AND d.day <= coalesce($3::date, current_date + 1) AND ($4::text IS NULL OR d.metric_type = $4)"
                     " GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 10000";
@@ -229,8 +231,8 @@ enum status usage_committed(struct db *d, const char *node, uint64_t number, uin
     enum status s;
 
     snprintf(segment, sizeof segment, "%" PRId64, (int64_t)number);
-    s = db_query(d, "SELECT position FROM collector_progress WHERE node = $1::uuid AND segment = $2::bigint", 2, params,
-                 &rows);
+    s = db_query(d, "SELECT position FROM public.collector_progress WHERE node = $1::uuid AND segment = $2::bigint", 2,
+                 params, &rows);
     if (s == STATUS_OK)
         *position = db_count(rows) == 0 ? 0 : (uint64_t)db_int(rows, 0, 0);
     db_rows_free(rows);
@@ -239,7 +241,7 @@ enum status usage_committed(struct db *d, const char *node, uint64_t number, uin
 
 enum status usage_claimed(struct db *d, const char *tenant, int64_t appended_us, int64_t *n)
 {
-    static const char sql[] = "SELECT count(*) FROM usage_event_ids WHERE tenant_id = $1"
+    static const char sql[] = "SELECT count(*) FROM public.usage_event_ids WHERE tenant_id = $1"
                               " AND accepted_at = timestamptz 'epoch' + $2::bigint * interval '1 microsecond'";
     char instant[24];
     const char *const params[] = {tenant, instant};

@@ -75,6 +75,21 @@ static void the_tenant_ends_with_its_transaction(void)
     db_rollback(d);
 }
 
+static void an_operator_of_public_is_not_taken(void)
+{
+    struct db_rows *r;
+
+    CU_ASSERT_EQUAL_FATAL(db_begin(d, NULL), STATUS_OK);
+    CU_ASSERT_EQUAL_FATAL(
+        db_script(d, "CREATE FUNCTION public.never(varchar, text) RETURNS boolean LANGUAGE sql AS 'SELECT false'; "
+                     "CREATE OPERATOR public.= (LEFTARG = varchar, RIGHTARG = text, FUNCTION = public.never)"),
+        STATUS_OK);
+    CU_ASSERT_EQUAL_FATAL(db_query(d, "SELECT 'a'::varchar = 'a'::text", 0, NULL, &r), STATUS_OK);
+    CU_ASSERT_TRUE(db_bool(r, 0, 0));
+    db_rows_free(r);
+    db_rollback(d);
+}
+
 static void refused_values_and_conflicts_have_their_status(void)
 {
     const char *word[] = {"word"};
@@ -217,7 +232,7 @@ static int64_t count_seen(void)
     struct db_rows *r;
     int64_t n = -1;
 
-    if (db_query(d, "SELECT count(*) FROM seen", 0, NULL, &r) == STATUS_OK) {
+    if (db_query(d, "SELECT count(*) FROM public.seen", 0, NULL, &r) == STATUS_OK) {
         n = db_int(r, 0, 0);
         db_rows_free(r);
     }
@@ -230,14 +245,15 @@ static void a_snapshot_shows_nothing_that_was_committed_since_and_writes_nothing
 
     CU_ASSERT_EQUAL_FATAL(db_open(conninfo, "other", &other), STATUS_OK);
     CU_ASSERT_EQUAL_FATAL(db_begin(other, NULL), STATUS_OK);
-    CU_ASSERT_EQUAL(db_script(other, "CREATE TABLE seen (n int); INSERT INTO seen VALUES (1)"), STATUS_OK);
+    CU_ASSERT_EQUAL(db_script(other, "CREATE TABLE public.seen (n int); INSERT INTO public.seen VALUES (1)"),
+                    STATUS_OK);
     CU_ASSERT_EQUAL(db_commit(other), STATUS_OK);
     CU_ASSERT_EQUAL_FATAL(db_begin_snapshot(d), STATUS_OK);
     CU_ASSERT_EQUAL(db_begin(other, NULL), STATUS_OK);
-    CU_ASSERT_EQUAL(db_script(other, "INSERT INTO seen VALUES (2)"), STATUS_OK);
+    CU_ASSERT_EQUAL(db_script(other, "INSERT INTO public.seen VALUES (2)"), STATUS_OK);
     CU_ASSERT_EQUAL(db_commit(other), STATUS_OK);
     CU_ASSERT_EQUAL(count_seen(), 1);
-    CU_ASSERT_NOT_EQUAL(db_script(d, "INSERT INTO seen VALUES (3)"), STATUS_OK);
+    CU_ASSERT_NOT_EQUAL(db_script(d, "INSERT INTO public.seen VALUES (3)"), STATUS_OK);
     db_rollback(d);
     CU_ASSERT_EQUAL(db_begin(d, NULL), STATUS_OK);
     CU_ASSERT_EQUAL(count_seen(), 2);
@@ -250,6 +266,7 @@ int main(void)
     static CU_TestInfo tests[] = {
         {"a query returns text, numbers and nulls", a_query_returns_text_numbers_and_nulls},
         {"the tenant ends with its transaction", the_tenant_ends_with_its_transaction},
+        {"an operator of public is not taken", an_operator_of_public_is_not_taken},
         {"refused values and conflicts have their status", refused_values_and_conflicts_have_their_status},
         {"each failure of a statement has its status", each_failure_of_a_statement_has_its_status},
         {"an own error carries its detail", an_own_error_carries_its_detail},

@@ -17,14 +17,14 @@ static const unsigned char token[16] = {7};
 static uint64_t segment = 1000;
 
 static const char fixture[] =
-    "INSERT INTO subscription_tiers VALUES ('test', 'Test', '{\"api_calls_per_day\": 1000}');"
-    "INSERT INTO tenants (id, name) VALUES ('a', 'A'), ('b', 'B'), ('gone', 'G');"
+    "INSERT INTO public.subscription_tiers VALUES ('test', 'Test', '{\"api_calls_per_day\": 1000}');"
+    "INSERT INTO public.tenants (id, name) VALUES ('a', 'A'), ('b', 'B'), ('gone', 'G');"
     "CREATE SCHEMA a; CREATE TABLE a.patients (id serial PRIMARY KEY, status text NOT NULL DEFAULT 'active');"
     "CREATE TABLE a.appointments (id serial PRIMARY KEY);"
-    "INSERT INTO tenant_settings (tenant_id, time_zone, anchor_day, schema_name) VALUES "
+    "INSERT INTO public.tenant_settings (tenant_id, time_zone, anchor_day, schema_name) VALUES "
     "('a', 'America/Sao_Paulo', 31, 'a'), ('b', 'Asia/Kolkata', 1, 'b') ON CONFLICT (tenant_id) DO UPDATE SET "
     "time_zone = excluded.time_zone, anchor_day = excluded.anchor_day;"
-    "INSERT INTO tenant_subscriptions (tenant_id, tier_id) VALUES ('a', 'test'), ('b', 'test');"
+    "INSERT INTO public.tenant_subscriptions (tenant_id, tier_id) VALUES ('a', 'test'), ('b', 'test');"
     "SELECT tollgate.attach('a');";
 
 static struct ingest *open_ingest(void)
@@ -111,8 +111,8 @@ static enum status store(const struct ingest_event *events, size_t n, struct ing
 
 static bool books_agree(void)
 {
-    return number("SELECT count(*) FROM tenants x, tollgate.reconcile(x.id)") == 0 &&
-           number("SELECT count(*) FROM tenants x, tollgate.reconcile_gauges(x.id)") == 0;
+    return number("SELECT count(*) FROM public.tenants x, tollgate.reconcile(x.id)") == 0 &&
+           number("SELECT count(*) FROM public.tenants x, tollgate.reconcile_gauges(x.id)") == 0;
 }
 
 static void a_batch_is_rows_rollups_counts_summary_and_position_together(void)
@@ -130,14 +130,15 @@ static void a_batch_is_rows_rollups_counts_summary_and_position_together(void)
     CU_ASSERT_EQUAL(r.totals[0].used, strcmp(r.totals[0].metric, "api_call") == 0 ? 2 * M : M);
     CU_ASSERT_EQUAL(r.totals[0].added, r.totals[0].uncounted);
     ingest_result_free(&r);
-    CU_ASSERT_EQUAL(number("SELECT count(*) FROM usage_tracking WHERE tenant_id = 'a'"), 3);
-    CU_ASSERT_EQUAL(number("SELECT api_calls_count * 10 + file_uploads_count FROM usage_summary WHERE tenant_id = 'a' "
-                           "ORDER BY period_start DESC"),
-                    21);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM public.usage_tracking WHERE tenant_id = 'a'"), 3);
     CU_ASSERT_EQUAL(
-        number("SELECT current_usage ->> 'api_calls_today' FROM tenant_subscriptions WHERE tenant_id = 'a'"), 2);
-    CU_ASSERT_EQUAL(number("SELECT events FROM usage_daily WHERE tenant_id = 'a' AND endpoint = '/x'"), 2);
-    CU_ASSERT_EQUAL(number("SELECT max(position) FROM collector_progress"), 364);
+        number("SELECT api_calls_count * 10 + file_uploads_count FROM public.usage_summary WHERE tenant_id = 'a' "
+               "ORDER BY period_start DESC"),
+        21);
+    CU_ASSERT_EQUAL(
+        number("SELECT current_usage ->> 'api_calls_today' FROM public.tenant_subscriptions WHERE tenant_id = 'a'"), 2);
+    CU_ASSERT_EQUAL(number("SELECT events FROM public.usage_daily WHERE tenant_id = 'a' AND endpoint = '/x'"), 2);
+    CU_ASSERT_EQUAL(number("SELECT max(position) FROM public.collector_progress"), 364);
     CU_ASSERT_TRUE(books_agree());
 }
 
@@ -148,13 +149,13 @@ static void a_batch_is_stored_once_however_often_it_is_sent(void)
     struct ingest_batch b = {.events = &e, .n_events = 1, .spans = &span, .n_spans = 1};
     struct ingest_position p = {segment, 0};
     struct ingest_result r;
-    int64_t before = number("SELECT count(*) FROM usage_tracking");
+    int64_t before = number("SELECT count(*) FROM public.usage_tracking");
 
     CU_ASSERT_EQUAL(ingest_store(in, &b, &r), STATUS_OK);
     ingest_result_free(&r);
     CU_ASSERT_EQUAL(ingest_store(in, &b, &r), STATUS_CONFLICT);
     ingest_result_free(&r);
-    CU_ASSERT_EQUAL(number("SELECT count(*) FROM usage_tracking"), before + 1);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM public.usage_tracking"), before + 1);
     CU_ASSERT_EQUAL(ingest_progress(in, &p, 1), STATUS_OK);
     CU_ASSERT_EQUAL(p.position, 164);
 }
@@ -182,7 +183,7 @@ static void what_cannot_be_stored_is_set_aside_with_its_bytes_and_the_rest_goes_
                                event("a", "api_call", "", 0), event("a", "api_call", "old", 0),
                                event("a", "api_call", "", 0)};
     struct ingest_result r;
-    int64_t before = number("SELECT count(*) FROM usage_tracking");
+    int64_t before = number("SELECT count(*) FROM public.usage_tracking");
 
     e[3].event.appended_us -= INT64_C(36) * 86400 * CLOCK_US_PER_SECOND;
     e[4].reject = "metadata";
@@ -190,13 +191,13 @@ static void what_cannot_be_stored_is_set_aside_with_its_bytes_and_the_rest_goes_
     CU_ASSERT_EQUAL(r.stored, 1);
     CU_ASSERT_EQUAL(r.rejected, 4);
     ingest_result_free(&r);
-    CU_ASSERT_EQUAL(number("SELECT count(*) FROM usage_tracking"), before + 1);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM public.usage_tracking"), before + 1);
     for (size_t i = 0; i < 4; i++) {
         static const char *const reasons[] = {"tenant_unknown", "metric_unknown", "id_expired", "metadata"};
         char sql[160];
 
-        snprintf(sql, sizeof(sql), "SELECT count(*) FROM usage_rejected WHERE reason = '%s' AND length(record) >= 64",
-                 reasons[i]);
+        snprintf(sql, sizeof(sql),
+                 "SELECT count(*) FROM public.usage_rejected WHERE reason = '%s' AND length(record) >= 64", reasons[i]);
         CU_ASSERT_EQUAL(number(sql), 1);
     }
 }
@@ -211,8 +212,8 @@ static void a_late_event_goes_to_the_period_of_its_time_and_gets_a_partition(voi
     CU_ASSERT_EQUAL(r.stored, 1);
     ingest_result_free(&r);
     CU_ASSERT_EQUAL(
-        number("SELECT count(*) FROM usage_tracking u JOIN tenant_periods p ON p.tenant_id = u.tenant_id "
-               "AND p.billing_period = u.billing_period JOIN usage_summary s ON s.tenant_id = p.tenant_id AND "
+        number("SELECT count(*) FROM public.usage_tracking u JOIN public.tenant_periods p ON p.tenant_id = u.tenant_id "
+               "AND p.billing_period = u.billing_period JOIN public.usage_summary s ON s.tenant_id = p.tenant_id AND "
                "s.period_start = p.period_start WHERE u.tenant_id = 'b' AND u.recorded_at >= p.starts_at AND "
                "u.recorded_at < p.ends_at AND u.recorded_at < now() - interval '199 days' AND s.api_calls_count = 1"),
         1);
@@ -235,8 +236,9 @@ static void endpoints_beyond_the_cap_are_counted_as_one(void)
     }
     CU_ASSERT_EQUAL_FATAL(store(e, 8, &r), STATUS_OK);
     ingest_result_free(&r);
-    CU_ASSERT_TRUE(number("SELECT count(*) FROM usage_daily WHERE tenant_id = 'b' AND endpoint LIKE '/many/%'") <= 3);
-    CU_ASSERT_TRUE(number("SELECT total FROM usage_daily WHERE tenant_id = 'b' AND endpoint = '(other)'") >= 5);
+    CU_ASSERT_TRUE(
+        number("SELECT count(*) FROM public.usage_daily WHERE tenant_id = 'b' AND endpoint LIKE '/many/%'") <= 3);
+    CU_ASSERT_TRUE(number("SELECT total FROM public.usage_daily WHERE tenant_id = 'b' AND endpoint = '(other)'") >= 5);
     CU_ASSERT_TRUE(books_agree());
 }
 
@@ -252,31 +254,33 @@ static void changes_of_the_hosts_tables_are_gauges_and_events(void)
 {
     run("INSERT INTO a.patients SELECT generate_series(1, 5); UPDATE a.patients SET status = 'left' WHERE id = 1; "
         "INSERT INTO a.appointments SELECT generate_series(1, 3); DELETE FROM a.appointments WHERE id = 1; "
-        "INSERT INTO users (tenant_id, email) VALUES ('a', 'x@example.org'); SELECT tollgate.put_storage('a', "
+        "INSERT INTO public.users (tenant_id, email) VALUES ('a', 'x@example.org'); SELECT tollgate.put_storage('a', "
         "3000000)");
     CU_ASSERT_TRUE(books_agree()); /* what waits is known to be on its way */
     collect_changes();
-    CU_ASSERT_EQUAL(number("SELECT patients_count * 100 + appointments_count * 10 + users_count FROM usage_summary "
-                           "WHERE tenant_id = 'a' ORDER BY period_start DESC"),
-                    421);
-    CU_ASSERT_EQUAL(number("SELECT storage_bytes FROM usage_summary WHERE tenant_id = 'a' ORDER BY period_start DESC"),
-                    3000000);
-    CU_ASSERT_EQUAL(number("SELECT count(*) FROM usage_tracking WHERE metric_type = 'appointment_created'"), 3);
-    CU_ASSERT_EQUAL(number("SELECT count(*) FROM usage_changes"), 0);
+    CU_ASSERT_EQUAL(
+        number("SELECT patients_count * 100 + appointments_count * 10 + users_count FROM public.usage_summary "
+               "WHERE tenant_id = 'a' ORDER BY period_start DESC"),
+        421);
+    CU_ASSERT_EQUAL(
+        number("SELECT storage_bytes FROM public.usage_summary WHERE tenant_id = 'a' ORDER BY period_start DESC"),
+        3000000);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM public.usage_tracking WHERE metric_type = 'appointment_created'"), 3);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM public.usage_changes"), 0);
     CU_ASSERT_TRUE(books_agree());
     run("TRUNCATE a.patients");
     collect_changes();
-    CU_ASSERT_EQUAL(number("SELECT patients_count FROM usage_summary WHERE tenant_id = 'a' ORDER BY period_start DESC"),
-                    0);
+    CU_ASSERT_EQUAL(
+        number("SELECT patients_count FROM public.usage_summary WHERE tenant_id = 'a' ORDER BY period_start DESC"), 0);
     CU_ASSERT_TRUE(books_agree());
 }
 
 /* The tenant's patients as the summary has them, and how many of its shares a collector has still to look at. */
 static bool patients_are(int64_t count, int64_t changed)
 {
-    return number("SELECT patients_count FROM usage_summary WHERE tenant_id = 'a' ORDER BY period_start DESC") ==
+    return number("SELECT patients_count FROM public.usage_summary WHERE tenant_id = 'a' ORDER BY period_start DESC") ==
                count &&
-           number("SELECT count(*) FROM enforce_shares WHERE changed") == changed;
+           number("SELECT count(*) FROM public.enforce_shares WHERE changed") == changed;
 }
 
 static void an_enforced_gauge_is_counted_by_its_shares(void)
@@ -288,16 +292,17 @@ static void an_enforced_gauge_is_counted_by_its_shares(void)
     run("INSERT INTO a.patients SELECT generate_series(20, 22); SELECT tollgate.enforce('a', true)");
     collect_changes();
     CU_ASSERT_TRUE(patients_are(3, 0)); /* what waited in usage_changes is in the count that the shares began with */
-    run("INSERT INTO a.patients VALUES (23); INSERT INTO users (tenant_id, email) VALUES ('a', 'y@example.org')");
-    CU_ASSERT_EQUAL(number("SELECT count(*) FROM usage_changes"), 0);
+    run("INSERT INTO a.patients VALUES (23); INSERT INTO public.users (tenant_id, email) VALUES ('a', "
+        "'y@example.org')");
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM public.usage_changes"), 0);
     CU_ASSERT_TRUE(patients_are(3, 2));
     CU_ASSERT_TRUE(books_agree());
     collect_changes();
     CU_ASSERT_TRUE(patients_are(4, 0));
-    CU_ASSERT_EQUAL(number("SELECT users_count FROM usage_summary WHERE tenant_id = 'a' ORDER BY period_start DESC"),
-                    2);
+    CU_ASSERT_EQUAL(
+        number("SELECT users_count FROM public.usage_summary WHERE tenant_id = 'a' ORDER BY period_start DESC"), 2);
     CU_ASSERT_TRUE(
-        number("SELECT count(*) FROM usage_tracking WHERE tenant_id = 'a' AND metric_type = 'patients_count' "
+        number("SELECT count(*) FROM public.usage_tracking WHERE tenant_id = 'a' AND metric_type = 'patients_count' "
                "AND metric_value = 4") > 0);
     CU_ASSERT_TRUE(books_agree());
 
@@ -321,7 +326,7 @@ static void an_enforced_gauge_is_counted_by_its_shares(void)
     run("INSERT INTO a.patients VALUES (28); SELECT tollgate.enforce('a', false); INSERT INTO a.patients VALUES (29)");
     collect_changes();
     CU_ASSERT_TRUE(patients_are(3, 0)); /* off: what no collector had looked at is counted */
-    CU_ASSERT_EQUAL(number("SELECT count(*) FROM enforce_shares"), 0);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM public.enforce_shares"), 0);
     CU_ASSERT_TRUE(books_agree());
 }
 
@@ -353,18 +358,21 @@ static void degraded_counts_are_recorded_once(void)
 {
     struct ingest_degraded d = {"a", "api_call", 5 * M};
     struct ingest_result r;
-    int64_t before = number(
-        "SELECT used FROM usage_counts WHERE tenant_id = 'a' AND metric_type = 'api_call' AND limit_window = 'day'");
+    int64_t before = number("SELECT used FROM public.usage_counts WHERE tenant_id = 'a' AND metric_type = 'api_call' "
+                            "AND limit_window = 'day'");
 
     for (int i = 0; i < 2; i++) {
         CU_ASSERT_EQUAL_FATAL(ingest_degraded(in, &d, 1, &r), STATUS_OK);
         ingest_result_free(&r);
     }
     CU_ASSERT_EQUAL(
-        number("SELECT count(*) FROM usage_tracking WHERE metadata ->> 'degraded' = 'true' AND metric_value = 5"), 1);
-    CU_ASSERT_EQUAL(number("SELECT used FROM usage_counts WHERE tenant_id = 'a' AND metric_type = 'api_call' AND "
-                           "limit_window = 'day'"),
-                    before + 5);
+        number(
+            "SELECT count(*) FROM public.usage_tracking WHERE metadata ->> 'degraded' = 'true' AND metric_value = 5"),
+        1);
+    CU_ASSERT_EQUAL(
+        number("SELECT used FROM public.usage_counts WHERE tenant_id = 'a' AND metric_type = 'api_call' AND "
+               "limit_window = 'day'"),
+        before + 5);
     CU_ASSERT_TRUE(books_agree());
 }
 
@@ -373,20 +381,22 @@ static void days_turn_by_pages(void)
     char after[256] = "";
     int pages = 0;
 
-    run("INSERT INTO tenants (id, name) SELECT 'turn' || i, 'Turn' FROM generate_series(1, 450) i");
-    run("SELECT tollgate.set_subscription(id, 'test', NULL) FROM tenants WHERE id LIKE 'turn%'");
-    run("UPDATE tenant_subscriptions SET current_usage = current_usage || '{\"api_calls_today\": 7}' WHERE tenant_id "
+    run("INSERT INTO public.tenants (id, name) SELECT 'turn' || i, 'Turn' FROM generate_series(1, 450) i");
+    run("SELECT tollgate.set_subscription(id, 'test', NULL) FROM public.tenants WHERE id LIKE 'turn%'");
+    run("UPDATE public.tenant_subscriptions SET current_usage = current_usage || '{\"api_calls_today\": 7}' WHERE "
+        "tenant_id "
         "LIKE 'turn%'");
-    run("DELETE FROM usage_summary WHERE tenant_id LIKE 'turn%'");
+    run("DELETE FROM public.usage_summary WHERE tenant_id LIKE 'turn%'");
     do {
         CU_ASSERT_EQUAL_FATAL(ingest_turn_days(in, after), STATUS_OK);
     } while (++pages < 10 && after[0]);
     CU_ASSERT(pages > 2 && pages < 10);
-    CU_ASSERT_EQUAL(number("SELECT count(*) FROM tenant_subscriptions WHERE tenant_id LIKE 'turn%' "
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM public.tenant_subscriptions WHERE tenant_id LIKE 'turn%' "
                            "AND current_usage -> 'api_calls_today' = '0'"),
                     450);
-    CU_ASSERT_EQUAL(number("SELECT count(DISTINCT tenant_id) FROM usage_summary WHERE tenant_id LIKE 'turn%'"), 450);
-    run("DELETE FROM tenants WHERE id LIKE 'turn%'");
+    CU_ASSERT_EQUAL(number("SELECT count(DISTINCT tenant_id) FROM public.usage_summary WHERE tenant_id LIKE 'turn%'"),
+                    450);
+    run("DELETE FROM public.tenants WHERE id LIKE 'turn%'");
 }
 
 static void a_copied_image_is_noticed(void)
@@ -409,10 +419,11 @@ static void a_copied_image_is_noticed(void)
 
 static void repair_makes_the_books_say_what_the_rows_say(void)
 {
-    run("UPDATE usage_daily SET total = total + 1; DELETE FROM usage_hourly; UPDATE usage_counts SET used = 0; "
-        "UPDATE usage_summary SET api_calls_count = 99, users_count = 7");
+    run("UPDATE public.usage_daily SET total = total + 1; DELETE FROM public.usage_hourly; UPDATE public.usage_counts "
+        "SET used = 0; "
+        "UPDATE public.usage_summary SET api_calls_count = 99, users_count = 7");
     CU_ASSERT_FALSE(books_agree());
-    run("SELECT tollgate.repair(id) FROM tenants");
+    run("SELECT tollgate.repair(id) FROM public.tenants");
     CU_ASSERT_TRUE(books_agree());
 }
 
@@ -420,7 +431,7 @@ static void a_lost_connection_stores_nothing_and_the_next_try_does(void)
 {
     struct ingest_event e = event("a", "api_call", "", 0);
     struct ingest_result r;
-    int64_t before = number("SELECT count(*) FROM usage_tracking");
+    int64_t before = number("SELECT count(*) FROM public.usage_tracking");
     char command[256];
 
     snprintf(command, sizeof(command), "tests/pg.sh stop %s immediate && sleep 0.1", server_dir);
@@ -432,7 +443,7 @@ static void a_lost_connection_stores_nothing_and_the_next_try_does(void)
     CU_ASSERT_EQUAL_FATAL(system(command), 0);
     CU_ASSERT_EQUAL(store(&e, 1, &r), STATUS_OK);
     ingest_result_free(&r);
-    CU_ASSERT_EQUAL(number("SELECT count(*) FROM usage_tracking"), before + 1);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM public.usage_tracking"), before + 1);
 }
 
 int main(void)

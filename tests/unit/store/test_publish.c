@@ -26,7 +26,8 @@ static void make_tenant(const char *id)
     char sql[512];
 
     snprintf(sql, sizeof(sql),
-             "INSERT INTO tenants (id, name) VALUES ('%s', 'T'); INSERT INTO tenant_settings (tenant_id, schema_name) "
+             "INSERT INTO public.tenants (id, name) VALUES ('%s', 'T'); INSERT INTO public.tenant_settings (tenant_id, "
+             "schema_name) "
              "VALUES ('%s', '%s') ON CONFLICT DO NOTHING",
              id, id, id);
     CU_ASSERT_EQUAL(db_begin(owner, NULL), STATUS_OK);
