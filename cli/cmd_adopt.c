@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "lib/base/tenant_id.h"
 #include "lib/store/db.h"
 #include "lib/store/migrate.h"
 
@@ -90,6 +91,29 @@ static void list_additions(size_t tenants, size_t schemas, bool enforce)
     printf("It changes and removes nothing else.\n");
 }
 
+/* What stands in an id and would disturb the screen, as a question mark. */
+static void print_id(const char *id)
+{
+    putchar('"');
+    for (; *id; id++)
+        putchar((unsigned char)*id < 0x20 || *id == 0x7f ? '?' : *id);
+    putchar('"');
+}
+
+/* Tenants whose id no header carries: they are named, and left out. */
+static void list_left_out(const struct db_rows *tenants)
+{
+    for (size_t i = 0; i < db_count(tenants); i++) {
+        const char *problem = tenant_id_problem(db_text(tenants, i, 0));
+
+        if (!problem)
+            continue;
+        printf("It leaves out the tenant ");
+        print_id(db_text(tenants, i, 0));
+        printf(": its id %s; give it another and Tollgate takes it up by itself\n", problem);
+    }
+}
+
 static int take_tenant(struct cli *c, const char *tenant, bool enforce)
 {
     const char *params[] = {tenant};
@@ -121,6 +145,8 @@ static int take_over(struct cli *c, const struct db_rows *tenants, bool enforce)
         return CLI_FAILED;
     }
     for (size_t i = 0; i < db_count(tenants) && result == CLI_OK; i++) {
+        if (tenant_id_problem(db_text(tenants, i, 0)))
+            continue;
         result = take_tenant(c, db_text(tenants, i, 0), enforce);
         if (result == CLI_OK)
             fprintf(stderr, "  tenant %zu of %zu: %s\n", i + 1, db_count(tenants), db_text(tenants, i, 0));
@@ -154,7 +180,7 @@ int cmd_adopt(struct cli *c, int argc, char *argv[])
     bool dry = false, enforce = false;
     const struct cli_option options[] = {{"dry-run", NULL, &dry}, {"enforce", NULL, &enforce}, {0}};
     struct db_rows *r = NULL;
-    size_t schemas = 0;
+    size_t tenants = 0, schemas = 0;
     int result;
     enum status s;
 
@@ -168,8 +194,12 @@ int cmd_adopt(struct cli *c, int argc, char *argv[])
         return cli_fail(c, s, "cannot list the tenants");
     db_rollback(cli_db(c));
     for (size_t i = 0; i < db_count(r); i++)
-        schemas += db_bool(r, i, 1);
-    list_additions(db_count(r), schemas, enforce);
+        if (!tenant_id_problem(db_text(r, i, 0))) {
+            tenants++;
+            schemas += db_bool(r, i, 1);
+        }
+    list_additions(tenants, schemas, enforce);
+    list_left_out(r);
     if (!dry && !cli_confirm(c, "Adopt this database?", "adopt"))
         result = CLI_REFUSED;
     else if (!dry)

@@ -314,6 +314,11 @@ static const struct question questions[] = {
      "|| string_agg(reason || ' ' || n, ', ') || '; see table usage_rejected' END "
      "FROM (SELECT reason, count(*) AS n FROM public.usage_rejected WHERE rejected_at > now() - interval '1 day' "
      "GROUP BY reason) r"},
+    {"tenants", "SELECT count(*) = 0, CASE count(*) WHEN 0 THEN 'all are counted' ELSE count(*) || ' tenants or tables "
+                "are left out: ' "
+                "|| string_agg(CASE WHEN n <= 5 THEN what || ' ' || problem END, '; ') || CASE WHEN count(*) > 5 THEN "
+                "'; …' ELSE '' END END "
+                "FROM (SELECT *, row_number() OVER (ORDER BY what) AS n FROM tollgate.left_out()) x"},
     {"nodes",
      "SELECT count(*) FILTER (WHERE seen_at < now() - interval '1 minute') = 0, "
      "count(*) || ' known' || coalesce('; not heard of for a minute: ' || string_agg(coalesce(nullif(host, ''), "

@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/table.h"
+#include "lib/base/tenant_id.h"
 #include "lib/store/tenant_admin.h"
 
 static const struct table_column list_columns[] = {
@@ -73,13 +74,15 @@ static int begin_as_owner(struct cli *c, const char *there)
 int cmd_tenant_create(struct cli *c, int argc, char *argv[])
 {
     struct tenant_values v = {0};
-    const char *id;
+    const char *id, *problem;
     int began;
 
     if (read_values(argc, argv, &id, &v))
         return CLI_USAGE;
-    if (!*id || strlen(id) > 255) {
-        cli_say("a tenant's id has 1 to 255 bytes");
+    if ((problem = tenant_id_problem(id))) {
+        cli_say("this id %s; a tenant's id has 1 to 255 bytes, no control character, no comma and no white space at "
+                "its ends",
+                problem);
         return CLI_USAGE;
     }
     if ((began = begin_as_owner(c, "make it there; Tollgate gives it settings and counts it at once")))
