@@ -6,8 +6,8 @@ function behind_gate(r)
   local sent = {}
   for name in pairs(r:headers_in_table()) do
     local plain = name:lower():gsub("[^a-z0-9]", "-")
-    -- an unmetered route of Tollgate's own reads X-Tenant-ID itself, in its one right spelling
-    local own = gate ~= "metered" and name:lower() == plain
+    -- an uncounted route of Tollgate's own reads X-Tenant-ID itself, in its one right spelling
+    local own = gate == "own" and name:lower() == plain
     if (plain == "x-tenant-id" and not own) or plain:find("^x%-tollgate%-") then sent[#sent + 1] = name end
   end
   for _, name in ipairs(sent) do r.headers_in[name] = nil end

@@ -421,7 +421,7 @@ int cmd_doctor(struct cli *c, int argc, char *argv[])
         return mark_seen(c);
     table_init(&d.table, columns);
     look_at_web_server(&d);
-    look_at_listeners(&d, "gate", c->config->gate.listen, "tollgate-gate", c->config->gate.prefix);
+    look_at_listeners(&d, "gate", c->config->gate.listen, "tollgate-gate", c->config->gate.prefix[0]);
     look_at_listeners(&d, "web", c->config->web.listen, "tollgate-web", "/healthz");
     look_at_collector(&d);
     look_at_spool(&d);

@@ -11,8 +11,8 @@ local told = {
 local sent = {}
 for name in pairs(lighty.r.req_header) do
   local plain = name:lower():gsub("[^a-z0-9]", "-")
-  -- an unmetered route of Tollgate's own reads X-Tenant-ID itself
-  if (plain == "x-tenant-id" and gate == "metered") or plain:find("^x%-tollgate%-") then sent[#sent + 1] = name end
+  -- an uncounted route of Tollgate's own reads X-Tenant-ID itself
+  if (plain == "x-tenant-id" and gate ~= "own") or plain:find("^x%-tollgate%-") then sent[#sent + 1] = name end
 end
 for _, name in ipairs(sent) do lighty.r.req_header[name] = nil end
 for name, value in pairs(told) do if value then lighty.r.req_header[name] = value end end

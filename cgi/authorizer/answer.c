@@ -76,21 +76,24 @@ static void add_value(struct answer *a, const char *name, const char *value)
     add(a, "\r\n");
 }
 
+void answer_pass(struct answer *a, bool own)
+{
+    a->length = 0;
+    add(a, "Status: 200 OK\r\nVariable-TOLLGATE_GATE: %s\r\n\r\n", own ? "own" : "passed");
+}
+
 void answer_admit(struct answer *a, const struct limit_catalogue *catalogue, const struct limit_answer *taken,
                   int64_t now_us)
 {
     a->length = 0;
-    add(a, "Status: 200 OK\r\nVariable-TOLLGATE_GATE: %s\r\n", taken ? "metered" : "passed");
-    if (taken) {
-        add_value(a, "Variable-TOLLGATE_TENANT", taken->tenant);
-        add_value(a, "Variable-TOLLGATE_TIER", taken->tier);
-        if (taken->decisive >= 0)
-            add(a, "Variable-TOLLGATE_REMAINING: %" PRId64 "\r\n",
-                whole(taken->limits[taken->decisive].verdict.remaining));
-        else
-            add(a, "Variable-TOLLGATE_REMAINING: unlimited\r\n");
-        add_rate_limits(a, catalogue, taken, now_us);
-    }
+    add(a, "Status: 200 OK\r\nVariable-TOLLGATE_GATE: metered\r\n");
+    add_value(a, "Variable-TOLLGATE_TENANT", taken->tenant);
+    add_value(a, "Variable-TOLLGATE_TIER", taken->tier);
+    if (taken->decisive >= 0)
+        add(a, "Variable-TOLLGATE_REMAINING: %" PRId64 "\r\n", whole(taken->limits[taken->decisive].verdict.remaining));
+    else
+        add(a, "Variable-TOLLGATE_REMAINING: unlimited\r\n");
+    add_rate_limits(a, catalogue, taken, now_us);
     add(a, "\r\n");
 }
 
@@ -121,14 +124,20 @@ static void add_refusal(struct answer *a, const struct answer_form *form, int st
                         const char *body)
 {
     const char *type = form->html ? "text/html; charset=utf-8" : "application/problem+json";
+    char shown[17];
+    snprintf(shown, sizeof shown, "%016" PRIx64, form->number);
     a->length = 0;
     if (form->nginx) {
-        add(a, "Status: 403 Forbidden\r\n%sX-Tollgate-Status: %d\r\nX-Tollgate-Type: %s\r\nX-Tollgate-Body: %s\r\n\r\n",
-            fields, status, type, body);
+        add(a,
+            "Status: 403 Forbidden\r\n%sX-Request-Id: %s\r\nX-Tollgate-Status: %d\r\nX-Tollgate-Type: %s\r\n"
+            "X-Tollgate-Body: %s\r\n\r\n",
+            fields, shown, status, type, body);
         return;
     }
-    add(a, "Status: %d %s\r\n%sContent-Type: %s\r\nX-Tollgate-Type: %s\r\nCache-Control: private, no-store\r\n", status,
-        reason_phrase(status), fields, type,
+    add(a,
+        "Status: %d %s\r\n%sX-Request-Id: %s\r\nContent-Type: %s\r\nX-Tollgate-Type: %s\r\nCache-Control: private, "
+        "no-store\r\n",
+        status, reason_phrase(status), fields, shown, type,
         type); /* Apache loses an authorizer's Content-Type; its conf mends it by the other */
     if (form->html)
         add(a, "Content-Security-Policy: default-src 'none'; style-src 'self'; img-src 'self'\r\n");
@@ -142,13 +151,14 @@ static void html_page(char body[BODY_SIZE], const struct answer_form *form, int 
     snprintf(body, BODY_SIZE,
              "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
              "content=\"width=device-width, initial-scale=1\"><title>%s &middot; Tollgate</title><link "
-             "rel=\"stylesheet\" href=\"/static/tollgate.css\"><link rel=\"icon\" href=\"/static/favicon.svg\" "
+             "rel=\"stylesheet\" href=\"%s/static/tollgate.css\"><link rel=\"icon\" href=\"%s/static/favicon.svg\" "
              "type=\"image/svg+xml\"></head><body><a class=\"skip\" href=\"#main\">Skip to the content</a><header "
-             "class=\"top\"><div><a class=\"brand\" href=\"/\"><img src=\"/static/favicon.svg\" width=\"24\" "
+             "class=\"top\"><div><a class=\"brand\" href=\"%s/\"><img src=\"%s/static/favicon.svg\" width=\"24\" "
              "height=\"24\" alt=\"\">Tollgate</a></div></header><main id=\"main\"><div class=\"head\"><div><p "
-             "class=\"quiet\">Error %d</p><h1>%s</h1></div></div><p>%s</p><p><a href=\"/\">Go to the start "
+             "class=\"quiet\">Error %d</p><h1>%s</h1></div></div><p>%s</p><p><a href=\"%s/\">Go to the start "
              "page</a></p><p class=\"quiet\">Request %016" PRIx64 "</p></main></body></html>",
-             title, status, title, detail, form->number);
+             title, form->pages, form->pages, form->pages, form->pages, status, title, detail, form->pages,
+             form->number);
 }
 
 void answer_refuse(struct answer *a, const struct answer_form *form, const struct answer_problem *p)

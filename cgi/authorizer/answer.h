@@ -28,7 +28,8 @@ struct answer_form {
     bool html; /* a page, not JSON */
     bool head; /* no body */
     bool nginx;
-    uint64_t number; /* of the request, for its URN */
+    const char *pages; /* what comes before the address of a page: "", or "/usage" */
+    uint64_t number;   /* of the request: X-Request-Id, and its URN */
 };
 
 /* A refusal's words; all static. */
@@ -40,7 +41,12 @@ struct answer_problem {
     const char *header; /* one more header line with its CRLF, or NULL */
 };
 
-/* 200; `taken` is NULL for calls that are not metered. */
+/*
+ * 200 for a call that is not counted. What the web server's configuration learns in TOLLGATE_GATE: "own" for Tollgate's own
+ * API, which reads X-Tenant-ID itself, else "passed": then the client's X-Tenant-ID must not reach a back end.
+ */
+void answer_pass(struct answer *a, bool own);
+/* 200 for a call that was counted, or let through for want of a table: "metered". */
 void answer_admit(struct answer *a, const struct limit_catalogue *catalogue, const struct limit_answer *taken,
                   int64_t now_us);
 void answer_refuse(struct answer *a, const struct answer_form *form, const struct answer_problem *problem);

@@ -7,6 +7,7 @@
 
 #include <sodium.h>
 
+#include "lib/base/address.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/meter/apikey.h"
@@ -40,15 +41,19 @@ struct gate {
     int64_t complained_us;
     uint64_t number;
     struct caller known[KNOWN_CALLERS];
+    struct apikey_source source;
+    char challenge[2][256]; /* header lines of a 401: without a key, with a wrong one */
+    struct answer_problem key_missing, key_unknown, key_expired;
 };
 
 /* One call on its way; lives on the stack of gate_answer. */
 struct call {
-    const char *uri, *method, *authorization, *tenant_header, *accept;
-    int tenant_headers, authorizations;
+    const char *uri, *method, *key_header, *tenant_header, *accept;
+    int tenant_headers, key_headers;
     bool reserved; /* a header of the client's own that nginx could not take away */
     char path[ENDPOINT_PATH_SIZE];
     size_t path_length;
+    enum address address;
     unsigned char hash[LIMIT_HASH_BYTES];
     struct limit_key key;
     uint32_t tenant;
@@ -60,7 +65,6 @@ struct call {
     struct answer_form form;
 };
 
-#define BEARER_HEADER "WWW-Authenticate: Bearer realm=\"tollgate\"\r\n"
 #define SOON_HEADER "Retry-After: 1\r\n"
 
 static const struct answer_problem
@@ -71,12 +75,6 @@ static const struct answer_problem
                        "Send the header once, with one tenant's id.", NULL},
     header_reserved = {400, "header_reserved", "A header X-Tollgate-* is not a client's to send", "Leave it out.",
                        NULL},
-    key_missing = {401, "key_missing", "No API key", "Send Authorization: Bearer with your key.", BEARER_HEADER},
-    key_unknown = {401, "key_unknown", "The API key is not known",
-                   "Check the key, or ask an administrator for a new one.",
-                   "WWW-Authenticate: Bearer realm=\"tollgate\", error=\"invalid_token\"\r\n"},
-    key_expired = {401, "key_expired", "The API key has expired or was revoked", "Ask an administrator for a new key.",
-                   "WWW-Authenticate: Bearer realm=\"tollgate\", error=\"invalid_token\"\r\n"},
     scope_missing = {403, "scope_missing", "This key may not call the API", "Use a key with the scope call.", NULL},
     tenant_foreign = {403, "tenant_foreign", "This key belongs to another tenant",
                       "Leave X-Tenant-ID out, or send your own tenant's id.", NULL},
@@ -96,6 +94,19 @@ static const struct refusal {
     {LIMIT_METRIC_UNKNOWN, &metric_unknown},
 };
 
+/* The answers to a missing or wrong key, which name the header that the key belongs in. */
+static void prepare_problems(struct gate *g)
+{
+    snprintf(g->challenge[0], sizeof g->challenge[0], "WWW-Authenticate: %s\r\n", g->source.challenge);
+    snprintf(g->challenge[1], sizeof g->challenge[1], "WWW-Authenticate: %s, error=\"invalid_token\"\r\n",
+             g->source.challenge);
+    g->key_missing = (struct answer_problem){401, "key_missing", "No API key", g->source.advice, g->challenge[0]};
+    g->key_unknown = (struct answer_problem){401, "key_unknown", "The API key is not known",
+                                             "Check the key, or ask an administrator for a new one.", g->challenge[1]};
+    g->key_expired = (struct answer_problem){401, "key_expired", "The API key has expired or was revoked",
+                                             "Ask an administrator for a new key.", g->challenge[1]};
+}
+
 enum status gate_open(const struct config *config, struct gate **out)
 {
     enum status s = STATUS_NO_MEMORY;
@@ -103,6 +114,8 @@ enum status gate_open(const struct config *config, struct gate **out)
     if (!g)
         return s;
     g->config = config;
+    apikey_source_init(&g->source, config->gate.key_header);
+    prepare_problems(g);
     randombytes_buf(&g->number, sizeof g->number);
     struct spool_options options = {
         .dir = config->paths.spool_dir,
@@ -203,9 +216,9 @@ static void read_call(struct call *c, char *const *environment, const struct gat
             c->uri = value;
         } else if (is_variable(*environment, "REQUEST_METHOD", &value)) {
             c->method = value;
-        } else if (is_variable(*environment, "HTTP_AUTHORIZATION", &value)) {
-            c->authorization = value;
-            c->authorizations++;
+        } else if (is_variable(*environment, g->source.variable, &value)) {
+            c->key_header = value;
+            c->key_headers++;
         } else if (is_variable(*environment, "HTTP_ACCEPT", &value)) {
             c->accept = value;
         } else if (is_variable(*environment, "HTTP_X_TENANT_ID", &value)) {
@@ -223,14 +236,27 @@ static void read_call(struct call *c, char *const *environment, const struct gat
     c->form.head = strcmp(c->method, "HEAD") == 0;
     c->form.html = c->accept && strncmp(c->accept, "text/html", 9) == 0;
     c->form.nginx = g->config->gate.nginx;
+    c->form.pages = address_base(g->config->web.page_prefix);
 }
 
-static bool is_unmetered(const struct config *config, const char *path)
+static bool is_metered(enum address address)
 {
-    for (size_t i = 0; i < CONFIG_PREFIXES && config->gate.unmetered[i]; i++)
-        if (endpoint_below(path, config->gate.unmetered[i]))
-            return true;
-    return false;
+    return address == ADDRESS_METERED || address == ADDRESS_API_METERED;
+}
+
+/*
+ * What the path is. False when it can't be read in one way only; that is also a path that was sent below a metered prefix
+ * and is not below it once resolved ("/api/../x"): a web server that asks about it has read it the other way.
+ */
+static bool locate(const struct config *config, struct call *c)
+{
+    if (endpoint_resolve(c->uri, c->path, &c->path_length) != STATUS_OK)
+        return false;
+    c->address = address_of(config, c->path);
+    for (size_t i = 0; !is_metered(c->address) && i < CONFIG_METERED && config->gate.prefix[i]; i++)
+        if (address_below(c->uri, config->gate.prefix[i]) && !address_below(c->path, config->gate.prefix[i]))
+            return false;
+    return true;
 }
 
 /* ---- identifying ---- */
@@ -281,11 +307,11 @@ static const struct answer_problem *identify(struct gate *g, struct call *c)
 {
     enum status s = limit_table_key(g->table, c->hash, &c->key);
     if (s == STATUS_NOT_FOUND)
-        return limit_table_is_ready(g->table) ? &key_unknown : &unavailable;
+        return limit_table_is_ready(g->table) ? &g->key_unknown : &unavailable;
     if (s != STATUS_OK)
         return &unavailable;
     if (c->key.revoked || c->key.expires_us <= c->now_us)
-        return &key_expired;
+        return &g->key_expired;
     if (!(c->key.scopes & LIMIT_SCOPE_CALL))
         return &scope_missing;
     return NULL;
@@ -494,13 +520,14 @@ static enum limit_result refuse(struct call *c, struct answer *a, const struct a
 
 static enum limit_result metered(struct gate *g, struct call *c, struct answer *a)
 {
-    const char *token;
+    char room[APIKEY_ROOM];
+    const char *key;
     size_t length;
     bool uncounted;
-    if (c->authorizations != 1 || !apikey_bearer(c->authorization, &token, &length))
-        return refuse(c, a, &key_missing);
-    if (apikey_hash(token, length, c->hash) != STATUS_OK)
-        return refuse(c, a, &key_unknown);
+    if (c->key_headers != 1 || !apikey_find(&g->source, c->key_header, room, &key, &length))
+        return refuse(c, a, &g->key_missing);
+    if (apikey_hash(key, length, c->hash) != STATUS_OK)
+        return refuse(c, a, &g->key_unknown);
     if (c->tenant_headers > 1 || (c->tenant_header && (!*c->tenant_header || strchr(c->tenant_header, ','))))
         return refuse(c, a, &tenant_repeated);
     if (!table_here(g) || limit_table_catalogue(g->table, &g->catalogue, &g->catalogue_version) != STATUS_OK)
@@ -514,7 +541,7 @@ static enum limit_result metered(struct gate *g, struct call *c, struct answer *
     if (problem)
         return refuse(c, a, problem);
     if (uncounted) {
-        answer_admit(a, &g->catalogue, NULL, c->now_us);
+        answer_pass(a, false);
         return LIMIT_RESULT_PASSED;
     }
     if (!ask(g, c))
@@ -528,16 +555,15 @@ void gate_answer(struct gate *g, char *const *environment, int64_t began_us, str
     enum limit_result result;
     read_call(&c, environment, g);
     c.form.number = g->number += UINT64_C(0x9e3779b97f4a7c15); /* Weyl sequence: distinct, and no system call */
-    if (endpoint_resolve(c.uri, c.path, &c.path_length) != STATUS_OK ||
-        !endpoint_below(c.path, g->config->gate.prefix)) {
+    if (!locate(g->config, &c)) {
         result = refuse(&c, answer, &path_ambiguous);
     } else if (c.reserved) {
         result = refuse(&c, answer, &header_reserved);
-    } else if (is_unmetered(g->config, c.path)) {
-        answer_admit(answer, &g->catalogue, NULL, c.now_us);
-        result = LIMIT_RESULT_PASSED;
-    } else {
+    } else if (is_metered(c.address)) {
         result = metered(g, &c, answer);
+    } else {
+        answer_pass(answer, c.address == ADDRESS_API);
+        result = LIMIT_RESULT_PASSED;
     }
     if (g->table)
         limit_table_observe(g->table, result, clock_mono_us() - began_us);

@@ -21,7 +21,7 @@
 void app_error(struct app *app, int status, const char *code, const char *message, const char *detail)
 {
     if (status == 401)
-        response_header(app->response, "WWW-Authenticate", "Bearer realm=\"tollgate\"");
+        response_header(app->response, "WWW-Authenticate", app->source.challenge);
     if (status == 503)
         response_header(app->response, "Retry-After", RETRY_AFTER);
     response_error(app->response, status, code, message, detail);
@@ -114,8 +114,7 @@ void app_term(struct app *app)
 
 static void refuse_key(struct app *app, const char *message)
 {
-    app_error(app, 401, "unauthorized", message,
-              "Send Authorization: Bearer followed by a key; tollgate key create makes one.");
+    app_error(app, 401, "unauthorized", message, app->source.advice);
 }
 
 /* Fills the caller from a key; false after answering. */
@@ -125,12 +124,15 @@ static bool identify_key(struct app *app)
     struct limit_tenant tenant;
     struct limit_key key;
     struct caller *c = &app->caller;
-    const char *token;
-    size_t length;
+    const char *value, *text;
+    char room[APIKEY_ROOM];
+    size_t times, length;
     enum status s;
 
-    if (!apikey_bearer(app->request->authorization, &token, &length) || apikey_hash(token, length, hash) != STATUS_OK) {
-        refuse_key(app, "The Authorization header is not a bearer key");
+    value = request_variable(app->request, app->source.variable, &times);
+    if (times != 1 || !apikey_find(&app->source, value, room, &text, &length) ||
+        apikey_hash(text, length, hash) != STATUS_OK) {
+        refuse_key(app, times == 0 ? "A key is needed" : "The header that carries the key does not hold one key");
         return false;
     }
     if (app_table(app) == NULL)
@@ -221,10 +223,6 @@ static bool authorise_key(struct app *app, const struct route *route)
 {
     const char *header = app->request->tenant_header;
 
-    if (app->request->authorization == NULL) {
-        refuse_key(app, "A key is needed");
-        return false;
-    }
     if (!identify_key(app))
         return false;
     if (header != NULL && app->caller.role != ROLE_OPERATOR && strcmp(header, app->caller.tenant) != 0) {

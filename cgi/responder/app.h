@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "lib/base/config.h"
+#include "lib/meter/apikey.h"
 #include "lib/meter/limit_table.h"
 #include "lib/meter/spool.h"
 #include "lib/store/db.h"
@@ -36,6 +37,7 @@ struct caller {
 struct app {
     const struct config *config;
     struct responder *responder; /* whose request this is; for responder_left */
+    struct apikey_source source; /* the header that keys come in */
     struct db *db;
     struct limit_table *table;        /* NULL while there is none: app_table opens it */
     struct spool_writer *spool;       /* NULL until app_spool */

@@ -93,6 +93,7 @@ static int serve(int listener, size_t pool, void *arg)
     struct app app = {.config = config};
     const struct responder_request *asked;
 
+    apikey_source_init(&app.source, config->gate.key_header);
     (void)pool;
     if (responder_create(listener, config->web.request_timeout_s * CLOCK_US_PER_SECOND,
                          BODIES_TOGETHER * (size_t)config->web.body_bytes, &app.responder) != STATUS_OK ||

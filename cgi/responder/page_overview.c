@@ -5,6 +5,7 @@
 #include <talloc.h>
 
 #include "cgi/responder/page.h"
+#include "lib/base/address.h"
 #include "lib/meter/limit.h"
 #include "lib/store/accounts_web.h"
 #include "lib/store/usage.h"
@@ -147,7 +148,7 @@ static void show_no_calls(struct app *app, struct template_dict *days)
     struct template_dict *d = template_section(days, "NO_CALLS");
 
     template_set(d, "ORIGIN", url[0] == '\0' ? "https://your-service.example" : url);
-    template_set(d, "PREFIX", app->config->gate.prefix);
+    template_set(d, "PREFIX", address_base(app->config->gate.prefix[0]));
     if (app->caller.role == ROLE_OPERATOR)
         template_set(template_section(d, "MAKE_KEY"), "TENANT", app->tenant);
     else

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/address.h"
 #include "lib/base/config_table.h"
 #include "lib/base/ini.h"
 #include "lib/base/io.h"
@@ -54,9 +55,15 @@ const struct config_key config_keys[] = {
     LIST("gate", "listen", gate.listen, "unix:/run/tollgate/gate.sock", 4,
          "Where the gate listens: unix:/path or 127.0.0.1:port (Apache needs TCP), comma-separated."),
     INTEGER("gate", "processes", gate.processes, "4", 1, 32, "Gate processes for each address."),
-    TEXT("gate", "prefix", gate.prefix, "/api", "What is metered: this path and all below it."),
-    LIST("gate", "unmetered", gate.unmetered, "/api/usage,/api/subscription", CONFIG_PREFIXES,
-         "Paths below the prefix that tollgate-web answers and that are not counted."),
+    LIST("gate", "prefix", gate.prefix, "/api", CONFIG_METERED,
+         "What is metered: these paths and all below them; / is everything that is not Tollgate's own."),
+    LIST("gate", "unmetered", gate.unmetered, "", CONFIG_PREFIXES,
+         "Paths below a metered one that pass without a key and are not counted. Tollgate's own usage and subscription "
+         "routes need not be listed."),
+    TEXT(
+        "gate", "key_header", gate.key_header, "Authorization",
+        "The header that carries the key: Authorization (Bearer, or Basic with the key as the user name), or one whose "
+        "whole value is the key, such as X-API-Key."),
     CHOICE("gate", "on_failure", gate.admit_on_failure, "admit", "deny|admit",
            "What happens to calls while the spool can't be written or the limit table is being built: admit those who "
            "are known, or deny."),
@@ -69,6 +76,10 @@ const struct config_key config_keys[] = {
          "Where it listens for its pages and the sign-in, with processes of their own: a password being checked never "
          "holds up the JSON API."),
     INTEGER("web", "pages_processes", web.pages_processes, "2", 1, 32, "Web processes for each of those addresses."),
+    TEXT("web", "api_prefix", web.api_prefix, "/api", "Where Tollgate's own API is, such as /api/usage."),
+    TEXT("web", "page_prefix", web.page_prefix, "/",
+         "Where Tollgate's pages are, with /static, /healthz, /readyz and /metrics; such as /usage on a host name that "
+         "is shared with a service."),
     TEXT("web", "public_url", web.public_url, "",
          "The address that users see, such as https://usage.example.org; with https cookies are Secure."),
     TEXT("web", "trusted_proxies", web.trusted_proxies, "",
@@ -432,6 +443,19 @@ const char *config_path(const char *path)
     return path && *path ? path : CONFIG_PATH;
 }
 
+/* Each value is right by itself; can the addresses stand beside each other? */
+static enum status check_addresses(struct loaded *l)
+{
+    char what[512], problem[512];
+    enum status s = address_check(&l->config, what);
+
+    if (s != STATUS_OK) {
+        snprintf(problem, sizeof problem, "%.200s: %.300s", l->path, what);
+        l->report(l->arg, problem);
+    }
+    return s;
+}
+
 /* Reads everything, reports every problem and returns the first kind of failure. */
 static enum status load(const char *path, config_report *report, void *arg, struct config **out)
 {
@@ -452,6 +476,8 @@ static enum status load(const char *path, config_report *report, void *arg, stru
         read_environment(l);
     if (s == STATUS_OK && l->problems)
         s = STATUS_INVALID;
+    if (s == STATUS_OK)
+        s = check_addresses(l);
     if (s == STATUS_OK)
         *out = &l->config;
     else

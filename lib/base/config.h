@@ -17,6 +17,7 @@
 
 #define CONFIG_PATH "/etc/tollgate/tollgate.conf"
 #define CONFIG_RULES 32
+#define CONFIG_METERED 8
 #define CONFIG_PREFIXES 16
 
 /* A configured rule: a call of this method and path also records its metric (the specification's trackEvent). */
@@ -37,8 +38,10 @@ struct config {
     struct {                   /* [gate] */
         const char *listen[4]; /* "unix:/path", "127.0.0.1:9001", each with as many processes; unused ones NULL */
         int64_t processes;
-        const char *prefix;                     /* what is metered: /api */
-        const char *unmetered[CONFIG_PREFIXES]; /* below it, answered by web, which checks the key itself */
+        /* paths, checked by lib/base/address.h; unused ones NULL */
+        const char *prefix[CONFIG_METERED];     /* what is metered: /api */
+        const char *unmetered[CONFIG_PREFIXES]; /* below it, and let through without a key, uncounted */
+        const char *key_header;                 /* "Authorization", or the name of the header that is the key */
         bool admit_on_failure;
         bool nginx; /* answers denials as 403 with the real status and body in headers */
     } gate;
@@ -46,6 +49,7 @@ struct config {
         const char *listen[4];       /* JSON API, health, metrics */
         const char *pages_listen[4]; /* pages and sign-in; each address answers every route all the same */
         int64_t processes, pages_processes;
+        const char *api_prefix, *page_prefix; /* where Tollgate's own API and its pages are */
         const char *public_url;      /* "https://usage.example.org": origin of links; https makes cookies Secure */
         const char *trusted_proxies; /* comma-separated addresses whose X-Forwarded-For and -Proto are believed */
         int64_t body_bytes, events_max, request_timeout_s;

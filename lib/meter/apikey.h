@@ -21,7 +21,22 @@
 MUST_CHECK enum status apikey_make(char text[APIKEY_TEXT_SIZE], char id[APIKEY_ID_SIZE]);
 /* STATUS_INVALID for an empty text or one above APIKEY_MAX. No allocation. */
 MUST_CHECK enum status apikey_hash(const char *text, size_t length, unsigned char hash[APIKEY_HASH_BYTES]);
-/* The token of an `Authorization: Bearer …` value (scheme in any case, one token); false when it is none. */
-bool apikey_bearer(const char *header, const char **token, size_t *length);
+
+/* The header that carries the key ([gate] key_header), and what is said to a caller who sends none. */
+struct apikey_source {
+    bool authorization; /* else the header's whole value is the key */
+    char variable[64];  /* as CGI names it: "HTTP_AUTHORIZATION" */
+    char advice[96];    /* "Send Authorization: Bearer with your key." */
+    char challenge[96]; /* WWW-Authenticate's value */
+};
+void apikey_source_init(struct apikey_source *s, const char *header);
+#define APIKEY_ROOM 1024
+/*
+ * The key in the header's value. Of Authorization: `Bearer KEY`, or Basic's user name (the password may be anything);
+ * the scheme in any case. Of another header: the value. False when there is none, or more than one, as when a server has
+ * joined a repeated header with a comma. `*key` points into `value` or `room`. No allocation.
+ */
+MUST_CHECK bool apikey_find(const struct apikey_source *s, const char *value, char room[APIKEY_ROOM], const char **key,
+                            size_t *length);
 
 #endif

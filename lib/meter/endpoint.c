@@ -8,14 +8,17 @@
 #define ID_NAME "/:id"
 #define LONG_SEGMENT 16 /* a segment this long with a digit in it is taken for an id */
 
-/* Where the path begins: behind scheme and host of an absolute form. NULL when there is none. */
+/*
+ * Where the path begins: behind scheme and host of an absolute form. NULL when there is none: servers take an absolute form
+ * whose host a query follows for "/", and a slash within that query is not a path's.
+ */
 static const char *path_of(const char *uri)
 {
     if (uri[0] == '/')
         return uri;
-    if (strncasecmp(uri, "http://", 7) != 0 && strncasecmp(uri, "https://", 8) != 0)
-        return NULL;
-    return strchr(strchr(uri, '/') + 2, '/');
+    size_t scheme = strncasecmp(uri, "http://", 7) == 0 ? 7 : strncasecmp(uri, "https://", 8) == 0 ? 8 : 0;
+    size_t host = scheme ? strcspn(uri + scheme, "/?#\\") : 0;
+    return host > 0 && uri[scheme + host] == '/' ? uri + scheme + host : NULL;
 }
 
 static int hex(char c)
@@ -151,12 +154,4 @@ size_t endpoint_normalise(const char *path, size_t length, char name[ENDPOINT_NA
         name[n++] = '/';
     name[n] = '\0';
     return n;
-}
-
-bool endpoint_below(const char *path, const char *prefix)
-{
-    size_t n = strlen(prefix);
-    while (n > 1 && prefix[n - 1] == '/')
-        n--;
-    return strncmp(path, prefix, n) == 0 && (path[n] == '\0' || path[n] == '/');
 }

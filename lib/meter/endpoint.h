@@ -21,7 +21,5 @@
 MUST_CHECK enum status endpoint_resolve(const char *uri, char path[ENDPOINT_PATH_SIZE], size_t *length);
 /* `/patients/123` → `/patients/:id`: segments that are numbers, UUIDs, hex of 8 and more, ULIDs, or have a digit and are long. */
 size_t endpoint_normalise(const char *path, size_t length, char name[ENDPOINT_NAME_SIZE]);
-/* Is `path` the prefix itself or below it? ("/api" holds "/api" and "/api/x", not "/apis".) */
-bool endpoint_below(const char *path, const char *prefix);
 
 #endif

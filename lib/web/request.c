@@ -248,7 +248,6 @@ enum status request_open(struct request *r, char *const environment[], const str
         return STATUS_NO_MEMORY;
     make_id(r);
     r->accept = parameter(environment, "HTTP_ACCEPT");
-    r->authorization = parameter(environment, "HTTP_AUTHORIZATION");
     r->tenant_header = parameter(environment, "HTTP_X_TENANT_ID");
     r->cookie = parameter(environment, "HTTP_COOKIE");
     r->media_type = media_type_of(r, parameter(environment, "CONTENT_TYPE"));
@@ -297,6 +296,17 @@ const char *request_query(const struct request *r, const char *name)
 const char *request_form(const struct request *r, const char *name)
 {
     return first(r->form, r->n_form, name);
+}
+
+const char *request_variable(const struct request *r, const char *name, size_t *times)
+{
+    const char *first_one = parameter(r->environment, name);
+    size_t length = strlen(name);
+
+    *times = 0;
+    for (char *const *at = r->environment; first_one != NULL && *at != NULL; at++)
+        *times += strncmp(*at, name, length) == 0 && (*at)[length] == '=';
+    return first_one;
 }
 
 const char *request_header(const struct request *r, const char *name)

@@ -28,7 +28,7 @@ struct request {
     const char *path;       /* resolved (lib/meter/endpoint.h) */
     const char *address;    /* the client's, through trusted proxies only */
     const char *media_type; /* of the body: lower case, without parameters; "" when none */
-    const char *authorization, *tenant_header /* X-Tenant-ID, NULL when none */, *accept, *cookie;
+    const char *tenant_header /* X-Tenant-ID, NULL when none */, *accept, *cookie;
     const char *body; /* NUL-terminated; may hold NULs before */
     size_t body_length;
     size_t declared;        /* bytes of the body by Content-Length; 0: none, or not known before its end */
@@ -70,6 +70,8 @@ void request_term(struct request *r);
 /* The first value by that name, or NULL. */
 const char *request_query(const struct request *r, const char *name);
 const char *request_form(const struct request *r, const char *name);
+/* A variable of the environment, such as HTTP_AUTHORIZATION: the first, or NULL; `*times` says how often it is there. */
+const char *request_variable(const struct request *r, const char *name, size_t *times);
 /* Any other header, e.g. "ce-id"; NULL when absent. */
 const char *request_header(const struct request *r, const char *name);
 /* A cookie's value in the request's pool, or NULL. */

@@ -42,10 +42,12 @@ static void test_an_empty_file_gives_every_default(void)
     struct config *c = load("");
 
     CU_ASSERT_PTR_NOT_NULL_FATAL(c);
-    CU_ASSERT_STRING_EQUAL(c->gate.prefix, "/api");
-    CU_ASSERT_STRING_EQUAL(c->gate.unmetered[0], "/api/usage");
-    CU_ASSERT_STRING_EQUAL(c->gate.unmetered[1], "/api/subscription");
-    CU_ASSERT_PTR_NULL(c->gate.unmetered[2]);
+    CU_ASSERT_STRING_EQUAL(c->gate.prefix[0], "/api");
+    CU_ASSERT_PTR_NULL(c->gate.prefix[1]);
+    CU_ASSERT_PTR_NULL(c->gate.unmetered[0]);
+    CU_ASSERT_STRING_EQUAL(c->gate.key_header, "Authorization");
+    CU_ASSERT_STRING_EQUAL(c->web.api_prefix, "/api");
+    CU_ASSERT_STRING_EQUAL(c->web.page_prefix, "/");
     CU_ASSERT_TRUE(c->gate.admit_on_failure);
     CU_ASSERT_EQUAL(c->spool.sync, 1);
     CU_ASSERT_EQUAL(c->collector.retention_months, 13);
