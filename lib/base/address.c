@@ -89,7 +89,7 @@ static enum status say(char problem[512], const char *format, ...)
 }
 
 /* "/", or "/x/y": no slash at the end, no empty or dot segments, nothing that would have to be encoded. */
-static bool well_formed(const char *prefix)
+bool address_is_path(const char *prefix)
 {
     if (prefix[0] != '/' || strlen(prefix) > PREFIX_MAX)
         return false;
@@ -106,7 +106,7 @@ static bool well_formed(const char *prefix)
 
 static enum status check_form(const char *key, const char *prefix, char problem[512])
 {
-    if (well_formed(prefix))
+    if (address_is_path(prefix))
         return STATUS_OK;
     return say(problem,
                "%s: \"%.100s\" is not a path; it must begin with a slash and not end in one, without empty or dot "

@@ -30,6 +30,8 @@ extern const char *const address_api_routes[];
 /* The pages' first segments below page_prefix: "/static", "/sign-in", …; NULL behind the last. */
 extern const char *const address_page_routes[];
 
+/* "/", or "/x/y": no slash at the end, no empty or dot segments, nothing that would have to be encoded; at most 200 bytes. */
+bool address_is_path(const char *path);
 /* What `path` is. */
 enum address address_of(const struct config *c, const char *path);
 /* Is `path` the prefix itself or below it? "/api" holds "/api" and "/api/x", not "/apis"; "/" holds everything. */

@@ -43,6 +43,9 @@ const struct config_key config_keys[] = {
          "The limit table and the collector's state; best in memory (tmpfs)."),
     TEXT("paths", "template_dir", paths.template_dir, "/usr/share/tollgate/templates", "The pages' templates."),
     TEXT("paths", "sql_dir", paths.sql_dir, "/usr/share/tollgate/sql", "The migrations."),
+    TEXT("paths", "share_dir", paths.share_dir, "/usr/share/tollgate",
+         "The folder of htdocs, lighttpd-conf, apache-conf and nginx-conf, of which the web server's configuration is "
+         "made."),
     TEXT("database", "web", database.web, "dbname=tollgate user=tollgate_web",
          "How tollgate-web connects (a libpq connection string)."),
     TEXT("database", "collector", database.collector, "dbname=tollgate user=tollgate_collector",
@@ -64,6 +67,8 @@ const struct config_key config_keys[] = {
         "gate", "key_header", gate.key_header, "Authorization",
         "The header that carries the key: Authorization (Bearer, or Basic with the key as the user name), or one whose "
         "whole value is the key, such as X-API-Key."),
+    INTEGER("gate", "body_bytes", gate.body_bytes, "16777216", 1024, INT64_C(1) << 40,
+            "Largest body of a call in bytes; the web server refuses a larger one before the gate hears of it."),
     CHOICE("gate", "on_failure", gate.admit_on_failure, "admit", "deny|admit",
            "What happens to calls while the spool can't be written or the limit table is being built: admit those who "
            "are known, or deny."),
@@ -348,6 +353,21 @@ static void add_rule(struct loaded *l, const char *where, const char *name, cons
     c->n_rules++;
 }
 
+/* "/api/orders = http://127.0.0.1:9000" */
+static void add_backend(struct loaded *l, const char *where, const char *path, const char *target)
+{
+    struct config *c = &l->config;
+    struct backend backend;
+    char what[512];
+
+    if (backend_parse(path, target, &backend, what) != STATUS_OK)
+        complain(l, where, "%s", what);
+    else if (c->n_backends == BACKEND_MOST)
+        complain(l, where, "backends: there are more than %d", BACKEND_MOST);
+    else
+        c->backends[c->n_backends++] = backend;
+}
+
 static size_t find_key(const char *section, const char *key)
 {
     size_t i = 0;
@@ -365,7 +385,7 @@ static void on_section(void *arg, int line, const char *name)
     while (i < KEYS && strcmp(config_keys[i].section, name) != 0)
         i++;
     l->section[0] = 0;
-    if (i == KEYS && strcmp(name, "rules") != 0)
+    if (i == KEYS && strcmp(name, "rules") != 0 && strcmp(name, "backends") != 0)
         complain(l, place(l, line, where), "[%.60s] is not a section; `tollgate config` lists them", name);
     else
         snprintf(l->section, sizeof l->section, "%s", name);
@@ -382,6 +402,8 @@ static void on_pair(void *arg, int line, const char *key, const char *value)
         return;
     if (strcmp(l->section, "rules") == 0)
         add_rule(l, where, key, value);
+    else if (strcmp(l->section, "backends") == 0)
+        add_backend(l, where, key, value);
     else if (i == KEYS)
         unknown_key(l, where, l->section, key);
     else if (l->in_file[i])
@@ -449,6 +471,8 @@ static enum status check_addresses(struct loaded *l)
     char what[512], problem[512];
     enum status s = address_check(&l->config, what);
 
+    if (s == STATUS_OK)
+        s = backend_check(&l->config, what);
     if (s != STATUS_OK) {
         snprintf(problem, sizeof problem, "%.200s: %.300s", l->path, what);
         l->report(l->arg, problem);

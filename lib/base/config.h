@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "lib/base/backend.h"
 #include "lib/base/status.h"
 
 #define CONFIG_PATH "/etc/tollgate/tollgate.conf"
@@ -29,7 +30,7 @@ struct config_rule {
 
 struct config {
     struct { /* [paths] */
-        const char *spool_dir, *run_dir, *template_dir, *sql_dir;
+        const char *spool_dir, *run_dir, *template_dir, *sql_dir, *share_dir;
     } paths;
     struct {                                 /* [database] */
         const char *web, *collector, *owner; /* libpq connection strings */
@@ -42,6 +43,7 @@ struct config {
         const char *prefix[CONFIG_METERED];     /* what is metered: /api */
         const char *unmetered[CONFIG_PREFIXES]; /* below it, and let through without a key, uncounted */
         const char *key_header;                 /* "Authorization", or the name of the header that is the key */
+        int64_t body_bytes;                     /* largest body that the web server lets through to a back end */
         bool admit_on_failure;
         bool nginx; /* answers denials as 403 with the real status and body in headers */
     } gate;
@@ -79,6 +81,8 @@ struct config {
         int64_t level; /* enum log_level */
     } log;
     size_t n_rules;
+    size_t n_backends;
+    struct backend backends[BACKEND_MOST];  /* [backends]: "/api/orders = http://127.0.0.1:9000" */
     struct config_rule rules[CONFIG_RULES]; /* [rules]: "POST /api/files = file_upload" */
 };
 
