@@ -28,11 +28,11 @@ BASE_LIBS := -lsodium -lxxhash
 LIBS_tollgate-gate := $(BASE_LIBS) -lfcgi
 LIBS_tollgate-web := $(BASE_LIBS) -lfcgi -ltalloc -ljson-c -lpq -lctemplate -lstdc++ -lpthread -lm
 LIBS_tollgate-collector := $(BASE_LIBS) -ljson-c -lpq
-LIBS_tollgate := $(BASE_LIBS) -ljson-c -lpq
+LIBS_tollgate := $(BASE_LIBS) -ljson-c -lpq -lctemplate -lstdc++ -lpthread -lm
 USES_tollgate-gate := meter base
 USES_tollgate-web := web store remote meter base
 USES_tollgate-collector := store remote meter base
-USES_tollgate := store remote meter base
+USES_tollgate := web store remote meter base
 
 archive = $(foreach l,$(1),$(if $(OBJ_$(l)),$(O)/lib$(l).a))
 

@@ -1,7 +1,8 @@
--- tollgate.lua: what the gate found out replaces what the client sent, in whatever spelling, before the back end hears of it.
+-- tollgate.lua: before anybody answers a call below a metered path. What the gate found out replaces what the client sent, in
+-- whatever spelling; without the gate's word nobody answers, whatever else the configuration says.
 function behind_gate(r)
   local gate = r.subprocess_env["TOLLGATE_GATE"]
-  if not gate then return apache2.DECLINED end
+  if not gate then return r.subprocess_env["TOLLGATE_FREE"] and apache2.DECLINED or 503 end
 
   local sent = {}
   for name in pairs(r:headers_in_table()) do
@@ -14,6 +15,15 @@ function behind_gate(r)
   for name, variable in pairs({ ["X-Tenant-ID"] = "TENANT", ["X-Tollgate-Tier"] = "TIER", ["X-Tollgate-Remaining"] = "REMAINING" }) do
     local value = r.subprocess_env["TOLLGATE_" .. variable]
     if value then r.headers_in[name] = value end
+  end
+  -- mod_proxy_http takes every header away that Connection names: only what is between the client and Apache may stay in it
+  local connection = r.headers_in["Connection"]
+  if connection then
+    local kept = {}
+    for option in connection:lower():gmatch("[^,%s]+") do
+      if option == "close" or option == "keep-alive" or option == "upgrade" then kept[#kept + 1] = option end
+    end
+    r.headers_in["Connection"] = #kept > 0 and table.concat(kept, ", ") or nil
   end
   return apache2.DECLINED
 end

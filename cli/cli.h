@@ -150,5 +150,9 @@ int cmd_spool_ingest(struct cli *c, int argc, char *argv[]);
 int cmd_doctor(struct cli *c, int argc, char *argv[]);
 /* cmd_config.c */
 int cmd_config(struct cli *c, int argc, char *argv[]);
+/* cmd_config_server.c */
+int cmd_config_lighttpd(struct cli *c, int argc, char *argv[]);
+int cmd_config_apache(struct cli *c, int argc, char *argv[]);
+int cmd_config_nginx(struct cli *c, int argc, char *argv[]);
 
 #endif

@@ -88,8 +88,13 @@ static const struct cli_command commands[] = {
      "From the first day whose rows are still kept; older days are final. Prints every difference, exit status 1 when "
      "there\n"
      "is one. --repair makes the books say what the rows and the tenants' schemas say, one transaction a tenant.\n"},
-    {NULL, "doctor", "[--seen]", "Is every part well, and if not, what to do", cmd_doctor,
-     "Exit status 1 when a line says WRONG. --seen: the damage it shows has been looked at.\n"},
+    {NULL, "doctor", "[--seen] [--at URL]", "Is every part well, and if not, what to do", cmd_doctor,
+     "Exit status 1 when a line says WRONG. --seen: the damage it shows has been looked at. --at http://127.0.0.1: the "
+     "web\n"
+     "server is called there, not at web.public_url; for one whose public address has TLS.\n"},
+    {"config", "lighttpd", "", "The configuration of lighttpd, made of tollgate.conf", cmd_config_lighttpd, NULL},
+    {"config", "apache", "server|vhost", "The two parts of Apache's", cmd_config_apache, NULL},
+    {"config", "nginx", "http|server", "The two parts of nginx's", cmd_config_nginx, NULL},
     {NULL, "config", "[--sample | --check [FILE]]", "Every key of the configuration", cmd_config,
      "--sample prints a file to start from. --check reads FILE, or the file in use, and names every problem in it; "
      "exit "

@@ -6,7 +6,8 @@ shopt -s nullglob
 cd "$(dirname "$0")/.."
 root=$PWD
 PORT=${PORT:-8080} STATE=${STATE:-var} SERVER=${SERVER:-lighttpd}
-BACKEND=${BACKEND:-} # host:port of a service of your own, for everything below /api that is not Tollgate's
+BACKEND=${BACKEND:-} # host:port of a service of your own, for everything below /api but /api/demo that is not Tollgate's
+RULES=${RULES:-}     # a file of lines for [rules]; kept in $STATE for the next run, until RULES=none
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'make run: %s\n' "$*" >&2; exit 1; }
@@ -14,13 +15,14 @@ die() { printf 'make run: %s\n' "$*" >&2; exit 1; }
 case $SERVER in lighttpd|apache|nginx) ;; *) die "SERVER=$SERVER is not known; it is lighttpd, apache or nginx" ;; esac
 [[ $PORT =~ ^[0-9]+$ ]] && [ "$PORT" -ge 1 ] && [ "$PORT" -le 65535 ] || die "PORT=$PORT is no port; it is a number from 1 to 65535"
 [ -z "$BACKEND" ] || [[ $BACKEND =~ ^[A-Za-z0-9.-]+:[0-9]+$ ]] || die "BACKEND=$BACKEND is no host:port"
-[ -z "$BACKEND" ] || [ "$SERVER" != nginx ] || die "BACKEND goes with lighttpd and apache; docs/nginx.md has the lines that nginx needs"
+[ -z "$RULES" ] || [ "$RULES" = none ] || [ -r "$RULES" ] || die "RULES=$RULES can't be read"
 mkdir -p "$STATE"
 STATE=$(cd "$STATE" && pwd)
 
 exec 9>"$STATE/lock"
 flock -n 9 || die "another make run uses STATE=$STATE; stop it, or give another STATE"
 rm -f "$STATE/demo.env"
+if [ "$RULES" = none ]; then rm -f "$STATE/rules"; elif [ -n "$RULES" ]; then grep -v '^\[' "$RULES" >"$STATE/rules" || true; fi
 
 # ---- what an earlier run left behind, when it was killed ----
 
@@ -111,26 +113,11 @@ if [ "$(id -u)" = 0 ]; then
 fi
 chmod 700 "$work/pg" "$work/spool" "$work/run"
 chmod 755 "$work/log" "$work/share" "$work/bin"
+mkdir -p "$work/server"
 for dir in templates htdocs sql apache-conf lighttpd-conf nginx-conf demo; do [ ! -d $dir ] || cp -r $dir "$work/share/"; done
 for program in tollgate tollgate-gate tollgate-web tollgate-collector echo; do
   cp -f --remove-destination "build/release/$program" "$work/bin/"
 done
-
-# Your own back end, if there is one: a few lines of the server's conf.
-: >"$work/share/demo/backend.lighttpd.conf"
-: >"$work/share/demo/backend.apache.conf"
-if [ -n "$BACKEND" ]; then
-  cat >"$work/share/demo/backend.lighttpd.conf" <<CONF
-server.modules += ( "mod_proxy" )
-\$HTTP["url"] =~ "^/api/(?!demo|files|usage|subscription|tenants)" {
-  proxy.server = ( "/api" => (( "host" => "${BACKEND%:*}", "port" => ${BACKEND##*:} )) )
-}
-CONF
-  cat >"$work/share/demo/backend.apache.conf" <<CONF
-LoadModule proxy_http_module /usr/lib/apache2/modules/mod_proxy_http.so
-ProxyPassMatch "^/api/(?!demo|files|usage|subscription|tenants)" "http://$BACKEND"
-CONF
-fi
 
 gate_port=$(cat "$work/gate-port" 2>/dev/null || true)
 if [ -z "$gate_port" ] || (exec 3<>"/dev/tcp/127.0.0.1/$gate_port") 2>/dev/null; then # Apache needs TCP: any free port
@@ -145,6 +132,7 @@ cat >"$work/tollgate.conf" <<CONF
 [paths]
 spool_dir = $work/spool
 run_dir = $work/run
+share_dir = $work/share
 template_dir = $work/share/templates
 sql_dir = $work/share/sql
 [database]
@@ -160,13 +148,25 @@ pages_listen = unix:$sockets/pages
 public_url = http://127.0.0.1:$PORT
 [storage]
 dir = $work/storage
+[backends]
+/api/demo = fastcgi:unix:$sockets/echo
+$([ -n "$BACKEND" ] && echo "/api = http://$BACKEND" || echo "/api/files = fastcgi:unix:$sockets/echo")
 [rules]
 POST /api/files = file_upload
 CONF
+# The operator's rules, but for the one that is there already.
+[ ! -e "$STATE/rules" ] || grep -vxF 'POST /api/files = file_upload' "$STATE/rules" >>"$work/tollgate.conf" || true
 chmod 644 "$work/tollgate.conf"
 printf '#!/bin/sh\nexec %q --config %q "$@"\n' "$work/bin/tollgate" "$work/tollgate.conf" >"$STATE/tollgate"
 chmod 755 "$STATE/tollgate"
 tollgate=$STATE/tollgate
+"$tollgate" config --check >/dev/null || die "the configuration is wrong; RULES=none forgets the rules that were given"
+# The web server's configuration, as an operator makes it.
+case $SERVER in
+lighttpd) "$tollgate" config lighttpd >"$work/server/lighttpd.conf" ;;
+apache) for part in server vhost; do "$tollgate" config apache $part >"$work/server/apache-$part.conf"; done ;;
+nginx) for part in http server; do "$tollgate" config nginx $part >"$work/server/nginx-$part.conf"; done ;;
+esac
 
 # ---- processes: started, watched, stopped ----
 
@@ -317,9 +317,7 @@ fi
 
 step "services"
 export TOLLGATE_CONF=$work/tollgate.conf
-export TOLLGATE_PORT=$PORT TOLLGATE_SHARE=$work/share TOLLGATE_LOG=$work/log TOLLGATE_ECHO=$sockets/echo TOLLGATE_WEB=$sockets/web TOLLGATE_PAGES=$sockets/pages
-export TOLLGATE_GATE=$sockets/gate
-[ "$SERVER" != apache ] || export TOLLGATE_GATE=127.0.0.1:$gate_port
+export TOLLGATE_PORT=$PORT TOLLGATE_SHARE=$work/share TOLLGATE_LOG=$work/log TOLLGATE_SERVER=$work/server
 run collector "$app_user" "$work/bin/tollgate-collector"
 wait_for 20 "the collector" test -s "$work/spool/node"
 run gate "$app_user" "$work/bin/tollgate-gate"
@@ -330,13 +328,11 @@ case $SERVER in
 lighttpd) run server "$app_user" /usr/sbin/lighttpd -D -f "$work/share/demo/lighttpd.conf" ;;
 apache) run server "$app_user" /usr/sbin/apache2 -D FOREGROUND -f "$work/share/demo/apache.conf" ;;
 nginx)
-  mkdir -p "$work/nginx"
-  ln -sfn "$work/share/nginx-conf" "$work/nginx/tollgate" # /etc/nginx/tollgate elsewhere
-  for name in PORT SHARE LOG ECHO WEB PAGES GATE; do
+  for name in PORT SHARE LOG SERVER; do
     value=TOLLGATE_$name
     printf 's|${%s}|%s|g\n' "$value" "${!value}"
-  done | sed -f - "$work/share/demo/nginx.conf" >"$work/nginx/nginx.conf"
-  run server "$app_user" /usr/sbin/nginx -e "$work/log/nginx.log" -c "$work/nginx/nginx.conf" -g 'daemon off;'
+  done | sed -f - "$work/share/demo/nginx.conf" >"$work/server/nginx.conf"
+  run server "$app_user" /usr/sbin/nginx -e "$work/log/nginx.log" -c "$work/server/nginx.conf" -g 'daemon off;'
   ;;
 esac
 url=http://127.0.0.1:$PORT
@@ -392,7 +388,11 @@ while :; do
   for name in "${order[@]}"; do
     pid=${pids[$name]:-}
     if [ "$name" = postgres ]; then
-      if [ -n "$held" ] && alive "$(postmaster)"; then say "PostgreSQL is back."; held=; pids[postgres]=$(postmaster); fi
+      if [ -n "$held" ] && alive "$(postmaster)"; then
+        say "PostgreSQL is back."
+        held= pid=$(postmaster)
+        pids[postgres]=$pid
+      fi
       [ -z "$held" ] || continue
       alive "$pid" && continue
       if stopped_on_purpose; then
@@ -416,7 +416,8 @@ while :; do
       die "$name keeps ending; its log is $work/log/$name.log"
     fi
     say "$name ended; starting it again"
-    [ "$name" != postgres ] || rm -f "$data/postmaster.pid"
+    # somebody else may have started it meanwhile
+    [ "$name" != postgres ] || alive "$(postmaster)" || rm -f "$data/postmaster.pid"
     start "$name"
   done
 done

@@ -50,7 +50,7 @@ struct gate {
 struct call {
     const char *uri, *method, *key_header, *tenant_header, *accept;
     int tenant_headers, key_headers;
-    bool reserved; /* a header of the client's own that nginx could not take away */
+    bool reserved; /* a header X-Tollgate-…, which nginx can't take away */
     char path[ENDPOINT_PATH_SIZE];
     size_t path_length;
     enum address address;
@@ -191,18 +191,11 @@ static bool is_variable(const char *pair, const char *name, const char **value)
     return true;
 }
 
-/* nginx can't take headers away by pattern: its conf names those that the gate gives a meaning, the rest is refused. */
+/* nginx can't take headers away by pattern, and a location of the operator's may name none of them: a client sends none. */
 static bool is_reserved(const char *pair)
 {
-    static const char *const taken_away[] = {"TENANT", "GATE", "TIER", "REMAINING", "STATUS", "TYPE", "BODY"};
     static const char prefix[] = "HTTP_X_TOLLGATE_";
-    const char *value;
-    if (strncmp(pair, prefix, sizeof prefix - 1) != 0)
-        return false;
-    for (size_t i = 0; i < sizeof taken_away / sizeof taken_away[0]; i++)
-        if (is_variable(pair + sizeof prefix - 1, taken_away[i], &value))
-            return false;
-    return true;
+    return strncmp(pair, prefix, sizeof prefix - 1) == 0;
 }
 
 static void read_call(struct call *c, char *const *environment, const struct gate *g)

@@ -105,19 +105,28 @@ struct template_dict *template_include(struct template_dict *d, const char *name
     return outer(included);
 }
 
-enum status template_render(const char *file, const struct template_dict *d, struct buffer *out)
+static enum status render(const char *file, ctemplate::Strip strip, const struct template_dict *d, struct buffer *out)
 {
     if (d == NULL)
         return STATUS_NO_MEMORY;
     try {
         std::string page;
 
-        if (!ctemplate::ExpandTemplate(file, ctemplate::STRIP_WHITESPACE,
-                                       reinterpret_cast<const TemplateDictionary *>(d), &page))
+        if (!ctemplate::ExpandTemplate(file, strip, reinterpret_cast<const TemplateDictionary *>(d), &page))
             return STATUS_NOT_FOUND;
         buffer_add(out, page.data(), page.size());
     } catch (...) {
         return STATUS_NO_MEMORY;
     }
     return out->failed ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
+enum status template_render(const char *file, const struct template_dict *d, struct buffer *out)
+{
+    return render(file, ctemplate::STRIP_WHITESPACE, d, out);
+}
+
+enum status template_render_text(const char *path, const struct template_dict *d, struct buffer *out)
+{
+    return render(path, ctemplate::STRIP_BLANK_LINES, d, out);
 }

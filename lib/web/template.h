@@ -35,6 +35,9 @@ struct template_dict *template_section(struct template_dict *d, const char *sect
 struct template_dict *template_include(struct template_dict *d, const char *name, const char *file);
 /* Appends the page to `out`. STATUS_NOT_FOUND: no such template. */
 MUST_CHECK enum status template_render(const char *file, const struct template_dict *d, struct buffer *out);
+/* The same for a text that is no page, such as a server's configuration: `path` is the whole path of a template of its own,
+ * no slot is escaped, and lines stay lines. STATUS_NOT_FOUND: it can't be read. */
+MUST_CHECK enum status template_render_text(const char *path, const struct template_dict *d, struct buffer *out);
 
 #ifdef __cplusplus
 }

@@ -31,6 +31,11 @@ function raw(line, headers = [], parts = []) {
 // What the back end was sent.
 async function echoed(headers, path = '/api/demo/x') {
   const r = await raw(`GET ${path}`, headers);
+  // nginx can't take headers away by pattern: those that it hands on at all, the gate refuses
+  if (server === 'nginx' && r.status === 400) {
+    assert.equal(JSON.parse(r.body).code, 'header_reserved');
+    return null;
+  }
   assert.equal(r.status, 200, r.body);
   return JSON.parse(r.body.slice(r.body.indexOf('{'), r.body.lastIndexOf('}') + 1)).headers;
 }
@@ -43,12 +48,15 @@ test('no header of the gate that a client sends reaches the back end, however it
   for (const k of [key, operator]) {
     for (const name of spellings) {
       const got = await echoed([bearer(k), `${name}: forged`]);
+      assert.equal(got === null, server === 'nginx' && !name.includes('_'), name);
+      if (!got) continue;
       for (const [header, value] of Object.entries(got)) assert.ok(!value.includes('forged'), `${name} as ${header}`);
       assert.deepEqual(Object.keys(got).filter((n) => n.startsWith('x-tollgate')).sort(),
         k === key ? ['x-tollgate-remaining', 'x-tollgate-tier'] : [], name);
     }
   }
-  const got = await echoed([bearer(key), ...spellings.map((n) => `${n}: forged`)]);
+  const sent = server === 'nginx' ? spellings.filter((n) => n.includes('_')) : spellings;
+  const got = await echoed([bearer(key), ...sent.map((n) => `${n}: forged`)]);
   assert.equal(got['x-tollgate-tier'], 'professional');
   assert.ok(!JSON.stringify(got).includes('forged'), JSON.stringify(got));
 });
