@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/doctor.h"
 #include "cli/probe.h"
 #include "cli/table.h"
 #include "lib/base/clock.h"
@@ -34,15 +35,7 @@ static const struct table_column columns[] = {
     {0},
 };
 
-struct doctor {
-    struct cli *cli;
-    const struct config *config;
-    struct table table;
-    size_t wrong;
-    bool json;
-};
-
-static void PRINTF_LIKE(4, 5) line(struct doctor *d, bool ok, const char *part, const char *format, ...)
+void doctor_line(struct doctor *d, bool ok, const char *part, const char *format, ...)
 {
     char text[700];
     va_list args;
@@ -72,49 +65,18 @@ static void look_at_listeners(struct doctor *d, const char *part, const char *co
 
         switch (probe_fastcgi(listen[i], authorizer, path, &status)) {
         case PROBE_NOTHING:
-            line(d, false, part, "nothing listens at %s: start %s, and look into its log", listen[i], program);
+            doctor_line(d, false, part, "nothing listens at %s: start %s, and look into its log", listen[i], program);
             break;
         case PROBE_SILENT:
-            line(d, false, part,
-                 "takes connections at %s but does not answer within %d s: its processes hang or are "
-                 "too few; look into its log, then restart %s",
-                 listen[i], PROBE_PATIENCE_S, program);
+            doctor_line(d, false, part,
+                        "takes connections at %s but does not answer within %d s: its processes hang or are "
+                        "too few; look into its log, then restart %s",
+                        listen[i], PROBE_PATIENCE_S, program);
             break;
         default:
-            line(d, status < 500, part, status < 500 ? "answers at %s" : "answers %2$d at %1$s: look into its log",
-                 listen[i], status);
+            doctor_line(d, status < 500, part,
+                        status < 500 ? "answers at %s" : "answers %2$d at %1$s: look into its log", listen[i], status);
         }
-    }
-}
-
-static void look_at_web_server(struct doctor *d)
-{
-    const char *url = d->config->web.public_url, *at = url ? strstr(url, "://") : NULL;
-    size_t length = at ? strcspn(at + 3, "/?#") : 0;
-    int status = 0;
-
-    if (!at)
-        return;
-    if (strncmp(url, "https", 5) == 0) { /* whether what is behind the encryption answers is not asked */
-        bool ok = probe_connects(at + 3, length, "443");
-
-        line(d, ok, "web server",
-             ok ? "takes connections at %s" : "nothing listens at %s (web.public_url): start the web server", url);
-        return;
-    }
-    switch (probe_http(at + 3, length, "80", "/healthz", &status)) {
-    case PROBE_NOTHING:
-        line(d, false, "web server", "nothing listens at %s (web.public_url): start the web server", url);
-        break;
-    case PROBE_SILENT:
-        line(d, false, "web server", "takes connections at %s but does not answer /healthz: look into its log", url);
-        break;
-    default:
-        line(d, status == 200, "web server",
-             status == 200 ? "answers /healthz at %s"
-                           : "answers /healthz at %s with %d: it does not reach tollgate-web; compare its "
-                             "configuration with [web] listen",
-             url, status);
     }
 }
 
@@ -157,23 +119,24 @@ static bool collector_speaks(struct doctor *d, struct json_object *o)
     int64_t at = 0, pid = number_of(o, "pid"), silent;
 
     if (!collector_lives(d)) {
-        line(d, false, "collector", "does not run; last heard of %s: start tollgate-collector, and look into its log",
-             beat[0] ? beat : "never");
+        doctor_line(d, false, "collector",
+                    "does not run; last heard of %s: start tollgate-collector, and look into its log",
+                    beat[0] ? beat : "never");
         return false;
     }
     if (pid <= 0 || (kill((pid_t)pid, 0) != 0 && errno == ESRCH)) {
-        line(d, false, "collector",
-             "one serves the spool, but %s/collector.json is of process %" PRId64
-             ", which is gone: it waits for PostgreSQL since its start, or has another paths.run_dir",
-             d->config->paths.run_dir, pid);
+        doctor_line(d, false, "collector",
+                    "one serves the spool, but %s/collector.json is of process %" PRId64
+                    ", which is gone: it waits for PostgreSQL since its start, or has another paths.run_dir",
+                    d->config->paths.run_dir, pid);
         return false;
     }
     silent = clock_parse_rfc3339(beat, strlen(beat), &at) == STATUS_OK ? clock_wall_us() - at : INT64_MAX;
     if (silent > HEARTBEAT_MOST_US) {
-        line(d, false, "collector",
-             "process %" PRId64 " lives, but was last heard of %s: it waits for a lock or a slow statement in "
-             "PostgreSQL (pg_stat_activity), or hangs",
-             pid, beat[0] ? beat : "never");
+        doctor_line(d, false, "collector",
+                    "process %" PRId64 " lives, but was last heard of %s: it waits for a lock or a slow statement in "
+                    "PostgreSQL (pg_stat_activity), or hangs",
+                    pid, beat[0] ? beat : "never");
         return false;
     }
     return true;
@@ -188,10 +151,10 @@ static void judge_sync(struct doctor *d, struct json_object *o)
     if (!json_object_object_get_ex(o, "last_sync_age", &v) || !v)
         return;
     age = json_object_get_double(v);
-    line(d, age * 1e6 <= (double)most_us, "sync",
-         age * 1e6 <= (double)most_us ? "the spool was synced %.1f s ago"
-                                      : "the spool was last synced %.1f s ago: its disk is too slow, or failing",
-         age);
+    doctor_line(d, age * 1e6 <= (double)most_us, "sync",
+                age * 1e6 <= (double)most_us ? "the spool was synced %.1f s ago"
+                                             : "the spool was last synced %.1f s ago: its disk is too slow, or failing",
+                age);
 }
 
 static void judge_collector(struct doctor *d, struct json_object *o)
@@ -202,16 +165,16 @@ static void judge_collector(struct doctor *d, struct json_object *o)
     if (!collector_speaks(d, o))
         return;
     if (strcmp(text_of(o, "database"), "connected") != 0)
-        line(d, false, "collector", "runs, but can't use PostgreSQL (%s); calls go on, events wait in the spool",
-             text_of(o, "last_error"));
+        doctor_line(d, false, "collector", "runs, but can't use PostgreSQL (%s); calls go on, events wait in the spool",
+                    text_of(o, "last_error"));
     else
-        line(d, lag < LAG_MOST_S, "collector",
-             lag < LAG_MOST_S ? "runs as %" PRId64 ", %" PRId64 " events behind, %" PRId64 " s"
-                              : "process %" PRId64 " is %" PRId64 " events behind, %" PRId64
-                                " s: it catches up, or the database is too slow",
-             number_of(o, "pid"), number_of(o, "lag_events"), lag);
-    line(d, ready, "limit table", ready ? "%s" : "%s: calls go by gate.on_failure until it is filled",
-         text_of(o, "table"));
+        doctor_line(d, lag < LAG_MOST_S, "collector",
+                    lag < LAG_MOST_S ? "runs as %" PRId64 ", %" PRId64 " events behind, %" PRId64 " s"
+                                     : "process %" PRId64 " is %" PRId64 " events behind, %" PRId64
+                                       " s: it catches up, or the database is too slow",
+                    number_of(o, "pid"), number_of(o, "lag_events"), lag);
+    doctor_line(d, ready, "limit table", ready ? "%s" : "%s: calls go by gate.on_failure until it is filled",
+                text_of(o, "table"));
     judge_sync(d, o);
 }
 
@@ -230,7 +193,7 @@ static void look_at_collector(struct doctor *d)
     if (o)
         judge_collector(d, o);
     else
-        line(d, false, "collector", "%s can't be read: start tollgate-collector", path);
+        doctor_line(d, false, "collector", "%s can't be read: start tollgate-collector", path);
     json_object_put(o);
 }
 
@@ -246,7 +209,8 @@ static void look_at_spool(struct doctor *d)
     if (s == STATUS_OK)
         s = spool_list(dir, &list, &n);
     if (s != STATUS_OK) {
-        line(d, false, "spool", "%s: %s; the collector makes it, and its user must be the gate's", dir, status_text(s));
+        doctor_line(d, false, "spool", "%s: %s; the collector makes it, and its user must be the gate's", dir,
+                    status_text(s));
         return;
     }
     for (size_t i = 0; i < n; i++) {
@@ -255,10 +219,11 @@ static void look_at_spool(struct doctor *d)
         foreign += list[i].header_intact && memcmp(list[i].node, node.uuid, sizeof node.uuid) != 0;
     }
     free(list);
-    line(d, true, "spool", "%zu segments, %zu being written, %" PRIu64 " bytes", n, live, bytes);
+    doctor_line(d, true, "spool", "%zu segments, %zu being written, %" PRIu64 " bytes", n, live, bytes);
     if (foreign)
-        line(d, false, "spool",
-             "%zu segments are another node's: bring them in with `tollgate spool ingest`, then remove them", foreign);
+        doctor_line(d, false, "spool",
+                    "%zu segments are another node's: bring them in with `tollgate spool ingest`, then remove them",
+                    foreign);
 }
 
 static void look_at_disk(struct doctor *d, const char *name, const char *dir)
@@ -268,15 +233,15 @@ static void look_at_disk(struct doctor *d, const char *name, const char *dir)
     bool ok;
 
     if (statvfs(dir, &fs) != 0) {
-        line(d, false, "disk", "%s %s is not there", name, dir);
+        doctor_line(d, false, "disk", "%s %s is not there", name, dir);
         return;
     }
     free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
     ok = free_bytes >= DISK_LEAST_BYTES;
-    line(d, ok, "disk",
-         ok ? "%s has %" PRIu64 " MiB free"
-            : "%s has only %" PRIu64 " MiB free: make room, or events are counted without their detail",
-         dir, free_bytes >> 20);
+    doctor_line(d, ok, "disk",
+                ok ? "%s has %" PRIu64 " MiB free"
+                   : "%s has only %" PRIu64 " MiB free: make room, or events are counted without their detail",
+                dir, free_bytes >> 20);
 }
 
 /* ---- the database ---- */
@@ -339,12 +304,12 @@ static bool ask(struct doctor *d, const struct question *q)
     if (s == STATUS_OK)
         s = db_query(d->cli->db, q->sql, strstr(q->sql, "$1") != NULL, params, &rows);
     if (s != STATUS_OK) {
-        line(d, false, q->part, "%s%s", db_error(d->cli->db)[0] ? db_error(d->cli->db) : status_text(s),
-             s == STATUS_UNAVAILABLE ? ": start PostgreSQL, or mend [database] owner in the configuration" : "");
+        doctor_line(d, false, q->part, "%s%s", db_error(d->cli->db)[0] ? db_error(d->cli->db) : status_text(s),
+                    s == STATUS_UNAVAILABLE ? ": start PostgreSQL, or mend [database] owner in the configuration" : "");
         db_rollback(d->cli->db);
         return s != STATUS_UNAVAILABLE;
     }
-    line(d, db_bool(rows, 0, 0), q->part, "%s", db_text(rows, 0, 1));
+    doctor_line(d, db_bool(rows, 0, 0), q->part, "%s", db_text(rows, 0, 1));
     db_rows_free(rows);
     db_rollback(d->cli->db);
     return true;
@@ -364,17 +329,17 @@ static void look_at_clock(struct doctor *d)
     if (db_query(d->cli->db, sql, 0, NULL, &rows) == STATUS_OK) {
         off = db_int(rows, 0, 0) - (before + clock_wall_us()) / 2;
         if (off <= -CLOCK_OFF_MOST_US || off >= CLOCK_OFF_MOST_US)
-            line(d, false, "clock", "PostgreSQL's is %.1f s ahead of this machine's: set both with NTP",
-                 (double)off / 1e6);
+            doctor_line(d, false, "clock", "PostgreSQL's is %.1f s ahead of this machine's: set both with NTP",
+                        (double)off / 1e6);
         else if (!db_null(rows, 0, 1))
-            line(
+            doctor_line(
                 d, false, "clock",
                 "right now, but there are events from the future, up to %s: a node's clock was ahead, or a client sent "
                 "them",
                 db_text(rows, 0, 1));
         else
-            line(d, true, "clock", "within %.1f s of PostgreSQL's, no event from the future",
-                 (double)(off < 0 ? -off : off) / 1e6);
+            doctor_line(d, true, "clock", "within %.1f s of PostgreSQL's, no event from the future",
+                        (double)(off < 0 ? -off : off) / 1e6);
         db_rows_free(rows);
     }
     db_rollback(d->cli->db);
@@ -412,15 +377,21 @@ int cmd_doctor(struct cli *c, int argc, char *argv[])
 {
     struct doctor d = {.cli = c, .config = c->config, .json = c->json};
     bool seen = false;
+    const char *at = NULL;
+    const struct cli_option options[] = {{"seen", NULL, &seen}, {"at", &at, NULL}, {0}};
 
-    if (cli_parse(argc, argv, (const struct cli_option[]){{"seen", NULL, &seen}, {0}}, NULL, 0, 0))
+    if (cli_parse(argc, argv, options, NULL, 0, 0))
         return CLI_USAGE;
+    if (at && strncmp(at, "http://", 7) != 0) {
+        cli_say("--at needs an address such as http://127.0.0.1");
+        return CLI_USAGE;
+    }
     if (!cli_db(c))
         return CLI_FAILED;
     if (seen)
         return mark_seen(c);
     table_init(&d.table, columns);
-    look_at_web_server(&d);
+    doctor_front(&d, at ? at : c->config->web.public_url);
     look_at_listeners(&d, "gate", c->config->gate.listen, "tollgate-gate", c->config->gate.prefix[0]);
     look_at_listeners(&d, "web", c->config->web.listen, "tollgate-web", "/healthz");
     look_at_collector(&d);

@@ -90,14 +90,15 @@ bool probe_connects(const char *authority, size_t length, const char *standard)
     return fd >= 0;
 }
 
-enum probe_answer probe_http(const char *authority, size_t length, const char *standard, const char *path, int *status)
+enum probe_answer probe_http(const char *authority, size_t length, const char *standard, const char *path,
+                             const char *headers, int *status)
 {
-    char text[512], answer[64] = "";
+    char text[1024], answer[64] = "";
     size_t used = 0;
     ssize_t n;
     int fd = connect_authority(authority, length, standard);
-    int m = snprintf(text, sizeof text, "GET %s HTTP/1.0\r\nHost: %.*s\r\nConnection: close\r\n\r\n", path, (int)length,
-                     authority);
+    int m = snprintf(text, sizeof text, "GET %s HTTP/1.0\r\nHost: %.*s\r\nConnection: close\r\n%s\r\n", path,
+                     (int)length, authority, headers);
 
     if (fd < 0 || m < 0 || (size_t)m >= sizeof text) {
         if (fd >= 0)

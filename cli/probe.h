@@ -17,8 +17,9 @@ enum probe_answer {
     PROBE_ANSWERS, /* *status is what it answered */
 };
 
-/* GET `path` from "host:port" or "[::1]:port", `length` bytes; a missing port is `standard`. */
-enum probe_answer probe_http(const char *authority, size_t length, const char *standard, const char *path, int *status);
+/* GET `path` from "host:port" or "[::1]:port", `length` bytes; a missing port is `standard`. `headers` are whole lines or "". */
+enum probe_answer probe_http(const char *authority, size_t length, const char *standard, const char *path,
+                             const char *headers, int *status);
 /* Whether a TLS port takes the connection: more is not asked. */
 bool probe_connects(const char *authority, size_t length, const char *standard);
 /* GET `path` from the FastCGI program at "unix:/path" or "host:port", as its Authorizer or its Responder. */

@@ -29,6 +29,9 @@ run node --test --test-concurrency=1 tests/run/
 http-lighttpd node tests/lib/with_stack.mjs lighttpd node --test --test-concurrency=1 tests/http/
 http-apache node tests/lib/with_stack.mjs apache node --test --test-concurrency=1 tests/http/
 http-nginx node tests/lib/with_stack.mjs nginx node --test --test-concurrency=1 tests/http/
+adversary-lighttpd node tests/lib/with_stack.mjs lighttpd node --test --test-concurrency=1 tests/adversary/
+adversary-apache node tests/lib/with_stack.mjs apache node --test --test-concurrency=1 tests/adversary/
+adversary-nginx node tests/lib/with_stack.mjs nginx node --test --test-concurrency=1 tests/adversary/
 fault sh tests/fault/run.sh
 isolation node tests/lib/with_stack.mjs lighttpd node --test --test-concurrency=1 tests/isolation/
 docs node tests/lib/with_stack.mjs lighttpd node --test --test-concurrency=1 tests/docs/
