@@ -33,22 +33,33 @@ static void finish(FCGX_Request *request)
 static bool wait_for(struct fastcgi *f)
 {
     FCGX_Request *r = &f->request;
-    if (r->ipcFd < 0)
-        r->ipcFd = prefork_accept(f->listener);
-    else if (!prefork_readable(r->ipcFd))
+    enum prefork_wait w = r->ipcFd < 0 ? PREFORK_WANTED : prefork_wait(r->ipcFd, f->listener);
+    if (w == PREFORK_STOPPING)
         return false;
+    if (w == PREFORK_WANTED) {
+        if (r->ipcFd >= 0)
+            FCGX_Free(r, 1);
+        r->ipcFd = prefork_accept(f->listener);
+    }
     f->began_us = clock_mono_us();
     return r->ipcFd >= 0;
 }
 
 bool fastcgi_next(struct fastcgi *f)
 {
-    if (f->request.in)
-        finish(&f->request);
+    FCGX_Request *r = &f->request;
+    if (r->in) {
+        prefork_deadline(r->ipcFd, clock_mono_us() + FASTCGI_TIMEOUT_US);
+        finish(r);
+        prefork_deadline(-1, 0);
+    }
     while (wait_for(f)) {
+        prefork_deadline(r->ipcFd, f->began_us + FASTCGI_TIMEOUT_US);
         /* FCGX_Accept_r would close it otherwise; what shall become of it is read with the request. */
-        f->request.keepConnection = 1;
-        if (FCGX_Accept_r(&f->request) == 0)
+        r->keepConnection = 1;
+        bool ok = FCGX_Accept_r(r) == 0;
+        prefork_deadline(-1, 0);
+        if (ok)
             return true;
     }
     return false;

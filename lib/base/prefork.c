@@ -10,9 +10,11 @@
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -50,6 +52,7 @@ struct parent {
     size_t n_listeners;
     struct child children[CHILDREN_MAX];
     size_t n_children;
+    _Atomic int64_t *deadlines; /* of each child, shared with it; 0: none */
     int signals;
     pid_t successor;      /* started by SIGHUP and not ready yet, or 0 */
     int successor_fd;     /* a byte comes when it is ready, the end when it never will be */
@@ -90,12 +93,41 @@ bool prefork_stopping(void)
     return stopping != 0;
 }
 
-bool prefork_readable(int connection)
+enum prefork_wait prefork_wait(int connection, int listener)
 {
-    struct pollfd wait = {.fd = connection, .events = POLLIN};
-    while (!stopping && poll(&wait, 1, -1) < 0 && errno == EINTR)
-        continue;
-    return !stopping;
+    struct pollfd wait = {.fd = connection, .events = POLLIN}, other = {.fd = listener, .events = POLLIN};
+    while (!stopping) {
+        int n = poll(&wait, 1, PREFORK_IDLE_MS);
+        if (n > 0 || (n < 0 && errno != EINTR))
+            return stopping ? PREFORK_STOPPING : PREFORK_READABLE;
+        if (n == 0 && poll(&other, 1, 0) > 0 && poll(&wait, 1, 0) == 0)
+            return stopping ? PREFORK_STOPPING : PREFORK_WANTED;
+    }
+    return PREFORK_STOPPING;
+}
+
+/* What has a deadline in this child; the time stands where the parent sees it. */
+static _Atomic int64_t *watched_until;
+static volatile sig_atomic_t watched = -1;
+
+void prefork_deadline(int connection, int64_t until_us)
+{
+    if (!watched_until)
+        return;
+    atomic_store(watched_until, 0);
+    watched = connection;
+    atomic_store(watched_until, until_us);
+}
+
+/* The parent's word that the time is over; a late one, for what has ended meanwhile, does nothing. */
+static void on_late(int signal)
+{
+    (void)signal;
+    int kept = errno;
+    int64_t until = atomic_load(watched_until);
+    if (until && clock_mono_us() >= until && watched >= 0)
+        shutdown(watched, SHUT_RDWR);
+    errno = kept;
 }
 
 void prefork_ready(void)
@@ -238,11 +270,13 @@ static enum status open_listeners(struct parent *d)
 static void child_main(struct parent *d, size_t address, pid_t parent)
 {
     struct sigaction stop = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
+    struct sigaction late = {.sa_handler = on_late, .sa_flags = SA_RESTART};
     sigset_t none;
     accepting = d->listeners[address];
     nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
     sigaction(SIGTERM, &stop, NULL);
     sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGUSR1, &late, NULL);
     signal(SIGHUP, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
     sigemptyset(&none);
@@ -263,6 +297,8 @@ static void start_child(struct parent *d, struct child *c)
 {
     pid_t parent = getpid();
     c->started_us = clock_mono_us();
+    watched_until = &d->deadlines[c - d->children];
+    atomic_store(watched_until, 0);
     c->pid = fork();
     if (c->pid == 0)
         child_main(d, c->address, parent);
@@ -303,6 +339,17 @@ static void start_missing(struct parent *d)
     }
 }
 
+/* Children whose connection is over time; again at the next look, should one have missed it. */
+static void tell_late(const struct parent *d)
+{
+    int64_t now = clock_mono_us();
+    for (size_t i = 0; i < d->n_children; i++) {
+        int64_t until = atomic_load(&d->deadlines[i]);
+        if (until && now >= until && d->children[i].pid > 0)
+            kill(d->children[i].pid, SIGUSR1);
+    }
+}
+
 static size_t living(const struct parent *d)
 {
     size_t n = 0;
@@ -325,6 +372,7 @@ static void stop_children(struct parent *d)
         if (waited % 100 == 0)
             signal_children(d, SIGTERM);
         usleep(20 * 1000);
+        tell_late(d);
         reap(d, false);
     }
     if (living(d) > 0)
@@ -451,6 +499,7 @@ static void supervise(struct parent *d)
 {
     for (;;) {
         start_missing(d);
+        tell_late(d);
         if (ready_fd >= 0) { /* the first children have it: when they all end, the pipe does */
             close(ready_fd);
             ready_fd = -1;
@@ -480,6 +529,13 @@ enum status prefork_run(const struct prefork *p)
     d->p = p;
     d->signals = -1;
     d->successor_fd = -1;
+    void *shared = mmap(NULL, CHILDREN_MAX * sizeof *d->deadlines, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                        -1, 0);
+    if (shared == MAP_FAILED) {
+        free(d);
+        return STATUS_NO_MEMORY;
+    }
+    d->deadlines = shared;
     enum status s = list_addresses(d);
     if (s == STATUS_OK)
         s = open_listeners(d);
@@ -499,6 +555,7 @@ done:
         close(d->listeners[i]);
     if (d->signals >= 0)
         close(d->signals);
+    munmap(shared, CHILDREN_MAX * sizeof *d->deadlines);
     free(d);
     return s;
 }

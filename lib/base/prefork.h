@@ -13,11 +13,13 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "lib/base/status.h"
 
 #define PREFORK_GRACE_MS 4500
 #define PREFORK_READY_MS 10000
+#define PREFORK_IDLE_MS 5000
 
 /* Addresses that are served alike, by processes of their own: a pool that is busy holds no other up. */
 struct prefork_pool {
@@ -45,8 +47,18 @@ void prefork_ready(void);
 int prefork_accept(int listener);
 /* In a child: has SIGTERM come? From then on the listener is /dev/null, so that nothing waits in vain. */
 bool prefork_stopping(void);
-/* In a child: waits until an open connection has bytes or its end; false when SIGTERM has come instead. */
-bool prefork_readable(int connection);
+enum prefork_wait {
+    PREFORK_READABLE, /* bytes, or its end */
+    PREFORK_STOPPING, /* SIGTERM has come */
+    PREFORK_WANTED,   /* nothing for PREFORK_IDLE_MS, and another connection waits at the listener */
+};
+/* In a child: waits for an open connection. */
+enum prefork_wait prefork_wait(int connection, int listener);
+/*
+ * In a child: shuts `connection` down at `until_us` (monotonic), so that whatever reads or writes there then fails; 0: never
+ * mind. The parent looks twice a second, so no system call is made for it.
+ */
+void prefork_deadline(int connection, int64_t until_us);
 /* Becomes `user` for good when running as root (groups too). STATUS_NOT_FOUND, STATUS_DENIED. */
 MUST_CHECK enum status prefork_become(const char *user);
 

@@ -26,7 +26,7 @@
 #define EVENT_INPUT_PAST_US (INT64_C(35) * 86400 * 1000000)
 #define EVENT_INPUT_AHEAD_US (INT64_C(5) * 60 * 1000000)
 #define EVENT_INPUT_SOURCE "api" /* of plain events that carry an id */
-#define EVENT_INPUT_COST 40      /* of json_read: an event may have about so many values, on average of a full body */
+#define EVENT_INPUT_COST 64      /* of json_read: an event may have about so many values, on average of a full body */
 #define EVENT_INPUT_ERRORS 1000  /* errors that are listed; more are counted */
 
 struct event_error {

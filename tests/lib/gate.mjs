@@ -32,8 +32,8 @@ const listens = (socket) => new Promise((done) => {
   connection.on('error', () => done(false));
 });
 
-// `settings` is more of the configuration file; `table: false` starts without one (gate.makeTable() later).
-export async function startGate({ settings = '', processes = 2, table = true, gate = '', program = join(root, 'build/release/tollgate-gate') } = {}) {
+// `listen` is more of gate.listen, `settings` more of the configuration file; `table: false` starts without one (gate.makeTable() later).
+export async function startGate({ settings = '', processes = 2, table = true, gate = '', listen = '', program = join(root, 'build/release/tollgate-gate') } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'tg-gate-'));
   const socket = join(dir, 'gate.sock');
   const self = { dir, socket, table: null };
@@ -43,7 +43,7 @@ export async function startGate({ settings = '', processes = 2, table = true, ga
   if (table) await made.say('ready');
   self.table = made;
   const conf = join(dir, 'tollgate.conf');
-  writeFileSync(conf, `[paths]\nspool_dir = ${dir}/spool\nrun_dir = ${dir}/run\n[gate]\nlisten = unix:${socket}\n` +
+  writeFileSync(conf, `[paths]\nspool_dir = ${dir}/spool\nrun_dir = ${dir}/run\n[gate]\nlisten = unix:${socket}${listen}\n` +
     `processes = ${processes}\n${gate}\n${settings}\n`);
   const child = spawn(program, ['--config', conf], { stdio: ['ignore', 'ignore', openSync(join(dir, 'gate.log'), 'a')] });
   let code = null;

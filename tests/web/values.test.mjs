@@ -17,7 +17,7 @@ const resident = () => Math.max(...web.children().map((pid) => Number(/^VmRSS:\s
 const large = 8388608, many = (unit) => `[${unit.repeat(Math.floor((large - 20) / unit.length))}${unit.replace(/,$/, '')}]`;
 for (const [name, body, type] of [
   ['empty objects', many('{},')], ['nested objects', many('{"a":{}},')], ['empty arrays', many('[],')], ['numbers', many('1,')],
-  ['keys', `{${[...Array(500000)].map((_, i) => `"${i}":1`).join(',')}}`],
+  ['keys', `{${[...Array(700000)].map((_, i) => `"${i}":1`).join(',')}}`],
   ['lines', '{}\n'.repeat(large / 3 - 1), 'application/x-ndjson'], ['lines of many values', `{"metadata":{"a":[${'1,'.repeat(30000)}1]}}\n`.repeat(100), 'application/x-ndjson'],
   ['CloudEvents', many('{},'), 'application/cloudevents-batch+json'], ['one CloudEvent', `{"data":${many('{},').slice(0, 8000000)}`, 'application/cloudevents+json'],
 ]) {
