@@ -205,7 +205,6 @@ static void show_kind(struct filling *f, struct template_dict *d, const struct p
 /* One block of the server's: `match` is how it says which paths. */
 static void add_block(struct filling *f, const char *section, const struct place *p, const char *match, bool first)
 {
-    /* Apache's URLs end in the path: nothing for "/" but the slash itself */
     struct template_dict *d = template_section(f->dict, section);
     char pattern[TEXT_SIZE];
 
@@ -251,8 +250,9 @@ static void fill_places(struct filling *f)
 {
     bool first = true;
 
-    for (size_t i = 0; i < f->places.n_regions; i++)
-        add_blocks(f, "REGION", &f->places.regions[i], &first);
+    /* Apache's sections are applied one over the other, so there the longest comes last */
+    for (size_t i = 0, n = f->places.n_regions; i < n; i++)
+        add_blocks(f, "REGION", &f->places.regions[f->kind == APACHE ? n - 1 - i : i], &first);
     first = true;
     for (size_t i = 0; i < f->places.n_answers; i++)
         add_blocks(f, "PLACE", &f->places.answers[i], &first);

@@ -103,6 +103,7 @@ enum status backend_check(const struct config *c, char problem[512])
         case ADDRESS_UNMETERED:
             break;
         case ADDRESS_OUTSIDE:
+        case ADDRESS_PAGE:
             snprintf(problem, 512,
                      "backends: %.200s is not metered; name a path at or below one in gate.prefix, and hand the others "
                      "on in the web server's own configuration",
