@@ -23,7 +23,7 @@ function raw(line, headers = [], parts = []) {
       const found = Object.fromEntries(rest.map((h) => [h.slice(0, h.indexOf(':')).toLowerCase(), h.slice(h.indexOf(':') + 1).trim()]));
       done({ status: Number(first.split(' ')[1]), headers: found, body: text.slice(split + 4) });
     });
-    socket.write(`${line} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n${headers.map((h) => `${h}\r\n`).join('')}\r\n`);
+    socket.write(`${line} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n${headers.map((h) => `${h}\r\n`).join('')}\r\n`, 'latin1');
     for (const part of parts) socket.write(part);
   });
 }
@@ -129,5 +129,36 @@ test('two Authorization headers are refused in JSON', async () => {
     assert.equal(r.status, server === 'nginx' ? 400 : 401, r.body);
     assert.equal(r.headers['content-type'], 'application/problem+json');
     assert.equal(JSON.parse(r.body).code, server === 'nginx' ? 'request_invalid' : 'key_missing');
+  }
+});
+
+test('a path with bytes that are no UTF-8 is asked about like any other', async () => {
+  for (const path of ['/api/demo/17;%80', '/api/demo/%c3', '/api/demo/%e0%80%af', '/api/demo/%ed%a0%80', '/api/demo/%f4%90%80%80', '/api/demo/\x80', '/api/nobody/%80']) {
+    const r = await raw(`GET ${path}`, ['X-Tenant-ID: victim', ...(server === 'nginx' ? [] : ['X-Tollgate-Tier: gold'])]);
+    assert.equal(r.status, 401, `${path} ${r.body}`);
+  }
+  const got = await echoed([bearer(key), `X-Tenant-ID: ${tenant}`], '/api/demo/17;%80');
+  assert.equal(got['x-tenant-id'], tenant);
+});
+
+test('an address without a path, whose query reads like one, is not that path', async () => {
+  for (const target of ['http://127.0.0.1?x/api/tenants', 'http://127.0.0.1#x/api/tenants', 'http://127.0.0.1?/api/demo/x']) {
+    const r = await raw(`GET ${target}`, [bearer(operator)]);
+    assert.ok(r.status !== 200 && !r.body.includes(tenant) && !r.body.includes('"uri"'), `${target} ${r.status} ${r.body}`);
+  }
+});
+
+test('who called, and how, is the web server\'s to tell the back end', async () => {
+  const got = await echoed([bearer(key), 'X-Forwarded-For: 192.0.2.7', 'X-Forwarded-Proto: https', 'X-Forwarded-Host: forged.example']);
+  assert.equal(got['x-forwarded-for'], '127.0.0.1');
+  assert.equal(got['x-forwarded-proto'], 'http');
+  assert.equal(got['x-forwarded-host'], '127.0.0.1');
+});
+
+test('Connection takes none of the headers away that say who calls', async () => {
+  for (const options of ['X-Tenant-ID', 'close, X-Tenant-ID, X-Tollgate-Tier, X-Tollgate-Remaining', 'x-tenant-id , TE']) {
+    const got = await echoed([bearer(key), `Connection: ${options}`]);
+    assert.equal(got['x-tenant-id'], tenant);
+    assert.equal(got['x-tollgate-tier'], 'professional');
   }
 });

@@ -1,8 +1,10 @@
 // `make run` as a new user meets it: starts, stops without leaving anything, goes on where it was, refuses a second one.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { descendants, eventually, root, sleep, startStack } from '../lib/stack.mjs';
 
@@ -17,10 +19,12 @@ const withBackend = () => ({ env: { BACKEND: `127.0.0.1:${backend.address().port
 
 // What arrives there when a client forges the tenant's headers in every spelling; sent raw, for fetch would fold them.
 async function forged() {
-  const headers = { Authorization: `Bearer ${stack.TENANT_KEY}`, 'X-Tollgate-Tier': 'forged', X_Tollgate_Tier: 'forged', 'x-tollgate_tier': 'forged',
-    'X-TOLLGATE-REMAINING': 'forged', X_Tollgate_Remaining: 'forged',
-    'X-Tollgate-Tenant': 'forged', 'X-Tollgate-Gate': 'forged', X_Tollgate_Gate: 'forged', 'X-Tollgate-Other': 'forged', X_Tollgate_Other: 'forged',
-    X_Tenant_ID: stack.TENANT_ID };
+  const headers = { Authorization: `Bearer ${stack.TENANT_KEY}`, X_Tollgate_Tier: 'forged', 'x-tollgate_tier': 'forged',
+    X_Tollgate_Remaining: 'forged', X_Tollgate_Gate: 'forged', X_Tollgate_Other: 'forged', X_Tenant_ID: stack.TENANT_ID, 'X-Forwarded-For': 'forged' };
+  // behind nginx the gate refuses these, which tests/http looks at
+  if (stack.server !== 'nginx') {
+    for (const name of ['X-Tollgate-Tier', 'X-TOLLGATE-REMAINING', 'X-Tollgate-Tenant', 'X-Tollgate-Gate', 'X-Tollgate-Other']) headers[name] = 'forged';
+  }
   const answer = await new Promise((done, failed) => {
     request({ port: stack.port, host: '127.0.0.1', path: '/api/orders/17?X-Tenant-ID=forged', headers, agent: false }, (r) => {
       let body = '';
@@ -35,7 +39,24 @@ async function forged() {
   assert.equal(told['x-tenant-id'], stack.TENANT_ID);
   assert.equal(told['x-tollgate-tier'], 'professional');
   assert.match(told['x-tollgate-remaining'], /^\d+$/);
+  assert.equal(told['x-forwarded-for'], '127.0.0.1');
+  assert.equal(told['x-forwarded-proto'], 'http');
 }
+
+// All below /api is the back end's, to the letter of each path, but Tollgate's own and the demo's.
+async function handedOn() {
+  const call = (path) => fetch(`${stack.URL}${path}`, { headers: { authorization: `Bearer ${stack.TENANT_KEY}` } });
+  for (const path of ['/api', '/api/files', '/api/filesearch', '/api/files/x', '/api/usages', '/api/subscriptions/1', '/api/tenantsearch', '/api/demonstration', '/api/x/usage'])
+    assert.equal((await (await call(path)).json()).url, path);
+  assert.equal((await (await call('/api/demo/x')).json()).uri, '/api/demo/x');
+  assert.ok((await (await call(`/api/usage/tenant/${stack.TENANT_ID}/current`)).json()).usage);
+}
+
+// The lines of [rules] that the demo runs with.
+const rules = () => readFileSync(/--config '?([^' ]+)/.exec(readFileSync(stack.TOLLGATE, 'utf8'))[1], 'utf8').split('[rules]\n')[1].trim().split('\n');
+const ownRules = join(mkdtempSync(join(tmpdir(), 'tg-rules-')), 'rules');
+writeFileSync(ownRules, '# mine\n[rules]\nPOST /api/files = file_upload\nPOST /api/papers = file_upload\n');
+after(() => rmSync(dirname(ownRules), { recursive: true }));
 
 const again = (...settings) => spawnSync('make', ['--no-print-directory', 'run', ...settings], { cwd: root, encoding: 'utf8', timeout: 60000 });
 // Not a zombie, which nobody may have waited for.
@@ -50,7 +71,8 @@ async function settledRows(s) {
 }
 
 test('it answers, with a login for people and keys for scripts in demo.env, readable by its owner alone', async () => {
-  stack = await startStack(withBackend());
+  const { env } = withBackend();
+  stack = await startStack({ env: { ...env, RULES: ownRules } });
   for (const name of ['URL', 'PGHOST', 'PGPORT', 'PGDATABASE', 'PGUSER', 'TENANT_ID', 'TENANT_KEY', 'OPERATOR_KEY', 'ADMIN_EMAIL',
     'ADMIN_PASSWORD', 'OPERATOR_EMAIL', 'OPERATOR_PASSWORD', 'TOLLGATE']) assert.ok(stack.demo[name], name);
   assert.equal(stack.TENANT_ID, 'tenant_1762083064503');
@@ -76,6 +98,15 @@ test('a second one on the same port or state says so and touches nothing', () =>
 });
 
 test('a back end of your own hears from lighttpd who calls, and no client can forge it', forged);
+test('lighttpd hands everything below /api to it that is not Tollgate\'s', handedOn);
+
+test('rules of your own stand beside the demo\'s, each once, and a call by one is counted by it', async () => {
+  assert.deepEqual(rules(), ['POST /api/files = file_upload', '# mine', 'POST /api/papers = file_upload']);
+  const uploads = () => Number(stack.sql(`SELECT count(*) AS n FROM usage_tracking WHERE metric_type = 'file_upload' AND tenant_id = '${stack.TENANT_ID}'`)[0].n);
+  const before = uploads();
+  await fetch(`${stack.URL}/api/papers`, { method: 'POST', headers: { authorization: `Bearer ${stack.TENANT_KEY}` } });
+  await eventually(() => uploads() === before + 1, 'the event of the rule');
+});
 
 test('SIGTERM leaves no process, and it goes on where it was, behind the other server too', async () => {
   const key = stack.TENANT_KEY, before = await settledRows(stack), state = stack.state, pid = stack.child.pid;
@@ -90,6 +121,29 @@ test('SIGTERM leaves no process, and it goes on where it was, behind the other s
 });
 
 test('a back end of your own hears from Apache who calls, and no client can forge it', forged);
+test('Apache hands everything below /api to it that is not Tollgate\'s', handedOn);
+test('the rules are there again without being named', () => assert.ok(rules().includes('POST /api/papers = file_upload')));
+
+test('PostgreSQL that is stopped and started again by hand is left alone, and all goes on', async () => {
+  const data = stack.asSuperuser("SELECT setting FROM pg_settings WHERE name = 'data_directory'")[0].setting;
+  const bin = execFileSync('sh', ['-c', 'ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1'], { encoding: 'utf8' }).trim();
+  const pgCtl = (...words) => {
+    const command = [`${bin}/pg_ctl`, '-D', data, '-w', '-l', `${dirname(ownRules)}/pg.log`, ...words];
+    execFileSync('setpriv', process.getuid() === 0 ? ['--reuid', 'postgres', '--regid', 'postgres', '--init-groups', ...command] : command, { stdio: 'ignore' });
+  };
+  chmodSync(dirname(ownRules), 0o777);
+  const said = () => readFileSync(stack.log, 'utf8');
+  pgCtl('stop', '-m', 'fast');
+  await eventually(() => said().includes('PostgreSQL was stopped'), 'the stop to be seen');
+  pgCtl('start');
+  await eventually(() => said().includes('PostgreSQL is back.'), 'the start to be seen');
+  const postmaster = stack.postmaster();
+  await sleep(4000);
+  assert.equal(stack.exited, null, said().slice(-500));
+  assert.equal(stack.postmaster(), postmaster);
+  assert.doesNotMatch(said(), /postgres ended; starting it again/);
+  await eventually(async () => (await fetch(`${stack.URL}/readyz`)).status === 200, 'the service');
+});
 
 test('after SIGKILL of make run the next one stops what was left, touches nothing else, and goes on where it was', async () => {
   const { TENANT_KEY: key, state, port } = stack, before = await settledRows(stack), postmaster = stack.postmaster();
@@ -102,7 +156,8 @@ test('after SIGKILL of make run the next one stops what was left, touches nothin
     try { process.kill(p.pid, 'SIGKILL'); } catch { /* a short-lived child of the script */ }
   await eventually(() => stack.exited, 'make to be gone');
   assert.ok(alive(postmaster));
-  stack = await startStack({ state, port, server: 'nginx' });
+  const { env } = withBackend();
+  stack = await startStack({ state, port, server: 'nginx', env: { ...env, RULES: 'none' } });
   assert.match(readFileSync(stack.log, 'utf8'), /An earlier run on this STATE was killed; stopping what it left/);
   assert.equal(stranger.exitCode, null);
   for (const p of left) assert.ok(!alive(p.pid), p.command);
@@ -110,6 +165,10 @@ test('after SIGKILL of make run the next one stops what was left, touches nothin
   assert.equal(rows(stack), before);
   assert.equal((await fetch(`${stack.URL}/api/demo/x`, { headers: { authorization: `Bearer ${key}` } })).status, 200);
 });
+
+test('a back end of your own hears from nginx who calls, and no client can forge it', forged);
+test('nginx hands everything below /api to it that is not Tollgate\'s', handedOn);
+test('RULES=none forgets the rules', () => assert.deepEqual(rules(), ['POST /api/files = file_upload']));
 
 test('behind nginx SIGTERM leaves no process either', async () => {
   const left = stack.processes();
