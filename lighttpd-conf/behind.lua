@@ -3,19 +3,24 @@
 local gate = lighty.r.req_env["TOLLGATE_GATE"]
 if not gate then return 503 end
 
-local told = {
-  ["x-tenant-id"] = lighty.r.req_env["TOLLGATE_TENANT"],
-  ["x-tollgate-tier"] = lighty.r.req_env["TOLLGATE_TIER"],
-  ["x-tollgate-remaining"] = lighty.r.req_env["TOLLGATE_REMAINING"],
-}
-local sent = {}
-for name in pairs(lighty.r.req_header) do
-  local plain = name:lower():gsub("[^a-z0-9]", "-")
-  -- an uncounted route of Tollgate's own reads X-Tenant-ID itself; X-Forwarded-… is lighttpd's to say
-  if (plain == "x-tenant-id" and gate ~= "own") or plain:find("^x%-tollgate%-") or plain:find("^x%-forwarded%-") then
-    sent[#sent + 1] = name
+local env, header, sent = lighty.r.req_env, lighty.r.req_header, nil
+for name in pairs(header) do
+  local first = name:byte(1)
+  if first == 120 or first == 88 then -- x, X
+    local plain = name:lower():gsub("[^a-z0-9]", "-")
+    -- an uncounted route of Tollgate's own reads X-Tenant-ID itself; X-Forwarded-… is lighttpd's to say
+    if (plain == "x-tenant-id" and gate ~= "own") or plain:find("^x%-tollgate%-") or plain:find("^x%-forwarded%-") then
+      sent = sent or {}
+      sent[#sent + 1] = name
+    end
   end
 end
-for _, name in ipairs(sent) do lighty.r.req_header[name] = nil end
-for name, value in pairs(told) do if value then lighty.r.req_header[name] = value end end
+for _, name in ipairs(sent or {}) do header[name] = nil end
+-- mod_proxy would name the trusted proxy, which mod_extforward has put the client in the place of
+if env["_L_EXTFORWARD_ACTUAL_FOR"] then env["_L_EXTFORWARD_ACTUAL_FOR"] = nil end
+if gate == "metered" then
+  header["X-Tenant-ID"] = env["TOLLGATE_TENANT"]
+  header["X-Tollgate-Tier"] = env["TOLLGATE_TIER"]
+  header["X-Tollgate-Remaining"] = env["TOLLGATE_REMAINING"]
+end
 return 0

@@ -31,7 +31,7 @@ Mutex pthread default
 Listen 127.0.0.1:${port}
 ${user ? 'User www-data\nGroup www-data' : ''}
 ${['mpm_event', 'authn_core', 'authz_core', 'authz_user', 'authz_host', 'access_compat', 'authnz_fcgi', 'proxy', 'proxy_fcgi', 'proxy_http', 'headers', 'lua', 'rewrite', 'alias',
-    'mime', 'reqtimeout', 'setenvif', 'cgid', 'env'].map((m) => `LoadModule ${m}_module /usr/lib/apache2/modules/mod_${m}.so`).join('\n')}
+    'mime', 'remoteip', 'reqtimeout', 'setenvif', 'cgid', 'env'].map((m) => `LoadModule ${m}_module /usr/lib/apache2/modules/mod_${m}.so`).join('\n')}
 ScriptSock "${dir}/cgid.sock"
 TypesConfig /etc/mime.types
 ErrorLog "${dir}/error.log"
