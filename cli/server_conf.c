@@ -381,7 +381,8 @@ enum status server_conf_render(const struct server_conf *s, const struct config 
     if (result == STATUS_OK) {
         snprintf(path, sizeof path, "%s/%s", c->paths.share_dir, s->template);
         result = template_render_text(path, f->dict, out);
-        buffer_text(out, "\n"); /* the template's last one is taken with the blank lines */
+        if (out->length && out->data[out->length - 1] != '\n')
+            buffer_text(out, "\n"); /* it is taken with the blank lines when it ends in a section */
         if (result != STATUS_OK)
             snprintf(problem, 512, "the template %.400s can't be read; see paths.share_dir", path);
     }

@@ -134,7 +134,7 @@ location {{MATCH}} {
 {{#HTTP}}
   proxy_set_header Host $http_host;
   include {{SHARE}}/nginx-conf/proxy.conf;
-  proxy_pass http://{{ADDRESS}};
+  proxy_pass "http://{{ADDRESS}}";
 {{/HTTP}}
 }
 {{/PLACE}}
