@@ -394,6 +394,7 @@ int cmd_doctor(struct cli *c, int argc, char *argv[])
     doctor_front(&d, at ? at : c->config->web.public_url);
     look_at_listeners(&d, "gate", c->config->gate.listen, "tollgate-gate", c->config->gate.prefix[0]);
     look_at_listeners(&d, "web", c->config->web.listen, "tollgate-web", "/healthz");
+    look_at_listeners(&d, "pages", c->config->web.pages_listen, "tollgate-web", "/healthz");
     look_at_collector(&d);
     look_at_spool(&d);
     look_at_disk(&d, "paths.spool_dir", c->config->paths.spool_dir);

@@ -13,8 +13,9 @@
 #define CONF_MOST (1 << 20)
 
 struct front {
-    const char *authority; /* "host:port" within public_url */
+    const char *authority; /* "host:port" of the server that is called */
     size_t length;
+    char host[300]; /* the header line that says for which site: web.public_url's */
 };
 
 /* A call without a key, the prefix in the place of %s; the bytes that a server's regular expressions trip over are among them. */
@@ -30,7 +31,7 @@ static bool is_refusal(int status)
 /* False when the server said what ends the looking. */
 static bool knock(struct doctor *d, const struct front *f, const char *prefix, const char *form, const char *headers)
 {
-    char path[512];
+    char path[512], lines[600];
     const char *base = address_base(prefix);
     int status = 0;
     bool plain = form == odd[1] && !*headers;
@@ -40,7 +41,8 @@ static bool knock(struct doctor *d, const struct front *f, const char *prefix, c
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
     snprintf(path, sizeof path, form, base);
 #pragma GCC diagnostic pop
-    if (!*path || probe_http(f->authority, f->length, "80", path, headers, &status) != PROBE_ANSWERS)
+    snprintf(lines, sizeof lines, "%s%s", f->host, headers);
+    if (!*path || probe_http(f->authority, f->length, "80", path, lines, &status) != PROBE_ANSWERS)
         return true; /* a server may close without a word */
     for (char *p = path; *p; p++)
         if ((unsigned char)*p >= 0x7f)
@@ -126,9 +128,12 @@ void doctor_front(struct doctor *d, const char *url)
 {
     const char *at = strstr(url, "://");
     struct front f = {.authority = at ? at + 3 : NULL, .length = at ? strcspn(at + 3, "/?#") : 0};
+    const char *site = strstr(d->config->web.public_url, "://");
     char healthz[256];
     int status = 0;
 
+    site = site ? site + 3 : f.authority;
+    snprintf(f.host, sizeof f.host, "Host: %.*s\r\n", site ? (int)strcspn(site, "/?#") : 0, site ? site : "");
     for (size_t i = 0; i < server_n_confs; i++)
         compare(d, &server_confs[i]);
     if (!at)
@@ -144,7 +149,7 @@ void doctor_front(struct doctor *d, const char *url)
         return;
     }
     snprintf(healthz, sizeof healthz, "%s/healthz", address_base(d->config->web.page_prefix));
-    switch (probe_http(f.authority, f.length, "80", healthz, "", &status)) {
+    switch (probe_http(f.authority, f.length, "80", healthz, f.host, &status)) {
     case PROBE_NOTHING:
         doctor_line(d, false, "web server", "nothing listens at %s (web.public_url): start the web server", url);
         break;

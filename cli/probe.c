@@ -97,8 +97,7 @@ enum probe_answer probe_http(const char *authority, size_t length, const char *s
     size_t used = 0;
     ssize_t n;
     int fd = connect_authority(authority, length, standard);
-    int m = snprintf(text, sizeof text, "GET %s HTTP/1.0\r\nHost: %.*s\r\nConnection: close\r\n%s\r\n", path,
-                     (int)length, authority, headers);
+    int m = snprintf(text, sizeof text, "GET %s HTTP/1.0\r\nConnection: close\r\n%s\r\n", path, headers);
 
     if (fd < 0 || m < 0 || (size_t)m >= sizeof text) {
         if (fd >= 0)

@@ -17,7 +17,10 @@ enum probe_answer {
     PROBE_ANSWERS, /* *status is what it answered */
 };
 
-/* GET `path` from "host:port" or "[::1]:port", `length` bytes; a missing port is `standard`. `headers` are whole lines or "". */
+/*
+ * GET `path` from "host:port" or "[::1]:port", `length` bytes; a missing port is `standard`. `headers` are whole lines, Host
+ * among them.
+ */
 enum probe_answer probe_http(const char *authority, size_t length, const char *standard, const char *path,
                              const char *headers, int *status);
 /* Whether a TLS port takes the connection: more is not asked. */

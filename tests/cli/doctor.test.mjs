@@ -43,7 +43,7 @@ after(async () => { door.close(); await node.remove(); });
 test('a node that is well has one line a part, each OK, and exit status 0', () => {
   const lines = doctor();
   assert.deepEqual(lines.filter((l) => l.state !== 'ok'), []);
-  for (const part of ['web server', 'gate', 'web', 'collector', 'limit table', 'sync', 'spool', 'database', 'clock', 'partitions', 'damage', 'rejected', 'nodes'])
+  for (const part of ['web server', 'gate', 'web', 'pages', 'collector', 'limit table', 'sync', 'spool', 'database', 'clock', 'partitions', 'damage', 'rejected', 'nodes'])
     assert.equal(lines.filter((l) => l.part === part).length, 1, part);
   assert.match(node.tollgate(['doctor']).out, /^OK {5}clock +within 0\.\d s of PostgreSQL's/m);
 });
