@@ -102,7 +102,10 @@ simulation: $(O)/simulation
 simulate: $(O)/simulation $(O)/mend_model
 	@$(O)/simulation 1000 --plant && $(O)/mend_model && $(O)/simulation 2000
 
-.PHONY: FORCE
+.PHONY: FORCE test-libs
+# Before suites that link them run side by side.
+test-libs:
+	@$(MAKE) --no-print-directory -s MODE=test $(foreach l,$(LIBS),$(if $(OBJ_$(l)),$(BUILD)/test/lib$(l).a))
 unit: $(UNIT_PROGRAMS)
 	@tests/unit/run.sh $^
 

@@ -1,11 +1,14 @@
-#!/bin/sh
-# run.sh [SUITE...]: runs the suites in order, each in a process of its own with its log in build/log/. A suite prints
-# as its last line "N passed, N failed"; one that ends badly without saying so counts as a failure. At the end every
-# failed test is named once more with its message (a log may be cut in its middle); the last line of all is the sum.
-# Suites: name and command, one a line.
+#!/usr/bin/env bash
+# run.sh [SUITE...]: runs the suites, as many at a time as JOBS says (default: a processor each, at most two, since some hold
+# time limits), each in a process of its own with its log in build/log/. A suite prints as its last line "N passed, N failed";
+# one that ends badly without saying so counts as a failure. At the end every failed test is named once more with its message
+# (a log may be cut in its middle); the last line of all is the sum.
+# Suites: name and command, one a line. They are started in this order: what others build on first, then what takes long.
 cd "$(dirname "$0")/.." || exit 1
 log=build/log
 mkdir -p "$log"
+cores=$(nproc)
+JOBS=${JOBS:-$((cores < 2 ? cores : 2))}
 
 # What a fresh machine lacks: Debian's packages, and npm's for the browser.
 demo/packages.sh run nginx build test || exit 1
@@ -17,6 +20,7 @@ fi
 suites() {
     cat <<'SUITES'
 unit make --no-print-directory unit
+fault sh tests/fault/run.sh
 checks sh tests/checks/run.sh
 lint make --no-print-directory lint
 simulation make --no-print-directory simulate
@@ -32,7 +36,6 @@ http-nginx node tests/lib/with_stack.mjs nginx node --test --test-concurrency=1 
 adversary-lighttpd node tests/lib/with_stack.mjs lighttpd node --test --test-concurrency=1 tests/adversary/
 adversary-apache node tests/lib/with_stack.mjs apache node --test --test-concurrency=1 tests/adversary/
 adversary-nginx node tests/lib/with_stack.mjs nginx node --test --test-concurrency=1 tests/adversary/
-fault sh tests/fault/run.sh
 isolation node tests/lib/with_stack.mjs lighttpd node --test --test-concurrency=1 tests/isolation/
 docs node tests/lib/with_stack.mjs lighttpd node --test --test-concurrency=1 tests/docs/
 browser node tests/lib/with_stack.mjs lighttpd node --test --test-concurrency=1 tests/browser/
@@ -54,30 +57,44 @@ say_failures() {
     awk -f tests/lib/failures.awk "$2" | head -200 | grep . || tail -8 "$2" | sed 's/^/  /'
 }
 
-passed=0 failed=0
-suites >"$log/suites"
-: >"$log/failures"
-while read -r name command <&3; do
-    if [ $# -gt 0 ]; then case " $* " in *" $name "*) ;; *) continue ;; esac; fi
-    folder=${command##* }
-    case $folder in */) [ -n "$(find "$folder" -name '*.test.mjs' 2>/dev/null)" ] || continue
-        command="${command% *} $(find "$folder" -name '*.test.mjs' | sort | tr '\n' ' ')" ;; esac
-    started=$(date +%s)
+run_suite() { # run_suite NAME COMMAND: its counts go to build/log/NAME.sum
+    local name=$1 command=$2 folder=${2##* } started=$SECONDS status ok bad
+    case $folder in */)
+        [ -n "$(find "$folder" -name '*.test.mjs' 2>/dev/null)" ] || return 0
+        command="${command% *} $(find "$folder" -name '*.test.mjs' | sort | tr '\n' ' ')" ;;
+    esac
     printf '%s: running, log in %s/%s.log\n' "$name" "$log" "$name"
     $command >"$log/$name.log" 2>&1 </dev/null
     status=$?
-    # shellcheck disable=SC2046 # two numbers
-    set -- $(sums "$log/$name.log") -- "$@"
-    ok=$1 bad=$2
-    shift 3
+    read -r ok bad < <(sums "$log/$name.log")
     if [ $status -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
-    passed=$((passed + ok)) failed=$((failed + bad))
-    echo "$name: $ok passed, $bad failed ($(($(date +%s) - started)) s)"
-    if [ "$bad" -ne 0 ]; then
-        tail -40 "$log/$name.log"
-        say_failures "$name" "$log/$name.log" "$bad" >>"$log/failures"
-    fi
+    echo "$ok $bad" >"$log/$name.sum"
+    [ "$bad" -eq 0 ] || tail -40 "$log/$name.log"
+    echo "$name: $ok passed, $bad failed ($((SECONDS - started)) s)"
+}
+
+suites | while read -r name command; do
+    if [ $# -gt 0 ]; then case " $* " in *" $name "*) ;; *) continue ;; esac; fi
+    echo "$name $command"
+done >"$log/suites"
+rm -f "$log"/*.sum
+make --no-print-directory -s test-libs || exit 1
+running=0
+while read -r name command <&3; do
+    if [ $running -ge "$JOBS" ]; then wait -n; running=$((running - 1)); fi
+    run_suite "$name" "$command" 3<&- &
+    running=$((running + 1))
 done 3<"$log/suites"
+wait
+
+passed=0 failed=0
+: >"$log/failures"
+while read -r name command; do
+    [ -s "$log/$name.sum" ] || continue
+    read -r ok bad <"$log/$name.sum"
+    passed=$((passed + ok)) failed=$((failed + bad))
+    [ "$bad" -eq 0 ] || say_failures "$name" "$log/$name.log" "$bad" >>"$log/failures"
+done <"$log/suites"
 if [ -s "$log/failures" ]; then
     printf '\nWhat failed:\n'
     cat "$log/failures"
