@@ -199,6 +199,8 @@ static void show_kind(struct filling *f, struct template_dict *d, const struct p
         inner = template_section(d, names[p->answer]);
         if (p->counted)
             template_show(inner, "COUNTED");
+        if (p->metered)
+            template_show(inner, "GATED");
     }
 }
 

@@ -1,15 +1,16 @@
 -- behind.lua: whoever answers a path below a metered one. What the gate found out replaces what the client sent, in whatever
 -- spelling; without the gate's word nobody answers, whatever else the configuration says.
+-- What passes as one of Tollgate's own routes goes to tollgate-web alone, whose places have own.lua.
 local gate = lighty.r.req_env["TOLLGATE_GATE"]
-if not gate then return 503 end
+if gate ~= "metered" and gate ~= "passed" then return 503 end
 
 local env, header, sent = lighty.r.req_env, lighty.r.req_header, nil
 for name in pairs(header) do
   local first = name:byte(1)
   if first == 120 or first == 88 then -- x, X
     local plain = name:lower():gsub("[^a-z0-9]", "-")
-    -- an uncounted route of Tollgate's own reads X-Tenant-ID itself; X-Forwarded-… is lighttpd's to say
-    if (plain == "x-tenant-id" and gate ~= "own") or plain:find("^x%-tollgate%-") or plain:find("^x%-forwarded%-") then
+    -- X-Forwarded-… is lighttpd's to say
+    if plain == "x-tenant-id" or plain:find("^x%-tollgate%-") or plain:find("^x%-forwarded%-") then
       sent = sent or {}
       sent[#sent + 1] = name
     end

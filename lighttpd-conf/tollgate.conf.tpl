@@ -44,6 +44,9 @@ $HTTP["url"] != "tollgate.places" {
 {{ELSE}}$HTTP["url"] {{MATCH}} {
 {{#WEB}}
   fastcgi.server = ( "/" => (( {{WEB_ADDRESS}}, "check-local" => "disable" )) )
+{{#GATED}}
+  magnet.attract-physical-path-to = ( "{{SHARE}}/lighttpd-conf/own.lua" )
+{{/GATED}}
   server.max-request-size = {{BODY_KIB}}
 {{/WEB}}
 {{#PAGES}}

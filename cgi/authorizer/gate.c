@@ -238,14 +238,17 @@ static bool is_metered(enum address address)
 }
 
 /*
- * What the path is. False when it can't be read in one way only; that is also a path that was sent below a metered prefix
- * and is not below it once resolved ("/api/../x"): a web server that asks about it has read it the other way.
+ * What the path is. False when it can't be read in one way only; when it was sent below a metered prefix and is not below it
+ * once resolved ("/api/../x"), so that a web server that asks about it has read it the other way; and when it is not metered
+ * at all, so that a web server that asks has made another path of it.
  */
 static bool locate(const struct config *config, struct call *c)
 {
     if (endpoint_resolve(c->uri, c->path, &c->path_length) != STATUS_OK)
         return false;
     c->address = address_of(config, c->path);
+    if (c->address == ADDRESS_OUTSIDE || c->address == ADDRESS_PAGE)
+        return false;
     for (size_t i = 0; !is_metered(c->address) && i < CONFIG_METERED && config->gate.prefix[i]; i++)
         if (address_below(c->uri, config->gate.prefix[i]) && !address_below(c->path, config->gate.prefix[i]))
             return false;

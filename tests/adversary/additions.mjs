@@ -2,6 +2,7 @@
 //   before, behind   where it stands (lighttpd: in the same file; Apache: in the virtual host; server: outside it; nginx: in server { })
 //   refused          with a key nobody hears of it either: it takes the gate's place, and Tollgate refuses
 //   silent           the back end hears of the call, but not who calls, because the addition replaces the lines that say so
+//   also             more targets that nobody may hear of without a key
 //   open             it says itself that the gate is not asked: the operator's choice, named in docs/nginx.md
 //   everything       it answers paths that are not metered, too
 //   file             it is answered by a file or a script, not by the back end
@@ -31,6 +32,10 @@ function lighttpd(dir) {
       before: `server.modules += ( "mod_alias" )\nalias.url = ( "/api/papers/" => "${dir}/htdocs/api/orders/" )` },
     { name: 'a rewrite', path: orders,
       before: `server.modules += ( "mod_rewrite" )\nurl.rewrite-once = ( "^/api/orders/(.*)$" => "/api/other/$1" )\n${proxy('/api/other')}` },
+    { name: 'a rewrite from elsewhere', path: orders, also: ['/public/17', '/public/x%80'],
+      before: `server.modules += ( "mod_rewrite" )\nurl.rewrite-once = ( "^/public/(.*)$" => "/api/orders/$1" )\n${proxy('/api/orders')}` },
+    { name: 'a rewrite from Tollgate\'s own routes', path: orders, also: ['/api/usage/old/17'],
+      before: `server.modules += ( "mod_rewrite" )\nurl.rewrite-once = ( "^/api/usage/old/(.*)$" => "/api/orders/$1" )\n${proxy('/api/orders')}` },
     { name: 'a script in the place of the one that hides the path', path: orders, refused: true,
       behind: `$HTTP["url"] =^ "/api/orders" { magnet.attract-raw-url-to = ( "${dir}/nothing.lua" )\n ${proxy('')} }` },
   ];
@@ -48,6 +53,9 @@ function apache(dir) {
     { name: 'a RewriteRule with [P], behind', path: orders, behind: 'RewriteRule "^/api/orders/(.*)$" "http://127.0.0.1:PORT/api/orders/$1" [P]' },
     { name: 'a RewriteRule with [P] in a Location', path: orders,
       behind: '<Location "/api/orders">\nRewriteEngine On\nRewriteRule "17$" "http://127.0.0.1:PORT/api/orders/17" [P]\n</Location>' },
+    { name: 'a RewriteRule with [PT] from elsewhere', path: orders, also: ['/public/17'],
+      before: `${pass}\nRewriteEngine On\nRewriteRule "^/public/(.*)$" "/api/orders/$1" [PT]` },
+    { name: 'an Alias from elsewhere to a file below', path: orders, before: `${pass}\nAliasMatch "^/public/(.*)$" "/api/orders/$1"`, also: ['/public/17'] },
     { name: 'a Location that grants everybody', path: orders, refused: true, before: pass, behind: '<Location "/api/orders">\nRequire all granted\n</Location>' },
     { name: 'a LocationMatch that grants everybody', path: orders, refused: true, before: pass, behind: '<LocationMatch "^/api">\nRequire all granted\n</LocationMatch>' },
     { name: 'an If that grants everybody', path: orders, refused: true, before: pass, behind: '<If "true">\nRequire all granted\n</If>' },
@@ -82,6 +90,7 @@ function nginx(dir) {
     { name: 'a rewrite in the server', path: orders, behind: `rewrite ^/api/orders/(.*)$ /api/other/$1;\nlocation /api/other/ { ${to} }` },
     { name: 'a rewrite in a location', path: orders, behind: `location /api/orders/ { rewrite ^ /api/other/x last; }\nlocation /api/other/ { ${to} }` },
     { name: 'a rewrite from elsewhere', path: '/api/other/17', behind: `rewrite ^/public/(.*)$ /api/other/$1;\nlocation /api/other/ { ${to} }` },
+    { name: 'a rewrite from elsewhere into [backends]', path: '/api/configured/17', also: ['/public/17'], behind: 'rewrite ^/public/(.*)$ /api/configured/$1;' },
     { name: 'an error_page that leads to the back end', path: orders,
       behind: `location /api/orders/ { error_page 401 403 404 500 = @orders; ${to} }\nlocation @orders { ${to} }` },
     { name: 'satisfy any for the whole of http', path: orders, http: 'satisfy any; allow all;', behind: `location /api/orders/ { ${to} }` },

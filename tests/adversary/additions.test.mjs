@@ -42,7 +42,7 @@ for (const a of additions(server, front.dir)) {
     const running = await front.start({ before: fill(a.before), behind: fill(a.behind), server: fill(a.server), http: fill(a.http) });
     try {
       backend.bytes = '';
-      for (const target of spellings(a.path)) {
+      for (const target of [...spellings(a.path), ...(a.also ?? [])]) {
         if (a.everything && target.startsWith('http://127.0.0.1?')) continue; // nginx reads it as /
         for (const headers of [[], forged.slice(0, 2), forged, ['Authorization: Bearer nobody']]) {
           const answer = await send(running.port, target, headers);
