@@ -87,11 +87,12 @@ void config_print_sample(FILE *to)
         print_comment(to, comment);
         fprintf(to, "#%s =%s%s\n", k->key, *k->fallback ? " " : "", k->fallback);
     }
-    fprintf(to,
-            "\n[backends]\n# /path = address: the service behind the gate that answers this path and all below it; the "
-            "longest\n# path wins. http://host:port, http:unix:/socket, fastcgi://host:port or fastcgi:unix:/socket. "
-            "`tollgate\n# config lighttpd` (or apache, nginx) makes the web server's configuration of them.\n"
-            "#/api/orders = http://127.0.0.1:9000\n");
+    fprintf(to, "\n[backends]\n");
+    print_comment(
+        to, "/path = address: the service behind the gate that answers this path and all below it; the longest path "
+            "wins. http://host:port, http:unix:/socket, fastcgi://host:port or fastcgi:unix:/socket. `tollgate "
+            "config lighttpd` (or apache, nginx) makes the web server's configuration of them.");
+    fprintf(to, "#/api/orders = http://127.0.0.1:9000\n");
     fprintf(to, "\n[rules]\n# METHOD /path = metric: such a call also counts as an event of that metric.\n"
                 "#POST /api/files = file_upload\n");
 }
