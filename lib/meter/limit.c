@@ -71,7 +71,7 @@ static void decide_fixed(const struct limit *l, const struct limit_count *c, int
 
 static wide divide_up(wide n, wide by)
 {
-    return (n + by - 1) / by;
+    return by > 0 ? (n + by - 1) / by : n; /* no interval is 0, but a checker can't know */
 }
 
 /* What a minute's bucket holds: the ceiling, or the plain limit when nothing is refused. */

@@ -20,7 +20,7 @@ const file = (text) => {
   return name;
 };
 
-before(() => execFileSync('make', ['-s', 'install', `DESTDIR=${installed}`], { cwd: root, stdio: 'ignore' }));
+before(() => execFileSync('make', ['-s', 'install', `DESTDIR=${installed}`, 'PREFIX=/usr', 'SYSCONFDIR=/etc'], { cwd: root, stdio: 'ignore' }));
 after(() => rmSync(dir, { recursive: true, force: true }));
 
 // Where the installed file's defaults would reach outside of the test's folder.
