@@ -40,9 +40,12 @@ const call = (method, path, caller, sent = {}) => fetch(url + path, { method, bo
 
 before(async () => {
   revokeKey(callers.revoked);
-  await eventually(async () => (await call('GET', `${T}/current`, 'every')).status === 200 &&
-    (await call('GET', `${T}/check?metric=api_call&amount=0`, 'operator')).status === 200 &&
-    (await call('GET', '/api/tenants', 'foreign')).status === 200 && (await call('GET', `${T}/current`, 'revoked')).status === 401, 'the keys in the limit table', 5);
+  // Every key that is good is known, whatever it may do, before the first question is asked.
+  const known = Object.keys(callers).filter((caller) => !unauthorized.includes(caller));
+  await eventually(async () => {
+    for (const caller of known) if ((await call('GET', `${T}/current`, caller)).status === 401) return false;
+    return (await call('GET', `${T}/current`, 'revoked')).status === 401;
+  }, 'the keys in the limit table', 10);
 });
 
 for (const [method, path, may, sent] of routes) {
