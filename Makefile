@@ -20,9 +20,9 @@ objects = $(patsubst %.c,$(O)/%.o,$(call lib_sources,$(1))) $(patsubst %.cc,$(O)
 $(foreach l,$(LIBS),$(eval OBJ_$(l) := $(call objects,$(l))))
 
 PROGRAMS := tollgate-gate tollgate-web tollgate-collector tollgate
-SRC_tollgate-gate := $(wildcard cgi/authorizer/*.c)
-SRC_tollgate-web := $(wildcard cgi/responder/*.c)
-SRC_tollgate-collector := $(wildcard daemon/*.c)
+SRC_tollgate-gate := $(wildcard cgi/gate/*.c)
+SRC_tollgate-web := $(wildcard cgi/web/*.c)
+SRC_tollgate-collector := $(wildcard collector/*.c)
 SRC_tollgate := $(wildcard cli/*.c)
 BASE_LIBS := -lsodium -lxxhash
 LIBS_tollgate-gate := $(BASE_LIBS) -lfcgi
@@ -86,7 +86,7 @@ $(TOOLS): $(O)/tools/%: tests/tools/%.c $(call archive,meter base)
 tools: $(TOOLS)
 
 # The simulation: spool and collector against a disk and a database in memory (docs/spool.md, "Simulation").
-SIMULATION := $(patsubst %.c,$(O)/%.o,$(wildcard tests/fault/simulation/*.c) daemon/loop.c daemon/batch.c lib/store/examine.c)
+SIMULATION := $(patsubst %.c,$(O)/%.o,$(wildcard tests/fault/simulation/*.c) collector/loop.c collector/batch.c lib/store/examine.c)
 SIMULATED := open mkostemp close pread pwrite read write lseek fstat ftruncate fallocate fdatasync fsync fchmod flock link unlink rename \
 	opendir readdir rewinddir closedir mkdir stat getpid random malloc calloc realloc free clock_wall_us clock_mono_us log_write \
 	randombytes_uniform json_tokener_new_ex json_tokener_free spool_sync
@@ -122,16 +122,16 @@ bench: all tools
 	@bench/run.sh
 
 # gcc's and clang's builds with warnings as errors, then the checkers.
-LINT_C := $(sort $(wildcard lib/*/*.[ch] cgi/*/*.[ch] daemon/*.[ch] cli/*.[ch] tests/unit/*/*.[ch]))
+LINT_C := $(sort $(wildcard lib/*/*.[ch] cgi/*/*.[ch] collector/*.[ch] cli/*.[ch] tests/unit/*/*.[ch]))
 lint:
 	@$(MAKE) --no-print-directory CC=gcc BUILD=$(BUILD)/lint-gcc all
 	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/lint-clang all
 	clang-format --dry-run -Werror $(LINT_C)
 	@mkdir -p $(BUILD)
-	printf '%s\n' $(filter lib/%.c cgi/%.c daemon/%.c cli/%.c,$(LINT_C)) | \
-		xargs -P "$$(nproc)" -n 4 sh -c 'clang-tidy --quiet "$$@" -- $(COMMON) 2>/dev/null' tidy
+	printf '%s\n' $(filter lib/%.c cgi/%.c collector/%.c cli/%.c,$(LINT_C)) | \
+		xargs -P "$$(nproc)" -n 4 sh -c 'clang-tidy --quiet "$$@" -- $(subst ','\'',$(COMMON)) 2>/dev/null' tidy
 	cppcheck --quiet --error-exitcode=1 --enable=warning,portability --inline-suppr --suppress=missingIncludeSystem --suppressions-list=tests/checks/cppcheck.txt \
-		--std=c11 -D_GNU_SOURCE -I. $(filter lib/%.c cgi/%.c daemon/%.c cli/%.c,$(LINT_C))
+		--std=c11 -D_GNU_SOURCE -I. $(filter lib/%.c cgi/%.c collector/%.c cli/%.c,$(LINT_C))
 	@BUILD=$(BUILD)/lint-gcc sh tests/checks/run.sh
 	@echo "lint: clean" && echo "1 passed, 0 failed"
 

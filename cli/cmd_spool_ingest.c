@@ -143,11 +143,9 @@ static enum status store_batch(struct intake *in, const struct ingest_span *span
         in->most = BATCH_EVENTS;
     } else if (s == STATUS_UNAVAILABLE && r.unsure) {
         s = settle(in, span, &r);
-    } else if ((s == STATUS_INVALID || s == STATUS_LIMIT) && in->most > 0) {
+    } else if (((s == STATUS_INVALID || s == STATUS_LIMIT) && in->most > 0) ||
+               (s == STATUS_TIMEOUT && in->n_events > 1)) {
         in->most = in->n_events / 2; /* 0: the one that is left is what PostgreSQL refuses */
-        s = STATUS_OK;
-    } else if (s == STATUS_TIMEOUT && in->n_events > 1) {
-        in->most = in->n_events / 2;
         s = STATUS_OK;
     }
     ingest_result_free(&r);

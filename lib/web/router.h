@@ -3,7 +3,7 @@
  *
  * A path's segment ":name" stands for any one segment (the path is decoded already, see request). Servers refuse or
  * resolve an encoded slash or dot, so a value may also hold "~2F" for a byte: two upper-case digits behind a tilde. Pure
- * but for values, which go into the request's pool. Called by tollgate-web, whose table is cgi/responder/routes.c.
+ * but for values, which go into the request's pool. Called by tollgate-web, whose table is cgi/web/routes.c.
  */
 #ifndef WEB_ROUTER_H
 #define WEB_ROUTER_H

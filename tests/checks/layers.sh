@@ -7,7 +7,7 @@ wrong() { echo "layers: $1"; status=1; }
 # allowed FOLDER LIBRARIES: includes of "lib/..." in FOLDER go to these libraries only
 allowed() {
     [ -d "$1" ] || return 0
-    found=$(grep -rnE '#include "(lib|cgi|daemon|cli)/' "$1" --include='*.c' --include='*.h' --include='*.cc' |
+    found=$(grep -rnE '#include "(lib|cgi|collector|cli)/' "$1" --include='*.c' --include='*.h' --include='*.cc' |
         grep -vE "#include \"($2)/" || true)
     [ -z "$found" ] || wrong "$1 may include $2 only:
 $found"
@@ -17,12 +17,12 @@ allowed lib/meter 'lib/base|lib/meter'
 allowed lib/web 'lib/base|lib/meter|lib/web'
 allowed lib/store 'lib/base|lib/meter|lib/store'
 allowed lib/remote 'lib/base|lib/meter|lib/remote'
-allowed cgi/authorizer 'lib/base|lib/meter|cgi/authorizer'
-allowed cgi/responder 'lib/base|lib/meter|lib/web|lib/store|lib/remote|cgi/responder'
-allowed daemon 'lib/base|lib/meter|lib/store|lib/remote|daemon'
+allowed cgi/gate 'lib/base|lib/meter|cgi/gate'
+allowed cgi/web 'lib/base|lib/meter|lib/web|lib/store|lib/remote|cgi/web'
+allowed collector 'lib/base|lib/meter|lib/store|lib/remote|collector'
 allowed cli 'lib/base|lib/meter|lib/web|lib/store|lib/remote|cli'
 
-found=$(grep -rnE '\bPQ[a-z][A-Za-z]+ *\(|libpq-fe\.h' lib cgi daemon cli --include='*.c' --include='*.h' | grep -v '^lib/store/' || true)
+found=$(grep -rnE '\bPQ[a-z][A-Za-z]+ *\(|libpq-fe\.h' lib cgi collector cli --include='*.c' --include='*.h' | grep -v '^lib/store/' || true)
 [ -z "$found" ] || wrong "libpq is named outside lib/store:
 $found"
 found=$(grep -rnE '<(html|div|p|table)[ >]|Content-Type' lib/store --include='*.c' || true)
@@ -32,7 +32,7 @@ gate=${BUILD:-build}/release/tollgate-gate
 if [ -x "$gate" ] && readelf -d "$gate" | grep NEEDED | grep -qE 'libpq|libcurl|libssl'; then
     wrong "$gate is linked with the database or the network"
 fi
-for file in $(find lib cgi daemon cli -name '*.c'); do
+for file in $(find lib cgi collector cli -name '*.c'); do
     head -1 "$file" | grep -qE "^/\* $(basename "$file"): .* \*/$" || wrong "$file does not say in its first line what it is"
 done
 [ $status -eq 0 ] && echo "layers: clean"

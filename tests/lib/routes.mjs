@@ -1,11 +1,11 @@
-// routes.mjs: the table of cgi/responder/routes.c, so that a test can tell which route it has forgotten.
+// routes.mjs: the table of cgi/web/routes.c, so that a test can tell which route it has forgotten.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from './stack.mjs';
 
 // [{method, path, who, scopes, csrf}]: who is "ANYONE", "KEY", "VIEWER", …; scopes are those of which a key has to have one.
 export function readRoutes() {
-  const text = readFileSync(join(root, 'cgi/responder/routes.c'), 'utf8');
+  const text = readFileSync(join(root, 'cgi/web/routes.c'), 'utf8');
   const tenant = /^#define TENANT "(.*)"$/m.exec(text)[1];
   const table = /const struct route routes\[\] = \{\n([\s\S]*?)\n\};/.exec(text)[1];
   const lines = table.split('\n').filter((line) => line.trim() !== '');

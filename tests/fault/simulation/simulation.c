@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/collector.h"
+#include "collector/collector.h"
 #include "lib/base/clock.h"
 #include "lib/meter/spool.h"
 #include "tests/fault/simulation/process.h"
@@ -33,7 +33,7 @@ static struct config config;
 static bool ending, power_was_cut;
 static uint64_t kills, recorded_early; /* of a run */
 
-/* ---- the parts of the daemon that are not simulated ---- */
+/* ---- the parts of the collector that are not simulated ---- */
 
 bool table_good(const struct table *t)
 {

@@ -1,0 +1,241 @@
+/* answer.c: the gate's answers: admitted, refused, limited */
+#include "cgi/gate/answer.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+
+#define QUOTA_TYPE "https://iana.org/assignments/http-problem-types#quota-exceeded"
+#define BODY_SIZE 2048
+#define FIELDS_SIZE 2048
+
+static void add(struct answer *a, const char *format, ...) PRINTF_LIKE(2, 3);
+
+static void add(struct answer *a, const char *format, ...)
+{
+    size_t room = sizeof a->bytes - a->length;
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(a->bytes + a->length, room, format, args);
+    va_end(args);
+    if (n > 0 && (size_t)n < room)
+        a->length += (size_t)n;
+}
+
+/* Seconds from now until `us`, rounded up: never early. */
+static int64_t seconds_until(int64_t us, int64_t now_us)
+{
+    return us <= now_us ? 0 : (us - now_us + CLOCK_US_PER_SECOND - 1) / CLOCK_US_PER_SECOND;
+}
+
+static int64_t whole(int64_t millionths)
+{
+    return millionths / EVENT_MILLION;
+}
+
+static int64_t window_seconds(const struct limit_answer *taken, uint32_t i)
+{
+    if (taken->limits[i].window == LIMIT_MINUTE)
+        return 60;
+    return (taken->limits[i].end_us - taken->limits[i].start_us) / CLOCK_US_PER_SECOND;
+}
+
+/* RateLimit-Policy and RateLimit (IETF draft ratelimit-headers, 2025-09) of every limit with a window that is limited. */
+static void add_rate_limits(struct answer *a, const struct limit_catalogue *c, const struct limit_answer *taken,
+                            int64_t now_us)
+{
+    for (int field = 0; field < 2; field++) {
+        bool first = true;
+        for (uint32_t i = 0; i < taken->n; i++) {
+            const struct limit_verdict *v = &taken->limits[i].verdict;
+            const char *key = c->limits[taken->limits[i].slot].key;
+            if (v->unlimited || taken->limits[i].window == LIMIT_GAUGE)
+                continue;
+            add(a, "%s", first ? (field ? "RateLimit: " : "RateLimit-Policy: ") : ", ");
+            first = false;
+            if (field)
+                add(a, "\"%s\";r=%" PRId64 ";t=%" PRId64, key, whole(v->remaining),
+                    seconds_until(v->resets_us, now_us));
+            else
+                add(a, "\"%s\";q=%" PRId64 ";w=%" PRId64, key, whole(v->limit), window_seconds(taken, i));
+        }
+        if (!first)
+            add(a, "\r\n");
+    }
+}
+
+/* A header's value: the tenant's id or tier may hold anything; what can't stand in a header becomes '?'. */
+static void add_value(struct answer *a, const char *name, const char *value)
+{
+    add(a, "%s: ", name);
+    for (; *value && a->length < sizeof a->bytes - 1; value++)
+        a->bytes[a->length++] = (unsigned char)*value < 0x20 || *value == 0x7f ? '?' : *value;
+    add(a, "\r\n");
+}
+
+void answer_pass(struct answer *a, bool own)
+{
+    a->length = 0;
+    add(a, "Status: 200 OK\r\nVariable-TOLLGATE_GATE: %s\r\n\r\n", own ? "own" : "passed");
+}
+
+void answer_admit(struct answer *a, const struct limit_catalogue *catalogue, const struct limit_answer *taken,
+                  int64_t now_us)
+{
+    a->length = 0;
+    add(a, "Status: 200 OK\r\nVariable-TOLLGATE_GATE: metered\r\n");
+    add_value(a, "Variable-TOLLGATE_TENANT", taken->tenant);
+    add_value(a, "Variable-TOLLGATE_TIER", taken->tier);
+    if (taken->decisive >= 0)
+        add(a, "Variable-TOLLGATE_REMAINING: %" PRId64 "\r\n", whole(taken->limits[taken->decisive].verdict.remaining));
+    else
+        add(a, "Variable-TOLLGATE_REMAINING: unlimited\r\n");
+    add_rate_limits(a, catalogue, taken, now_us);
+    add(a, "\r\n");
+}
+
+static const char *reason_phrase(int status)
+{
+    switch (status) {
+    case 400:
+        return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 402:
+        return "Payment Required";
+    case 403:
+        return "Forbidden";
+    case 404:
+        return "Not Found";
+    case 414:
+        return "URI Too Long";
+    case 429:
+        return "Too Many Requests";
+    default:
+        return "Service Unavailable";
+    }
+}
+
+/* Headers and body of a refusal; `fields` are complete header lines. */
+static void add_refusal(struct answer *a, const struct answer_form *form, int status, const char *fields,
+                        const char *body)
+{
+    const char *type = form->html ? "text/html; charset=utf-8" : "application/problem+json";
+    char shown[17];
+    snprintf(shown, sizeof shown, "%016" PRIx64, form->number);
+    a->length = 0;
+    if (form->nginx) {
+        add(a,
+            "Status: 403 Forbidden\r\n%sX-Request-Id: %s\r\nX-Tollgate-Status: %d\r\nX-Tollgate-Type: %s\r\n"
+            "X-Tollgate-Body: %s\r\n\r\n",
+            fields, shown, status, type, body);
+        return;
+    }
+    add(a,
+        "Status: %d %s\r\n%sX-Request-Id: %s\r\nContent-Type: %s\r\nX-Tollgate-Type: %s\r\nCache-Control: private, "
+        "no-store\r\n",
+        status, reason_phrase(status), fields, shown, type,
+        type); /* Apache loses an authorizer's Content-Type; its conf mends it by the other */
+    if (form->html)
+        add(a, "Content-Security-Policy: default-src 'none'; style-src 'self'; img-src 'self'\r\n");
+    add(a, "\r\n%s", form->head ? "" : body);
+}
+
+/* As tollgate-web's error pages look, on one line: behind nginx it travels in a header. */
+static void html_page(char body[BODY_SIZE], const struct answer_form *form, int status, const char *title,
+                      const char *detail)
+{
+    snprintf(body, BODY_SIZE,
+             "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+             "content=\"width=device-width, initial-scale=1\"><title>%s &middot; Tollgate</title><link "
+             "rel=\"stylesheet\" href=\"%s/static/tollgate.css\"><link rel=\"icon\" href=\"%s/static/favicon.svg\" "
+             "type=\"image/svg+xml\"></head><body><a class=\"skip\" href=\"#main\">Skip to the content</a><header "
+             "class=\"top\"><div><a class=\"brand\" href=\"%s/\"><img src=\"%s/static/favicon.svg\" width=\"24\" "
+             "height=\"24\" alt=\"\">Tollgate</a></div></header><main id=\"main\"><div class=\"head\"><div><p "
+             "class=\"quiet\">Error %d</p><h1>%s</h1></div></div><p>%s</p><p><a href=\"%s/\">Go to the start "
+             "page</a></p><p class=\"quiet\">Request %016" PRIx64 "</p></main></body></html>",
+             title, form->pages, form->pages, form->pages, form->pages, status, title, detail, form->pages,
+             form->number);
+}
+
+void answer_refuse(struct answer *a, const struct answer_form *form, const struct answer_problem *p)
+{
+    char body[BODY_SIZE];
+    if (form->html)
+        html_page(body, form, p->status, p->title, p->detail);
+    else
+        snprintf(body, sizeof body,
+                 "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"error\":\"%s\",\"code\":\"%s\",\"detail\":"
+                 "\"%s\","
+                 "\"instance\":\"urn:request:%016" PRIx64 "\"}",
+                 p->title, p->status, p->title, p->code, p->detail, form->number);
+    add_refusal(a, form, p->status, p->header ? p->header : "", body);
+}
+
+/* 1234567 as "1,234,567". */
+static const char *grouped(char out[32], int64_t n)
+{
+    char digits[24];
+    int length = snprintf(digits, sizeof digits, "%" PRId64, n), at = 0;
+    for (int i = 0; i < length; i++) {
+        if (i > 0 && (length - i) % 3 == 0)
+            out[at++] = ',';
+        out[at++] = digits[i];
+    }
+    out[at] = '\0';
+    return out;
+}
+
+static const char *window_words(uint8_t window)
+{
+    switch (window) {
+    case LIMIT_MINUTE:
+        return "in a minute";
+    case LIMIT_DAY:
+        return "today";
+    case LIMIT_PERIOD:
+        return "in this period";
+    default:
+        return "in all";
+    }
+}
+
+void answer_limited(struct answer *a, const struct answer_form *form, const struct limit_catalogue *catalogue,
+                    const struct limit_answer *taken, int64_t now_us)
+{
+    uint32_t i = taken->decisive >= 0 ? (uint32_t)taken->decisive : 0;
+    const struct limit_verdict *v = &taken->limits[i].verdict;
+    const char *metric = catalogue->metrics[taken->limits[i].metric].name;
+    const char *key = catalogue->limits[taken->limits[i].slot].key;
+    const char *what = strcmp(metric, "api_call") == 0 ? "API call" : metric;
+    char used[32], limit[32], resets[CLOCK_RFC3339_SIZE] = "", words[512], body[BODY_SIZE];
+
+    clock_rfc3339(resets, v->resets_us, taken->limits[i].end_offset_s, 0);
+    if (taken->limits[i].window == LIMIT_MINUTE)
+        snprintf(words, sizeof words, "%s limit reached: %s %s, the next passes at %s", what,
+                 grouped(limit, whole(v->limit)), window_words(LIMIT_MINUTE), resets);
+    else
+        snprintf(words, sizeof words, "%s limit reached: %s of %s %s, resets %s", what, grouped(used, whole(v->used)),
+                 grouped(limit, whole(v->limit)), window_words(taken->limits[i].window), resets);
+
+    if (form->html)
+        html_page(body, form, 429, "Limit reached", words);
+    else
+        snprintf(body, sizeof body,
+                 "{\"type\":\"" QUOTA_TYPE
+                 "\",\"title\":\"Request cannot be satisfied as assigned quota has been exceeded\","
+                 "\"status\":429,\"error\":\"%s\",\"code\":\"%s\",\"detail\":\"Wait until the limit resets, or ask for "
+                 "a larger "
+                 "plan.\",\"instance\":\"urn:request:%016" PRIx64 "\",\"violated-policies\":[\"%s\"]}",
+                 words, limit_reason_code(LIMIT_REACHED), form->number, key);
+
+    struct answer fields = {.length = 0};
+    add_rate_limits(&fields, catalogue, taken, now_us);
+    if (v->resets_us > 0)
+        add(&fields, "Retry-After: %" PRId64 "\r\n", seconds_until(v->resets_us, now_us));
+    fields.bytes[fields.length < FIELDS_SIZE ? fields.length : 0] = '\0';
+    add_refusal(a, form, 429, fields.bytes, body);
+}

@@ -1,0 +1,266 @@
+/* api_events.c: events in. Nothing here needs the database: the limit table says who and what, the spool keeps it */
+#include <stdio.h>
+#include <string.h>
+#include <talloc.h>
+#include <unistd.h>
+
+#include "cgi/web/api.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/store/usage.h"
+#include "lib/web/event_input.h"
+#include "lib/web/json.h"
+
+#define SUMMARY_MAX 16 /* tenants × metrics that an answer tells the usage of */
+#define WAIT_MAX_US INT64_C(5000000)
+#define WAIT_STEP_US 20000
+
+static enum status tenant_state(void *arg, const char *tenant, enum limit_state *out)
+{
+    struct app *app = arg;
+    struct limit_tenant *entry = talloc(app->request->pool, struct limit_tenant);
+    uint32_t index;
+    enum status s = entry == NULL ? STATUS_NO_MEMORY
+                                  : limit_table_tenant_index(app->table, tenant, strlen(tenant), &index);
+
+    if (s == STATUS_OK)
+        s = limit_table_tenant(app->table, index, entry);
+    if (s == STATUS_NOT_FOUND && !limit_table_is_ready(app->table))
+        s = STATUS_UNAVAILABLE;
+    if (s == STATUS_OK)
+        *out = (enum limit_state)entry->state;
+    talloc_free(entry);
+    return s;
+}
+
+static struct json_object *errors_of(const struct event_input *in)
+{
+    struct json_object *list = json_object_new_array();
+
+    for (size_t i = 0; i < in->n_listed; i++) {
+        struct json_object *one = json_object_new_object();
+
+        json_object_object_add(one, "index", json_object_new_int64((int64_t)in->errors[i].index));
+        json_object_object_add(one, "field", json_object_new_string(in->errors[i].field));
+        json_object_object_add(one, "code", json_object_new_string(in->errors[i].code));
+        json_object_object_add(one, "message", json_object_new_string(in->errors[i].message));
+        json_object_array_add(list, one);
+    }
+    return list;
+}
+
+static void refuse_events(struct app *app, const struct event_input *in)
+{
+    struct json_object *document = json_object_new_object();
+    const struct event_error *e = &in->errors[0];
+
+    json_object_object_add(document, "error",
+                           json_object_new_string(in->n_errors == 1 ? "One event is wrong" : "Some events are wrong"));
+    json_object_object_add(document, "code", json_object_new_string("events_invalid"));
+    json_object_object_add(
+        document, "detail",
+        json_object_new_string(talloc_asprintf(
+            app->request->pool, "Event %zu%s%s: %s. Nothing was stored; ?partial=true stores the good ones.", e->index,
+            e->field[0] == '\0' ? "" : ", ", e->field, e->message)));
+    json_object_object_add(document, "errors", errors_of(in));
+    if (in->n_errors > in->n_listed)
+        json_object_object_add(document, "errors_total", json_object_new_int64((int64_t)in->n_errors));
+    response_json(app->response, 400, document);
+}
+
+/* ---- what the answer says of the usage ---- */
+
+struct sum {
+    const struct event *first;
+    uint8_t metric;
+    int64_t amount;
+};
+
+static size_t sum_up(const struct event_input *in, struct sum sums[SUMMARY_MAX])
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < in->n; i++) {
+        const struct event *e = &in->events[i];
+        size_t k = 0;
+
+        while (k < n && (sums[k].metric != in->metrics[i] || sums[k].first->tenant.length != e->tenant.length ||
+                         memcmp(sums[k].first->tenant.at, e->tenant.at, e->tenant.length) != 0))
+            k++;
+        if (k == SUMMARY_MAX)
+            continue;
+        if (k == n)
+            sums[n++] = (struct sum){e, in->metrics[i], 0};
+        if (sums[k].amount <= EVENT_VALUE_MAX - e->value)
+            sums[k].amount += e->value;
+    }
+    return n;
+}
+
+/* Each tenant's and metric's place by the limit table as if the accepted events were counted. */
+static struct json_object *usage_of(struct app *app, const struct event_input *in)
+{
+    struct json_object *list = json_object_new_array();
+    struct sum sums[SUMMARY_MAX];
+    size_t n = sum_up(in, sums);
+
+    for (size_t i = 0; i < n; i++) {
+        const struct text *tenant = &sums[i].first->tenant;
+        struct limit_ask ask = {.metric = sums[i].metric};
+        struct limit_answer answer = {0};
+        struct json_object *one;
+        uint32_t index;
+
+        if (limit_table_tenant_index(app->table, tenant->at, tenant->length, &index) != STATUS_OK ||
+            limit_table_decide(app->table, index, &ask, 1, clock_wall_us(), false, &answer) != STATUS_OK)
+            continue;
+        one = api_check_shape(&app->catalogue, sums[i].metric, &answer, answer.decisive);
+        json_object_object_add(one, "tenant_id", json_object_new_string_len(tenant->at, (int)tenant->length));
+        json_object_object_add(one, "added", json_from_millionths(sums[i].amount));
+        json_object_array_add(list, one);
+    }
+    return list;
+}
+
+/* ---- storing ---- */
+
+static void refuse_storing(struct app *app, enum status s)
+{
+    if (s == STATUS_LIMIT) {
+        app_error(app, 413, "body_too_large", "The events are too large together", "Send them in several requests.");
+        return;
+    }
+    log_error("events: spool: %s", status_text(s));
+    app_error(app, 503, s == STATUS_NO_SPACE ? "spool_full" : "spool_unavailable", "The events can't be stored now",
+              "Nothing was stored. Send them again later.");
+}
+
+/* ---- ?wait=true ---- */
+
+/* Is what this process appended so far in the database? */
+static enum status committed(struct app *app, const char *node)
+{
+    uint64_t bytes, segment = spool_writer_segment(app->spool, &bytes), position = 0;
+    enum status s = db_begin(app->db, NULL);
+
+    if (s == STATUS_OK)
+        s = usage_committed(app->db, node, segment, &position);
+    s = app_end(app, s);
+    return s == STATUS_OK && position < bytes ? STATUS_END : s;
+}
+
+/* Events with an id that were there before; STATUS_LIMIT when too many tenants are in the body to look at each. */
+static enum status count_duplicates(struct app *app, const struct event_input *in, int64_t *duplicates)
+{
+    struct sum sums[SUMMARY_MAX];
+    size_t n = sum_up(in, sums);
+    int64_t with_id = 0, claimed = 0;
+    enum status s = n == SUMMARY_MAX ? STATUS_LIMIT : STATUS_OK;
+
+    for (size_t i = 0; i < in->n; i++)
+        with_id += in->events[i].id.length > 0;
+    for (size_t i = 0; s == STATUS_OK && with_id > 0 && i < n; i++) {
+        const struct text *tenant = &sums[i].first->tenant;
+        char id[EVENT_TENANT_MAX + 1];
+        int64_t found = 0;
+        size_t k = 0;
+
+        while (k < i && (sums[k].first->tenant.length != tenant->length ||
+                         memcmp(sums[k].first->tenant.at, tenant->at, tenant->length) != 0))
+            k++;
+        if (k < i)
+            continue;
+        snprintf(id, sizeof id, "%.*s", (int)tenant->length, tenant->at);
+        s = db_begin(app->db, id);
+        if (s == STATUS_OK)
+            s = usage_claimed(app->db, id, sums[i].first->appended_us, &found);
+        s = app_end(app, s);
+        claimed += found;
+    }
+    if (s == STATUS_OK)
+        *duplicates = with_id > claimed ? with_id - claimed : 0;
+    return s;
+}
+
+/* Waits until the events are committed and says what came of them; says nothing when that takes too long. */
+static void wait_for_commit(struct app *app, const struct event_input *in, struct json_object *document)
+{
+    int64_t until = clock_mono_us() + WAIT_MAX_US, duplicates = 0;
+    struct spool_node node;
+    char text[SPOOL_NODE_TEXT];
+    enum status s = in->n == 0 ? STATUS_OK : spool_node_load(app->config->paths.spool_dir, false, &node);
+
+    if (s == STATUS_OK && in->n > 0) {
+        spool_node_text(&node, text);
+        while ((s = committed(app, text)) == STATUS_END && clock_mono_us() < until)
+            usleep(WAIT_STEP_US);
+    }
+    if (s == STATUS_OK)
+        s = count_duplicates(app, in, &duplicates);
+    json_object_object_add(document, "committed", json_object_new_boolean(s == STATUS_OK));
+    if (s != STATUS_OK)
+        return;
+    json_object_object_add(document, "inserted", json_object_new_int64((int64_t)in->n - duplicates));
+    json_object_object_add(document, "duplicates", json_object_new_int64(duplicates));
+}
+
+static bool flag(const struct request *r, const char *name)
+{
+    const char *value = request_query(r, name);
+
+    return value != NULL && (strcmp(value, "true") == 0 || strcmp(value, "1") == 0);
+}
+
+static void answer_accepted(struct app *app, const struct event_input *in)
+{
+    struct json_object *document = json_object_new_object();
+
+    json_object_object_add(document, "accepted", json_object_new_int64((int64_t)in->n));
+    if (flag(app->request, "wait"))
+        wait_for_commit(app, in, document);
+    if (in->n_errors > 0)
+        json_object_object_add(document, "errors", errors_of(in));
+    json_object_object_add(document, "usage", usage_of(app, in));
+    response_json(app->response, in->n_errors > 0 ? 207 : 202, document);
+}
+
+void api_events(struct app *app)
+{
+    struct request_refusal why;
+    struct event_input in;
+    struct event_rules rules = {
+        .catalogue = &app->catalogue,
+        .tenant = app->caller.tenant,
+        .named = app->request->tenant_header,
+        .max = (size_t)app->config->web.events_max,
+        .now_us = clock_wall_us(),
+        .state = tenant_state,
+        .arg = app,
+    };
+    enum status s;
+
+    if (app_table(app) == NULL)
+        return;
+    s = event_input_read(app->request, &rules, &in, &why);
+    if (s == STATUS_INVALID) {
+        app_error(app, why.status, why.code, why.message, why.detail);
+        return;
+    }
+    if (s != STATUS_OK) {
+        log_warning("events: %s", status_text(s));
+        app_error(app, 503, "limit_table_unavailable", "The limit table is being filled",
+                  "Send them again in a few seconds.");
+        return;
+    }
+    if (in.n_errors > 0 && (in.n == 0 || !flag(app->request, "partial"))) {
+        refuse_events(app, &in);
+        return;
+    }
+    s = app_spool(app);
+    if (s == STATUS_OK && in.n > 0)
+        s = spool_append(app->spool, in.events, in.n, true);
+    if (s != STATUS_OK)
+        refuse_storing(app, s);
+    else
+        answer_accepted(app, &in);
+}

@@ -1,0 +1,60 @@
+/* node.c: what tollgate-web can see of its own node */
+#include "cgi/web/node.h"
+
+#include <stdlib.h>
+
+#include "lib/base/io.h"
+#include "lib/web/json.h"
+
+#define STATUS_FILE_MAX 65536
+#ifndef TOLLGATE_VERSION
+#define TOLLGATE_VERSION "development"
+#endif
+
+struct json_object *node_collector(const struct app *app)
+{
+    struct json_object *status = NULL;
+    struct json_problem problem;
+    char path[512], *text = NULL;
+    size_t length;
+
+    if (io_path(path, sizeof path, app->config->paths.run_dir, "collector.json") == STATUS_OK &&
+        io_read_file(path, STATUS_FILE_MAX, &text, &length) == STATUS_OK &&
+        json_read(text, length, NULL, &status, &problem) != STATUS_OK)
+        status = NULL;
+    free(text);
+    return status;
+}
+
+double node_number(struct json_object *status, const char *name)
+{
+    struct json_object *value;
+
+    return json_object_object_get_ex(status, name, &value) ? json_object_get_double(value) : 0;
+}
+
+const char *node_text(struct json_object *status, const char *name)
+{
+    struct json_object *value;
+
+    return json_object_object_get_ex(status, name, &value) && value != NULL ? json_object_get_string(value) : "";
+}
+
+enum status node_spool(const struct app *app, uint64_t *bytes, size_t *segments)
+{
+    struct spool_segment *list = NULL;
+    enum status s = spool_list(app->config->paths.spool_dir, &list, segments);
+
+    if (s != STATUS_OK)
+        return s;
+    *bytes = 0;
+    for (size_t i = 0; i < *segments; i++)
+        *bytes += list[i].bytes;
+    free(list);
+    return STATUS_OK;
+}
+
+const char *node_version(void)
+{
+    return TOLLGATE_VERSION;
+}

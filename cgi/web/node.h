@@ -1,0 +1,22 @@
+/*
+ * node: what tollgate-web can see of its own node without PostgreSQL: the collector's status and the spool. Used by
+ * /metrics and the operator's status page.
+ */
+#ifndef RESPONDER_NODE_H
+#define RESPONDER_NODE_H
+
+#include <json-c/json.h>
+
+#include "cgi/web/app.h"
+
+/* collector.json; NULL: the collector has not written it, or it can't be read. The caller puts it. */
+struct json_object *node_collector(const struct app *app);
+/* A number of it, 0 when there is none; `status` may be NULL. */
+double node_number(struct json_object *status, const char *name);
+/* A text of it, "" when there is none; lives as long as `status`, which may be NULL. */
+const char *node_text(struct json_object *status, const char *name);
+/* The spool's size, committed segments that are still there included. */
+MUST_CHECK enum status node_spool(const struct app *app, uint64_t *bytes, size_t *segments);
+const char *node_version(void);
+
+#endif

@@ -1,0 +1,164 @@
+/* page_sign_in.c: signing in and out */
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+#include <talloc.h>
+
+#include "cgi/web/page.h"
+#include "lib/base/log.h"
+#include "lib/base/password.h"
+#include "lib/store/accounts_web.h"
+#include "lib/web/csrf.h"
+#include "lib/web/session.h"
+
+static void show(struct app *app, int status, const char *problem)
+{
+    struct template_dict *d = page_open(app, "Sign in");
+    const char *email = request_form(app->request, "email");
+    unsigned char secret[SESSION_BYTES];
+    char token[CSRF_TOKEN_SIZE];
+
+    if (session_cookie_read(app->request, SESSION_FORM_COOKIE, page_secure(app), secret) != STATUS_OK) {
+        session_make(secret);
+        session_cookie_set(app->response, SESSION_FORM_COOKIE, page_secure(app), secret);
+    }
+    csrf_token(secret, token);
+    template_set(d, "CSRF", token);
+    template_set(d, "EMAIL", email == NULL ? "" : email);
+    if (problem != NULL)
+        template_set(template_section(d, "PROBLEM"), "TEXT", problem);
+    if (request_query(app->request, "changed") != NULL)
+        template_set(template_section(d, "NOTICE"), "TEXT", "The password is changed. Sign in with the new one.");
+    page_send(app, status, "sign_in.tpl", d);
+}
+
+void page_sign_in_form(struct app *app)
+{
+    show(app, 200, NULL);
+}
+
+/* What an unknown account's password is compared with, so that it costs the time of a wrong one. Made at start. */
+static char dummy[PASSWORD_HASH_SIZE];
+
+bool page_sign_in_prepare(const struct config *config)
+{
+    return password_hash(config, "no account", dummy) == STATUS_OK;
+}
+
+void page_sign_in_subjects(const struct app *app, const char *email, struct sign_in_subjects *out)
+{
+    char *lower = talloc_strdup(app->request->pool, email);
+
+    for (char *p = lower; p != NULL && *p != '\0'; p++)
+        *p = (char)tolower((unsigned char)*p);
+    session_hash_text(talloc_asprintf(app->request->pool, "account:%s|%s", lower, app->request->address), out->account);
+    session_hash_text(talloc_asprintf(app->request->pool, "address:%s", app->request->address), out->address);
+}
+
+/* Counts the try and looks the account up; unknown gives `known` false, not an error. */
+static enum status try_account(struct app *app, const char *email, const struct sign_in_subjects *subjects,
+                               struct account *account, bool *known, int64_t *seconds)
+{
+    enum status s = db_begin(app->db, NULL);
+
+    if (s == STATUS_OK)
+        s = signin_try(app->db, subjects->account, subjects->address, seconds);
+    if (s == STATUS_OK)
+        s = account_find(app->db, email, account);
+    *known = s == STATUS_OK;
+    return app_end(app, s == STATUS_NOT_FOUND ? STATUS_OK : s);
+}
+
+/* A session of its own for each sign-in, so that none can be planted; and `renewed`, when not NULL, for the old hash. */
+static enum status open_session(struct app *app, const struct account *account, const struct sign_in_subjects *subjects,
+                                const char *renewed)
+{
+    unsigned char token[SESSION_BYTES];
+    char hash[SESSION_HASH_SIZE];
+    enum status s = db_begin(app->db, NULL);
+
+    session_make(token);
+    session_hash(token, hash);
+    if (s == STATUS_OK && renewed != NULL)
+        s = account_renew_hash(app->db, account, renewed);
+    if (s == STATUS_OK)
+        s = signin_ok(app->db, subjects->account, subjects->address);
+    if (s == STATUS_OK)
+        s = session_store(app->db, hash, account->id);
+    s = app_end(app, s);
+    if (s == STATUS_OK)
+        session_cookie_set(app->response, SESSION_COOKIE, page_secure(app), token);
+    return s;
+}
+
+/* The hash at the configured cost when the account's is of another, else NULL; a sign-in does not fail for it. */
+static const char *renew(const struct app *app, const struct account *account, const char *password,
+                         char fresh[PASSWORD_HASH_SIZE])
+{
+    if (!password_is_stale(app->config, account->password_hash))
+        return NULL;
+    if (password_hash(app->config, password, fresh) == STATUS_OK)
+        return fresh;
+    log_warning("no memory to renew a password's hash (web.password_memory_kib)");
+    return NULL;
+}
+
+static void slow_down(struct app *app, int64_t seconds)
+{
+    char wait[24];
+
+    snprintf(wait, sizeof wait, "%d", (int)seconds);
+    response_header(app->response, "Retry-After", wait);
+    show(app, 429, talloc_asprintf(app->request->pool, "Too many tries. Try again in %d seconds.", (int)seconds));
+}
+
+void page_sign_in(struct app *app)
+{
+    const char *email = request_form(app->request, "email"), *password = request_form(app->request, "password");
+    struct sign_in_subjects subjects;
+    struct account account = {0};
+    char fresh[PASSWORD_HASH_SIZE];
+    int64_t seconds = 0;
+    bool known, right;
+    enum status s;
+
+    if (email == NULL || password == NULL || strlen(email) > 320 || strlen(password) > 1024) {
+        show(app, 400, "Give an e-mail address and a password.");
+        return;
+    }
+    page_sign_in_subjects(app, email, &subjects);
+    s = try_account(app, email, &subjects, &account, &known, &seconds);
+    if (s == STATUS_OK && seconds > 0) {
+        slow_down(app, seconds);
+        return;
+    }
+    if (s == STATUS_OK) {
+        right = password_is(known ? account.password_hash : dummy, password) && known;
+        if (!right) {
+            show(app, 403, "The e-mail address or the password is wrong.");
+            return;
+        }
+        s = open_session(app, &account, &subjects, renew(app, &account, password, fresh));
+    }
+    if (s != STATUS_OK)
+        app_fail(app, s, "sign-in");
+    else
+        response_redirect(app->response, "/");
+}
+
+void page_sign_out(struct app *app)
+{
+    char hash[SESSION_HASH_SIZE];
+    enum status s = db_begin(app->db, NULL);
+
+    session_hash(app->caller.session, hash);
+    if (s == STATUS_OK)
+        s = session_remove(app->db, hash);
+    s = app_end(app, s);
+    if (s != STATUS_OK) {
+        app_fail(app, s, "sign-out");
+        return;
+    }
+    session_cookie_set(app->response, SESSION_COOKIE, page_secure(app), NULL);
+    response_redirect(app->response, "/sign-in");
+}

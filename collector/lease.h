@@ -1,0 +1,35 @@
+/*
+ * lease: this node's shares of limits that several nodes draw on (limits.lease_percent; docs/gate.md, "Several nodes").
+ *
+ * Gates ask for a share in the limit table; this settles the node, asks PostgreSQL (tollgate.lease), puts what was granted
+ * into the limit table and gives back what lies idle. What a failure leaves unknown is counted as not granted: it stays
+ * unspent until the window's end, and never passes the limit. The limit table's keeper (table.c) owns and calls it.
+ */
+#ifndef COLLECTOR_LEASE_H
+#define COLLECTOR_LEASE_H
+
+#include "collector/batch.h"
+#include "lib/meter/limit_table.h"
+#include "lib/store/publish.h"
+
+struct leases;
+
+/* What a step works with; nothing of it is kept. */
+struct lease_place {
+    struct limit_table *limits;
+    const struct limit_catalogue *catalogue;
+    struct publish *publish;
+    struct batch *batch;
+    const char *node; /* its UUID as text */
+};
+
+MUST_CHECK enum status leases_create(struct leases **out);
+void leases_destroy(struct leases *l);
+/* The limit table was made anew. */
+void leases_forget(struct leases *l);
+/* Other nodes wait until this one has settled. */
+MUST_CHECK enum status leases_settle(struct leases *l, const struct lease_place *at, const struct publish_lease *which);
+/* One step of each lease: what gates asked for since the last, and what is under way. */
+MUST_CHECK enum status leases_step(struct leases *l, const struct lease_place *at);
+
+#endif
