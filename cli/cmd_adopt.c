@@ -84,7 +84,8 @@ static void list_additions(size_t tenants, size_t schemas, bool enforce)
         "             the same on the schemas of tenants to come, by the function tollgate.grant_schema of this role\n"
         "             tollgate_collector: SELECT of ids, limits and current_usage in the host's tables\n"
         "  rows       settings, periods and counts of %zu tenants; usage_limits and current_usage are filled from now "
-        "on\n",
+        "on.\n"
+        "             Numbers in usage_limits that differ from the tier's become overrides of the tenant\n",
         schemas, tenants);
     if (enforce)
         printf("  enforce    the triggers on users and patients also refuse rows beyond the plan\n");
@@ -114,6 +115,17 @@ static void list_left_out(const struct db_rows *tenants)
     }
 }
 
+/* A number that the host negotiated with a tenant differs from the tier's: it becomes an override instead of being replaced. */
+static const char keep_limits[] =
+    "INSERT INTO public.usage_limit_overrides (tenant_id, limit_key, max)"
+    " SELECT $1::text, k.limit_key, CASE WHEN v.own < 0 THEN -1 ELSE least(round(v.own, 6), 1000000000000) END"
+    " FROM public.tenant_subscriptions s"
+    " JOIN public.usage_limit_keys k ON jsonb_typeof(s.usage_limits -> k.limit_key) = 'number'"
+    " LEFT JOIN public.subscription_tiers r ON r.id = s.tier_id"
+    " CROSS JOIN LATERAL (SELECT (s.usage_limits ->> k.limit_key)::numeric AS own) v"
+    " WHERE s.tenant_id = $1::text AND s.usage_limits -> k.limit_key IS DISTINCT FROM r.limits -> k.limit_key"
+    " ON CONFLICT DO NOTHING";
+
 static int take_tenant(struct cli *c, const char *tenant, bool enforce)
 {
     const char *params[] = {tenant};
@@ -121,6 +133,7 @@ static int take_tenant(struct cli *c, const char *tenant, bool enforce)
         "INSERT INTO public.tenant_settings (tenant_id, schema_name) VALUES ($1::text, $1) ON CONFLICT DO NOTHING",
         "SELECT tollgate.attach($1)",
         "SELECT tollgate.ensure_periods($1, now(), now() + interval '65 days')",
+        keep_limits,
         "SELECT tollgate.apply_limits($1)",
         "SELECT tollgate.recount($1)",
         "SELECT tollgate.enforce($1, true)",

@@ -7,7 +7,9 @@
 #include <string.h>
 
 #define ISO(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
-#define MILLIONTHS(expression) "(" expression " * 1000000)::bigint"
+/* As a bigint of millionths; what is larger than one holds counts as the largest. */
+#define MILLIONTHS(expression) \
+    "least(greatest(" expression " * 1000000, -9223372036854775807), 9223372036854775807)::bigint"
 
 /*
  * The period and the day that now is in, reckoned once: under row-level security a function in a condition would be called
@@ -17,15 +19,14 @@
     "WITH p AS MATERIALIZED (SELECT tenant_id, period_start, tollgate.day_of(now(), time_zone) AS today" \
     " FROM public.tenant_periods WHERE tenant_id = $1 AND starts_at <= now() AND ends_at > now()) "
 
+/* clang-format off */
 static const char current_sql[] = TODAY
     "SELECT u.id, u.tenant_id, u.period_start, u.period_end, u.patients_count, u.users_count, u.api_calls_count,"
-    " u.file_uploads_count, u.appointments_count, " MILLIONTHS(
-        "u.storage_used_gb") ","
-                             " coalesce((SELECT sum(d.total) FROM public.usage_daily d WHERE d.tenant_id = $1 AND "
-                             "d.metric_type = 'api_call'"
-                             "           AND d.day = p.today), 0)::bigint, " ISO("u.created_at") ", " ISO(
-                                 "u.updated_at") " FROM p JOIN public.usage_summary u ON u.tenant_id = p.tenant_id AND "
-                                                 "u.period_start = p.period_start";
+    " u.file_uploads_count, u.appointments_count, " MILLIONTHS("u.storage_used_gb") ","
+    " coalesce((SELECT sum(d.total) FROM public.usage_daily d WHERE d.tenant_id = $1 AND d.metric_type = 'api_call'"
+    "           AND d.day = p.today), 0)::bigint, " ISO("u.created_at") ", " ISO("u.updated_at")
+    " FROM p JOIN public.usage_summary u ON u.tenant_id = p.tenant_id AND u.period_start = p.period_start";
+/* clang-format on */
 
 static const char tenant_sql[] = "SELECT name FROM tollgate.host_tenant WHERE id = $1";
 
@@ -34,40 +35,25 @@ static const char periods_sql[] = "SELECT tollgate.ensure_periods($1, now(), now
 static const char plan_sql[] =
     "SELECT tier_id, coalesce(tier_name, tier_id), usage_limits FROM tollgate.host_subscription WHERE tenant_id = $1";
 
-/* Counters by the window that their limit has; gauges stand in the summary. */
+/* Counters by the window that their limit has; gauges are in the summary. */
+/* clang-format off */
 static const char limits_sql[] = TODAY
     "SELECT k.limit_key, k.metric_type, k.limit_window, k.label, m.unit,"
-    " CASE WHEN jsonb_typeof(s.usage_limits -> k.limit_key) = 'number' THEN " MILLIONTHS(
-        "greatest(-0.000001, (s.usage_limits ->> k.limit_key)::numeric)") " ELSE -1 END,"
-                                                                          " coalesce((SELECT " MILLIONTHS(
-                                                                              "c.used") " FROM public.usage_counts c "
-                                                                                        "JOIN p "
-                                                                                        "ON p.tenant_id = c.tenant_id"
-                                                                                        "   WHERE c.tenant_id = $1 AND "
-                                                                                        "c.metric_type = k.metric_type "
-                                                                                        "AND c.limit_window = "
-                                                                                        "k.limit_window"
-                                                                                        "   AND c.window_start = CASE "
-                                                                                        "k.limit_window WHEN 'day' "
-                                                                                        "THEN p.today ELSE "
-                                                                                        "p.period_start END), 0)"
-                                                                                        " FROM public.usage_limit_keys "
-                                                                                        "k JOIN "
-                                                                                        "public.usage_metrics m ON "
-                                                                                        "m.metric_type = k.metric_type"
-                                                                                        " CROSS JOIN "
-                                                                                        "tollgate.host_subscription s "
-                                                                                        "WHERE s.tenant_id = $1 AND "
-                                                                                        "k.limit_window <> 'minute'"
-                                                                                        " ORDER BY k.limit_window = "
-                                                                                        "'none' DESC, k.limit_key "
-                                                                                        "LIMIT 16";
+    " CASE WHEN jsonb_typeof(s.usage_limits -> k.limit_key) = 'number'"
+    "      THEN " MILLIONTHS("greatest(-0.000001, (s.usage_limits ->> k.limit_key)::numeric)") " ELSE -1 END,"
+    " coalesce((SELECT " MILLIONTHS("c.used") " FROM public.usage_counts c JOIN p ON p.tenant_id = c.tenant_id"
+    "   WHERE c.tenant_id = $1 AND c.metric_type = k.metric_type AND c.limit_window = k.limit_window"
+    "   AND c.window_start = CASE k.limit_window WHEN 'day' THEN p.today ELSE p.period_start END), 0)"
+    " FROM public.usage_limit_keys k JOIN public.usage_metrics m ON m.metric_type = k.metric_type"
+    " CROSS JOIN tollgate.host_subscription s WHERE s.tenant_id = $1 AND k.limit_window <> 'minute'"
+    " ORDER BY k.limit_window = 'none' DESC, k.limit_key LIMIT 16";
 
-static const char history_sql[] = "SELECT d.day, d.metric_type, " MILLIONTHS(
-    "sum(d.total)") ", sum(d.events)::bigint FROM public.usage_daily d"
-                    " WHERE d.tenant_id = $1 AND d.day >= coalesce($2::date, $3::date - 29, current_date - 29)"
-                    " AND d.day <= coalesce($3::date, current_date + 1) AND ($4::text IS NULL OR d.metric_type = $4)"
-                    " GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 10000";
+static const char history_sql[] =
+    "SELECT d.day, d.metric_type, " MILLIONTHS("sum(d.total)") ", sum(d.events)::bigint FROM public.usage_daily d"
+    " WHERE d.tenant_id = $1 AND d.day >= coalesce($2::date, $3::date - 29, current_date - 29)"
+    " AND d.day <= coalesce($3::date, current_date + 1) AND ($4::text IS NULL OR d.metric_type = $4)"
+    " GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 10000";
+/* clang-format on */
 
 static void copy(char *to, size_t size, const char *text)
 {
@@ -135,6 +121,13 @@ enum status usage_current(struct db *d, const char *tenant, struct usage *out)
     return s == STATUS_END ? STATUS_NOT_FOUND : s;
 }
 
+static int64_t millionths(int64_t whole)
+{
+    int64_t product;
+
+    return __builtin_mul_overflow(whole, 1000000, &product) ? INT64_MAX : product;
+}
+
 /* What the summary holds is taken from there, so that a report never disagrees with itself. */
 static int64_t used_by_summary(const struct usage *u, const struct usage_limit *l, int64_t counted)
 {
@@ -142,9 +135,12 @@ static int64_t used_by_summary(const struct usage *u, const struct usage_limit *
         const char *metric, *window;
         int64_t used;
     } held[] = {
-        {"patients_count", "none", u->patients * 1000000}, {"users_count", "none", u->users * 1000000},
-        {"storage_used_gb", "none", u->storage},           {"api_call", "day", u->api_calls_today * 1000000},
-        {"api_call", "period", u->api_calls * 1000000},    {"file_upload", "period", u->file_uploads * 1000000},
+        {"patients_count", "none", millionths(u->patients)},
+        {"users_count", "none", millionths(u->users)},
+        {"storage_used_gb", "none", u->storage},
+        {"api_call", "day", millionths(u->api_calls_today)},
+        {"api_call", "period", millionths(u->api_calls)},
+        {"file_upload", "period", millionths(u->file_uploads)},
     };
 
     for (size_t i = 0; i < sizeof held / sizeof held[0]; i++)

@@ -84,10 +84,11 @@ test('adopt lists, refuses without a yes, then adds nothing but its own', () => 
     CREATE TABLE subscription_tiers (id varchar(50) PRIMARY KEY, name text, limits jsonb);
     CREATE TABLE tenant_subscriptions (id serial PRIMARY KEY, tenant_id varchar(255) UNIQUE REFERENCES tenants (id), tier_id varchar(50),
       usage_limits jsonb DEFAULT '{}', current_usage jsonb DEFAULT '{}');
-    INSERT INTO tenants VALUES ('acme', 'Acme'), ('Odd "name"', 'Odd');
+    INSERT INTO tenants VALUES ('acme', 'Acme'), ('Odd "name"', 'Odd'), ('negotiated', 'Negotiated');
     INSERT INTO users (tenant_id, mail) VALUES ('acme', 'x');
     INSERT INTO subscription_tiers VALUES ('s', 'S', '{"max_patients":3}');
     INSERT INTO tenant_subscriptions (tenant_id, tier_id) VALUES ('acme', 's');
+    INSERT INTO tenant_subscriptions (tenant_id, tier_id, usage_limits) VALUES ('negotiated', 's', '{"max_patients":9000,"max_users":"many","storage_gb":1e300}');
     CREATE SCHEMA acme; CREATE TABLE acme.patients (id serial, status text); CREATE TABLE acme.appointments (id serial);
     INSERT INTO acme.patients (status) VALUES ('active'), ('active'), ('left');`);
   assert.equal(tollgate('host', 'migrate').status, 3);
@@ -102,12 +103,35 @@ test('adopt lists, refuses without a yes, then adds nothing but its own', () => 
   assert.equal(r.status, 0, r.err);
   assert.equal(psql('host', columns), before);
   assert.equal(psql('host', "SELECT patients_count, users_count FROM usage_summary WHERE tenant_id = 'acme'"), '2|1');
+  assert.equal(psql('host', "SELECT usage_limits ->> 'max_patients' FROM tenant_subscriptions WHERE tenant_id = 'negotiated'"), '9000', 'a negotiated number stays');
+  assert.equal(psql('host', "SELECT string_agg(limit_key || ' ' || trim_scale(max), ', ' ORDER BY limit_key) FROM usage_limit_overrides"),
+    'max_patients 9000, storage_gb 1000000000000');
   psql('host', `DO $$BEGIN INSERT INTO acme.patients (status) VALUES ('active'), ('active'); ASSERT false;
     EXCEPTION WHEN SQLSTATE 'TG429' THEN NULL; END$$`);
   const listed = JSON.parse(tollgate('host', '--json', 'enforce', 'list').out);
   assert.ok(JSON.stringify(listed).includes('patients_count'), 'listed');
   assert.equal(tollgate('host', 'enforce', 'acme', 'off').status, 0);
   psql('host', "INSERT INTO acme.patients (status) VALUES ('active'), ('active')");
+});
+test('a number that is none, or is too large, in one subscription breaks no list of tenants', () => {
+  psql('host', `UPDATE tenant_subscriptions SET usage_limits = '{"max_patients":"many","max_users":1e400,"storage_gb":null}' WHERE tenant_id = 'negotiated'`);
+  assert.match(psql('host', "SELECT string_agg(tenant_id, ',' ORDER BY tenant_id) FROM tollgate.operator_tenants(NULL, NULL, '', 100)"), /acme,negotiated/);
+});
+test('a late event does not make final rollups look wrong: repair leaves what was dropped alone', () => {
+  psql('main', `SET ROLE tollgate_owner; INSERT INTO tenants (id, name) VALUES ('late', 'Late') ON CONFLICT DO NOTHING;
+    SELECT tollgate.ensure_partitions(now() - interval '8 months', now());
+    SELECT tollgate.ensure_periods('late', now() - interval '8 months', now());
+    INSERT INTO usage_tracking (tenant_id, metric_type, metric_value, recorded_at, billing_period) SELECT 'late', 'file_upload', 1, at, to_char(at, 'YYYY-MM')
+      FROM generate_series(date_trunc('day', now()) - interval '7 months', now(), interval '1 day') AS at;
+    INSERT INTO usage_hourly (tenant_id, metric_type, hour, total, events) SELECT tenant_id, metric_type, date_trunc('hour', recorded_at), 1, 1 FROM usage_tracking WHERE tenant_id = 'late';
+    INSERT INTO usage_daily (tenant_id, metric_type, day, total, events) SELECT tenant_id, metric_type, recorded_at::date, 1, 1 FROM usage_tracking WHERE tenant_id = 'late';`);
+  const books = "SELECT (SELECT count(*) FROM usage_daily WHERE tenant_id = 'late') || ' ' || (SELECT count(*) FROM usage_hourly WHERE tenant_id = 'late')";
+  const before = psql('main', books);
+  assert.ok(Number(psql('main', 'SELECT tollgate.drop_partitions(3)')) >= 3);
+  psql('main', `SET ROLE tollgate_owner; SELECT tollgate.ensure_partitions(now() - interval '6 months', now() - interval '6 months');
+    INSERT INTO usage_tracking (tenant_id, metric_type, metric_value, recorded_at, billing_period) VALUES ('late', 'file_upload', 1, now() - interval '6 months', 'x')`);
+  psql('main', "SET ROLE tollgate_owner; SELECT tollgate.repair('late')");
+  assert.equal(psql('main', books), before);
 });
 test('a tenant and a schema that the host makes later appear by themselves', () => {
   psql('host', `CREATE ROLE tollgate_test_host LOGIN; GRANT CREATE ON DATABASE host TO tollgate_test_host;
@@ -157,7 +181,7 @@ test('what adopt added goes with its roles, the host stays', () => {
   assert.equal(psql('host', `SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')`), '4');
   assert.equal(psql('host', "SELECT count(*) FROM pg_namespace WHERE nspname = 'tollgate'"), '0');
   assert.equal(psql('host', `INSERT INTO tenants VALUES ('after', 'After'); INSERT INTO acme.patients (status) VALUES ('active');
-    SELECT count(*) FROM tenants`), '4');
+    SELECT count(*) FROM tenants`), '5');
 });
 test('the demo loads and its rows, rollups, counts and summaries agree', () => {
   psql('postgres', 'CREATE DATABASE demo');
