@@ -69,6 +69,18 @@ static enum status try_account(struct app *app, const char *email, const struct 
     return app_end(app, s == STATUS_NOT_FOUND ? STATUS_OK : s);
 }
 
+/* Ends the session that this browser had until now: two people at one machine, or a cookie that somebody kept a copy of. */
+static enum status close_older(struct app *app)
+{
+    unsigned char token[SESSION_BYTES];
+    char hash[SESSION_HASH_SIZE];
+
+    if (session_cookie_read(app->request, SESSION_COOKIE, page_secure(app), token) != STATUS_OK)
+        return STATUS_OK;
+    session_hash(token, hash);
+    return session_remove(app->db, hash);
+}
+
 /* A session of its own for each sign-in, so that none can be planted; and `renewed`, when not NULL, for the old hash. */
 static enum status open_session(struct app *app, const struct account *account, const struct sign_in_subjects *subjects,
                                 const char *renewed)
@@ -83,6 +95,8 @@ static enum status open_session(struct app *app, const struct account *account, 
         s = account_renew_hash(app->db, account, renewed);
     if (s == STATUS_OK)
         s = signin_ok(app->db, subjects->account, subjects->address);
+    if (s == STATUS_OK)
+        s = close_older(app);
     if (s == STATUS_OK)
         s = session_store(app->db, hash, account->id);
     s = app_end(app, s);

@@ -84,6 +84,19 @@ test('signing out ends this sign-in, also for whoever kept the cookie', async ()
   assert.ok(await isIn(elsewhere));
 });
 
+test('a new sign-in ends the older one of that browser, and of no other browser', async () => {
+  const who = makeAccount('viewer', tenant), visitor = await signedIn(who), elsewhere = await signedIn(who);
+  const kept = new Visitor();
+  kept.cookies = { ...visitor.cookies };
+  assert.equal((await visitor.signIn({ ...who, password: 'not the password' })).status, 403);
+  assert.ok(await isIn(kept), 'a wrong password ends nothing');
+  assert.equal((await visitor.signIn(makeAccount('viewer', tenant))).status, 303);
+  assert.ok(await isIn(visitor));
+  assert.ok(!await isIn(kept), 'the older cookie');
+  assert.equal(rows(kept), 0);
+  assert.ok(await isIn(elsewhere));
+});
+
 test('the cookie is HttpOnly, SameSite=Lax, new at each sign-in, and only its hash is stored', async () => {
   const who = makeAccount('viewer', tenant), visitor = new Visitor();
   visitor.cookies.tollgate_session = Buffer.alloc(32, 7).toString('base64url'); // planted
