@@ -7,6 +7,8 @@ MODE ?= release
 PACKAGES := libpq json-c libsodium libxxhash talloc libctemplate
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla -Wpointer-arith -Wcast-qual
 CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -fstack-clash-protection
+# Control-flow protection where the processor and the compiler have it: x86 with gcc or clang.
+CFLAGS_release += $(shell printf 'int main(void){return 0;}' | $(CC) -fcf-protection -Werror -xc -c -o /dev/null - 2>/dev/null && echo -fcf-protection)
 CFLAGS_test := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DTOLLGATE_TEST
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 LDFLAGS_test := -fsanitize=address,undefined
