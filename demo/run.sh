@@ -111,8 +111,8 @@ if [ "$(id -u)" = 0 ]; then
   chown "$app_user:$app_user" "$sockets"
   chmod 1777 "$sockets" # PostgreSQL's socket lies there too
 fi
-chmod 700 "$work/pg" "$work/spool" "$work/run"
-chmod 755 "$work/log" "$work/share" "$work/bin"
+chmod 700 "$work/pg" "$work/spool" "$work/run" "$work/log" # logs name tenants and addresses
+chmod 755 "$work/share" "$work/bin"
 mkdir -p "$work/server"
 for dir in templates htdocs sql apache-conf lighttpd-conf nginx-conf demo; do [ ! -d $dir ] || cp -r $dir "$work/share/"; done
 for program in tollgate tollgate-gate tollgate-web tollgate-collector echo; do

@@ -77,6 +77,8 @@ test('it answers, with a login for people and keys for scripts in demo.env, read
     'ADMIN_PASSWORD', 'OPERATOR_EMAIL', 'OPERATOR_PASSWORD', 'TOLLGATE']) assert.ok(stack.demo[name], name);
   assert.equal(stack.TENANT_ID, 'tenant_1762083064503');
   assert.equal(statSync(`${stack.state}/demo.env`).mode & 0o777, 0o600);
+  const files = existsSync(`${stack.state}/files`) ? `${stack.state}/files` : stack.state;
+  assert.equal(statSync(`${files}/log`).mode & 0o777, 0o700);
   assert.equal((await fetch(`${stack.URL}/healthz`)).status, 200);
   assert.match(stack.tollgate('tenant', 'list'), /Riverside Family Clinic/);
 });
