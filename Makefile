@@ -53,10 +53,10 @@ $(O)/lib$(1).a: $(OBJ_$(1))
 endef
 $(foreach l,$(LIBS),$(eval $(call library,$(l))))
 
-$(O)/%.o: %.c
+$(O)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(COMMON) $(WARN) $(CFLAGS_$(MODE)) -MMD -MP -c -o $@ $<
-$(O)/%.o: %.cc
+$(O)/%.o: %.cc Makefile
 	@mkdir -p $(@D)
 	$(CXX) -std=c++17 -I. -Wall -Wextra -Werror $(CFLAGS_$(MODE)) -MMD -MP -c -o $@ $<
 
