@@ -104,6 +104,7 @@ enum status app_spool(struct app *app)
 void app_term(struct app *app)
 {
     spool_writer_close(app->spool);
+    seats_term(&app->hashing);
     if (app->table != NULL)
         limit_table_close(app->table);
     if (app->db != NULL)

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "lib/base/config.h"
+#include "lib/base/seats.h"
 #include "lib/meter/apikey.h"
 #include "lib/meter/limit_table.h"
 #include "lib/meter/spool.h"
@@ -43,6 +44,7 @@ struct app {
     struct spool_writer *spool;       /* NULL until app_spool */
     bool joined;                      /* this process is a writer of the table */
     uint64_t table_generation;        /* grows with each opening: what was cached of an older table is void */
+    struct seats hashing;             /* this process's seat while it hashes a password */
     struct limit_catalogue catalogue; /* copied by app_table at each request that asks */
 
     /* of one request */

@@ -90,7 +90,7 @@ static int serve(int listener, size_t pool, void *arg)
 {
     const struct boot *boot = arg;
     const struct config *config = boot->config;
-    struct app app = {.config = config};
+    struct app app = {.config = config, .hashing = SEATS_NONE};
     const struct responder_request *asked;
 
     apikey_source_init(&app.source, config->gate.key_header);

@@ -30,6 +30,13 @@ struct sign_in_subjects {
 };
 void page_sign_in_subjects(const struct app *app, const char *email, struct sign_in_subjects *out);
 
+/*
+ * One process of the node hashes a password at a time, so that signing in takes no more than one processor and the memory
+ * of one hash. False after answering 503: others were faster for too long. page_hashing_end may be called when not begun.
+ */
+bool page_hashing_begin(struct app *app);
+void page_hashing_end(struct app *app);
+
 /* app_hooks' */
 enum status page_identify(struct app *app);
 bool page_csrf(struct app *app);

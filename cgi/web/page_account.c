@@ -33,12 +33,15 @@ void page_account(struct app *app)
     struct sign_in_subjects subjects;
     struct account account;
     int64_t seconds = 0;
+    bool right;
     enum status s;
 
     if (current == NULL || fresh == NULL || strlen(fresh) < PASSWORD_LEAST || strlen(fresh) > PASSWORD_MOST) {
         show(app, 400, "The new password needs at least 12 characters.");
         return;
     }
+    if (!page_hashing_begin(app))
+        return;
     page_sign_in_subjects(app, app->caller.email, &subjects);
     s = db_begin(app->db, NULL);
     if (s == STATUS_OK)
@@ -46,16 +49,15 @@ void page_account(struct app *app)
     if (s == STATUS_OK)
         s = account_find(app->db, app->caller.email, &account);
     s = app_end(app, s);
-    if (s == STATUS_OK && seconds > 0) {
-        show(app, 429, "Too many tries. Wait a while before the next.");
-        return;
-    }
-    if (s == STATUS_OK && !password_is(account.password_hash, current)) {
-        show(app, 403, "The current password is wrong.");
-        return;
-    }
-    if (s == STATUS_OK)
+    right = s == STATUS_OK && seconds == 0 && password_is(account.password_hash, current);
+    if (right)
         s = password_hash(app->config, fresh, hash);
+    page_hashing_end(app);
+    if (s == STATUS_OK && !right) {
+        show(app, seconds > 0 ? 429 : 403,
+             seconds > 0 ? "Too many tries. Wait a while before the next." : "The current password is wrong.");
+        return;
+    }
     session_hash(app->caller.session, session);
     if (s == STATUS_OK)
         s = db_begin(app->db, NULL);

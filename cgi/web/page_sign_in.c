@@ -1,5 +1,6 @@
 /* page_sign_in.c: signing in and out */
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <talloc.h>
@@ -43,6 +44,26 @@ static char dummy[PASSWORD_HASH_SIZE];
 bool page_sign_in_prepare(const struct config *config)
 {
     return password_hash(config, "no account", dummy) == STATUS_OK;
+}
+
+#define HASHING_PATIENCE_US INT64_C(3000000)
+
+bool page_hashing_begin(struct app *app)
+{
+    enum status s = seats_take(&app->hashing, app->config->paths.run_dir, "hashing", 1, HASHING_PATIENCE_US);
+
+    if (s == STATUS_OK)
+        return true;
+    if (s == STATUS_IO)
+        log_error("%s/hashing: %s", app->config->paths.run_dir, strerror(errno));
+    app_error(app, 503, "busy", "Too many people sign in at the moment",
+              "Nothing was changed. Try again in a few seconds.");
+    return false;
+}
+
+void page_hashing_end(struct app *app)
+{
+    seats_leave(&app->hashing);
 }
 
 void page_sign_in_subjects(const struct app *app, const char *email, struct sign_in_subjects *out)
@@ -126,38 +147,43 @@ static void slow_down(struct app *app, int64_t seconds)
     show(app, 429, talloc_asprintf(app->request->pool, "Too many tries. Try again in %d seconds.", (int)seconds));
 }
 
-void page_sign_in(struct app *app)
+static void sign_in(struct app *app, const char *email, const char *password)
 {
-    const char *email = request_form(app->request, "email"), *password = request_form(app->request, "password");
     struct sign_in_subjects subjects;
     struct account account = {0};
     char fresh[PASSWORD_HASH_SIZE];
+    const char *renewed = NULL;
     int64_t seconds = 0;
-    bool known, right;
+    bool known, right = false;
     enum status s;
 
-    if (email == NULL || password == NULL || strlen(email) > 320 || strlen(password) > 1024) {
-        show(app, 400, "Give an e-mail address and a password.");
-        return;
-    }
     page_sign_in_subjects(app, email, &subjects);
     s = try_account(app, email, &subjects, &account, &known, &seconds);
-    if (s == STATUS_OK && seconds > 0) {
-        slow_down(app, seconds);
-        return;
-    }
-    if (s == STATUS_OK) {
+    if (s == STATUS_OK && seconds == 0)
         right = password_is(known ? account.password_hash : dummy, password) && known;
-        if (!right) {
-            show(app, 403, "The e-mail address or the password is wrong.");
-            return;
-        }
-        s = open_session(app, &account, &subjects, renew(app, &account, password, fresh));
-    }
+    if (right)
+        renewed = renew(app, &account, password, fresh);
+    page_hashing_end(app);
+    if (s == STATUS_OK && right)
+        s = open_session(app, &account, &subjects, renewed);
     if (s != STATUS_OK)
         app_fail(app, s, "sign-in");
+    else if (seconds > 0)
+        slow_down(app, seconds);
+    else if (!right)
+        show(app, 403, "The e-mail address or the password is wrong.");
     else
         response_redirect(app->response, "/");
+}
+
+void page_sign_in(struct app *app)
+{
+    const char *email = request_form(app->request, "email"), *password = request_form(app->request, "password");
+
+    if (email == NULL || password == NULL || strlen(email) > 320 || strlen(password) > 1024)
+        show(app, 400, "Give an e-mail address and a password.");
+    else if (page_hashing_begin(app)) /* first, so that a try that was not looked at does not count */
+        sign_in(app, email, password);
 }
 
 void page_sign_out(struct app *app)

@@ -98,10 +98,9 @@ const struct config_key config_keys[] = {
             "Seconds without a request after which a sign-in ends."),
     INTEGER("web", "session_absolute_s", web.session_absolute_s, "86400", 60, 31536000,
             "Seconds after which a sign-in ends in any case."),
-    INTEGER(
-        "web", "password_memory_kib", web.password_memory_kib, "65536", 8192, 1048576,
-        "Memory in KiB that hashing a password takes (Argon2id), in each web process that does it; hashes of another "
-        "cost are renewed at the next sign-in."),
+    INTEGER("web", "password_memory_kib", web.password_memory_kib, "65536", 8192, 1048576,
+            "Memory in KiB that hashing a password takes (Argon2id), by one process at a time; hashes of another "
+            "cost are renewed at the next sign-in."),
     INTEGER("web", "password_passes", web.password_passes, "2", 1, 16,
             "Passes over that memory; time grows with both."),
     INTEGER("limits", "lease_percent", limits.lease_percent, "0", 0, 100,
