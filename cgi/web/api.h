@@ -20,6 +20,10 @@ void api_tenants(struct app *app);          /* GET /api/tenants */
 void api_subscription_get(struct app *app); /* GET /api/subscription/tenant/:id */
 void api_subscription_put(struct app *app); /* PUT /api/subscription/tenant/:id */
 
+/* Of ?wait=true, once more what api_events kept: may it be answered? If not, it is put back once more. */
+bool api_events_done(struct app *app, void *kept);
+void api_events_answer(struct app *app, void *kept);
+
 /*
  * WIRE.md's shape of one limit of an answer: allowed, usage, limit, remaining, overage, unlimited, resets_at, reason,
  * limit_key, metric, window, percent. `which` is an index into answer->limits, -1: the metric has no limit.

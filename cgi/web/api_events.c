@@ -2,11 +2,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <talloc.h>
-#include <unistd.h>
 
 #include "cgi/web/api.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/base/prefork.h"
 #include "lib/store/usage.h"
 #include "lib/web/event_input.h"
 #include "lib/web/json.h"
@@ -14,6 +14,7 @@
 #define SUMMARY_MAX 16 /* tenants × metrics that an answer tells the usage of */
 #define WAIT_MAX_US INT64_C(5000000)
 #define WAIT_STEP_US 20000
+#define COUNTED_MAX 64 /* tenants whose duplicates an answer counts */
 
 static enum status tenant_state(void *arg, const char *tenant, enum limit_state *out)
 {
@@ -137,71 +138,140 @@ static void refuse_storing(struct app *app, enum status s)
 
 /* ---- ?wait=true ---- */
 
-/* Is what this process appended so far in the database? */
-static enum status committed(struct app *app, const char *node)
-{
-    uint64_t bytes, segment = spool_writer_segment(app->spool, &bytes), position = 0;
-    enum status s = db_begin(app->db, NULL);
+/* A request whose events are in the spool, on its own until they are in the database; its process serves others meanwhile. */
+struct pending {
+    struct json_object *document; /* of the answer, but for what came of the events */
+    int status;
+    int64_t until_us;
+    char node[SPOOL_NODE_TEXT];
+    uint64_t segment, bytes; /* where the spool stood behind them */
+    enum status s;           /* of the last look; STATUS_END: not in the database yet */
+    int64_t n, with_id, appended_us;
+    char *tenants[COUNTED_MAX]; /* of the events with an id */
+    size_t n_tenants;           /* more than COUNTED_MAX: they are not looked up */
+};
 
-    if (s == STATUS_OK)
-        s = usage_committed(app->db, node, segment, &position);
-    s = app_end(app, s);
-    return s == STATUS_OK && position < bytes ? STATUS_END : s;
+static void let_go(void *kept)
+{
+    struct pending *p = kept;
+
+    json_object_put(p->document);
+    talloc_free(p);
+}
+
+static bool is_tenant(const char *id, const struct text *tenant)
+{
+    return strncmp(id, tenant->at, tenant->length) == 0 && id[tenant->length] == '\0';
+}
+
+/* False when there is no memory. */
+static bool note_tenants(struct pending *p, const struct event_input *in)
+{
+    for (size_t i = 0; i < in->n; i++) {
+        const struct event *e = &in->events[i];
+        size_t k = 0;
+
+        if (e->id.length == 0)
+            continue;
+        p->with_id++;
+        while (k < p->n_tenants && k < COUNTED_MAX && !is_tenant(p->tenants[k], &e->tenant))
+            k++;
+        if (k < p->n_tenants)
+            continue;
+        if (p->n_tenants++ == COUNTED_MAX)
+            return true;
+        p->appended_us = e->appended_us; /* one instant for all of a request */
+        p->tenants[k] = talloc_strndup(p, e->tenant.at, e->tenant.length);
+        if (p->tenants[k] == NULL)
+            return false;
+    }
+    return true;
+}
+
+/* Is what the request appended in the database? Requests that wait side by side share a look. */
+static enum status look(struct app *app, const struct pending *p)
+{
+    if (app->stored.segment != p->segment || clock_mono_us() - app->stored.seen_us >= WAIT_STEP_US) {
+        app->stored.segment = p->segment;
+        app->stored.s = db_begin(app->db, NULL);
+        if (app->stored.s == STATUS_OK)
+            app->stored.s = usage_committed(app->db, p->node, p->segment, &app->stored.position);
+        app->stored.s = app_end(app, app->stored.s);
+        app->stored.seen_us = clock_mono_us();
+    }
+    return app->stored.s == STATUS_OK && app->stored.position < p->bytes ? STATUS_END : app->stored.s;
 }
 
 /* Events with an id that were there before; STATUS_LIMIT when too many tenants are in the body to look at each. */
-static enum status count_duplicates(struct app *app, const struct event_input *in, int64_t *duplicates)
+static enum status count_duplicates(struct app *app, const struct pending *p, int64_t *duplicates)
 {
-    struct sum sums[SUMMARY_MAX];
-    size_t n = sum_up(in, sums);
-    int64_t with_id = 0, claimed = 0;
-    enum status s = n == SUMMARY_MAX ? STATUS_LIMIT : STATUS_OK;
+    enum status s = p->n_tenants > COUNTED_MAX ? STATUS_LIMIT : STATUS_OK;
+    int64_t claimed = 0;
 
-    for (size_t i = 0; i < in->n; i++)
-        with_id += in->events[i].id.length > 0;
-    for (size_t i = 0; s == STATUS_OK && with_id > 0 && i < n; i++) {
-        const struct text *tenant = &sums[i].first->tenant;
-        char id[EVENT_TENANT_MAX + 1];
+    for (size_t i = 0; s == STATUS_OK && i < p->n_tenants; i++) {
         int64_t found = 0;
-        size_t k = 0;
 
-        while (k < i && (sums[k].first->tenant.length != tenant->length ||
-                         memcmp(sums[k].first->tenant.at, tenant->at, tenant->length) != 0))
-            k++;
-        if (k < i)
-            continue;
-        snprintf(id, sizeof id, "%.*s", (int)tenant->length, tenant->at);
-        s = db_begin(app->db, id);
+        s = db_begin(app->db, p->tenants[i]);
         if (s == STATUS_OK)
-            s = usage_claimed(app->db, id, sums[i].first->appended_us, &found);
+            s = usage_claimed(app->db, p->tenants[i], p->appended_us, &found);
         s = app_end(app, s);
         claimed += found;
     }
     if (s == STATUS_OK)
-        *duplicates = with_id > claimed ? with_id - claimed : 0;
+        *duplicates = p->with_id > claimed ? p->with_id - claimed : 0;
     return s;
 }
 
-/* Waits until the events are committed and says what came of them; says nothing when that takes too long. */
-static void wait_for_commit(struct app *app, const struct event_input *in, struct json_object *document)
+bool api_events_done(struct app *app, void *kept)
 {
-    int64_t until = clock_mono_us() + WAIT_MAX_US, duplicates = 0;
-    struct spool_node node;
-    char text[SPOOL_NODE_TEXT];
-    enum status s = in->n == 0 ? STATUS_OK : spool_node_load(app->config->paths.spool_dir, false, &node);
+    struct pending *p = kept;
+    int64_t now = clock_mono_us();
 
-    if (s == STATUS_OK && in->n > 0) {
-        spool_node_text(&node, text);
-        while ((s = committed(app, text)) == STATUS_END && clock_mono_us() < until)
-            usleep(WAIT_STEP_US);
+    p->s = look(app, p);
+    return p->s != STATUS_END || now >= p->until_us || prefork_stopping() ||
+           !responder_later(app->responder, now + WAIT_STEP_US, p, let_go);
+}
+
+void api_events_answer(struct app *app, void *kept)
+{
+    struct pending *p = kept;
+    int64_t duplicates = 0;
+
+    json_object_object_add(p->document, "committed", json_object_new_boolean(p->s == STATUS_OK));
+    if (p->s == STATUS_OK && count_duplicates(app, p, &duplicates) == STATUS_OK) {
+        json_object_object_add(p->document, "inserted", json_object_new_int64(p->n - duplicates));
+        json_object_object_add(p->document, "duplicates", json_object_new_int64(duplicates));
     }
-    if (s == STATUS_OK)
-        s = count_duplicates(app, in, &duplicates);
-    json_object_object_add(document, "committed", json_object_new_boolean(s == STATUS_OK));
-    if (s != STATUS_OK)
+    response_json(app->response, p->status, p->document);
+    p->document = NULL;
+}
+
+/* Waits until the events are committed, but holds up nobody: api_events_done and api_events_answer go on. */
+static void wait_for_commit(struct app *app, const struct event_input *in, struct json_object *document, int status)
+{
+    struct pending *p = talloc_zero(NULL, struct pending);
+    struct spool_node node;
+
+    if (p == NULL || !note_tenants(p, in)) {
+        talloc_free(p);
+        response_json(app->response, status, document);
         return;
-    json_object_object_add(document, "inserted", json_object_new_int64((int64_t)in->n - duplicates));
-    json_object_object_add(document, "duplicates", json_object_new_int64(duplicates));
+    }
+    p->document = document;
+    p->status = status;
+    p->n = (int64_t)in->n;
+    p->until_us = clock_mono_us() + WAIT_MAX_US;
+    p->s = in->n == 0 ? STATUS_OK : spool_node_load(app->config->paths.spool_dir, false, &node);
+    if (p->s == STATUS_OK && in->n > 0) {
+        spool_node_text(&node, p->node);
+        p->segment = spool_writer_segment(app->spool, &p->bytes);
+        p->s = STATUS_END;
+        app->later = responder_later(app->responder, clock_mono_us() + WAIT_STEP_US, p, let_go);
+    }
+    if (app->later)
+        return;
+    api_events_answer(app, p);
+    let_go(p);
 }
 
 static bool flag(const struct request *r, const char *name)
@@ -215,13 +285,16 @@ static void answer_accepted(struct app *app, const struct event_input *in)
 {
     struct json_object *document = json_object_new_object();
 
+    int status = in->n_errors > 0 ? 207 : 202;
+
     json_object_object_add(document, "accepted", json_object_new_int64((int64_t)in->n));
-    if (flag(app->request, "wait"))
-        wait_for_commit(app, in, document);
     if (in->n_errors > 0)
         json_object_object_add(document, "errors", errors_of(in));
     json_object_object_add(document, "usage", usage_of(app, in));
-    response_json(app->response, in->n_errors > 0 ? 207 : 202, document);
+    if (flag(app->request, "wait"))
+        wait_for_commit(app, in, document, status);
+    else
+        response_json(app->response, status, document);
 }
 
 void api_events(struct app *app)

@@ -40,11 +40,16 @@ struct app {
     struct responder *responder; /* whose request this is; for responder_left */
     struct apikey_source source; /* the header that keys come in */
     struct db *db;
-    struct limit_table *table;        /* NULL while there is none: app_table opens it */
-    struct spool_writer *spool;       /* NULL until app_spool */
-    bool joined;                      /* this process is a writer of the table */
-    uint64_t table_generation;        /* grows with each opening: what was cached of an older table is void */
-    struct seats hashing;             /* this process's seat while it hashes a password */
+    struct limit_table *table;  /* NULL while there is none: app_table opens it */
+    struct spool_writer *spool; /* NULL until app_spool */
+    bool joined;                /* this process is a writer of the table */
+    uint64_t table_generation;  /* grows with each opening: what was cached of an older table is void */
+    struct seats hashing;       /* this process's seat while it hashes a password */
+    struct {                    /* what ?wait=true has last seen in the database */
+        uint64_t segment, position;
+        int64_t seen_us;
+        enum status s;
+    } stored;
     struct limit_catalogue catalogue; /* copied by app_table at each request that asks */
 
     /* of one request */
@@ -53,6 +58,7 @@ struct app {
     struct route_match match;
     struct caller caller;
     const char *tenant; /* that this request is about: `:id`, else the caller's; NULL: none */
+    bool later;         /* the handler has put it back (responder_later): there is no answer yet */
 };
 
 /* What the pages bring; a NULL member is left out. Stands in routes.c. */

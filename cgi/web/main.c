@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cgi/web/api.h"
 #include "cgi/web/app.h"
 #include "cgi/web/page.h"
 #include "lib/base/clock.h"
@@ -60,6 +61,29 @@ static bool serve_body(struct app *app, const struct responder_request *asked, s
     return true;
 }
 
+/* A request that a handler has put back: its events are stored, and it waits for the commit. */
+static void serve_later(struct app *app, const struct responder_request *asked)
+{
+    const struct request_options options = {.trusted_proxies = app->config->web.trusted_proxies};
+    struct request_refusal why;
+    struct request request;
+    struct response response;
+
+    if (!api_events_done(app, asked->kept))
+        return;
+    response_init(&response);
+    if (request_open(&request, asked->environment, &options, &why) == STATUS_OK) {
+        app->request = &request;
+        app->response = &response;
+        api_events_answer(app, asked->kept);
+    } else {
+        app_refuse(app, &request, &response, &why);
+    }
+    answer(app->responder, &request, &response);
+    response_term(&response);
+    request_term(&request);
+}
+
 static void serve_one(struct app *app, const struct responder_request *asked)
 {
     const struct request_options options = {.trusted_proxies = app->config->web.trusted_proxies};
@@ -67,22 +91,23 @@ static void serve_one(struct app *app, const struct responder_request *asked)
     struct request_refusal why;
     struct request request;
     struct response response;
-    bool answered = true;
+    bool answered = true, large;
     enum status s = request_open(&request, asked->environment, &options, &why);
 
     response_init(&response);
+    app->later = false;
     if (s != STATUS_OK)
         app_refuse(app, &request, &response, &why);
     else if (app_admit(app, &request, &response, &most))
         answered = serve_body(app, asked, &request, &response, most);
-    if (answered)
-        answer(app->responder, &request, &response);
-    else
+    large = answered && length + response.body.length > LARGE;
+    if (!answered)
         responder_wait(app->responder, most);
-    length += response.body.length;
+    else if (!app->later)
+        answer(app->responder, &request, &response);
     response_term(&response);
     request_term(&request);
-    if (answered && length > LARGE)
+    if (large)
         malloc_trim(0);
 }
 
@@ -103,8 +128,12 @@ static int serve(int listener, size_t pool, void *arg)
     }
     db_timeouts(app.db, (int)config->database.connect_timeout_s, (int)config->database.statement_timeout_s);
     prefork_ready();
-    while ((asked = responder_next(app.responder)) != NULL)
-        serve_one(&app, asked);
+    while ((asked = responder_next(app.responder)) != NULL) {
+        if (asked->kept != NULL)
+            serve_later(&app, asked);
+        else
+            serve_one(&app, asked);
+    }
     responder_destroy(app.responder);
     app_term(&app);
     return 0;

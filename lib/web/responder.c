@@ -15,6 +15,7 @@
 #include "lib/base/prefork.h"
 
 #define CONNECTIONS 256
+#define LATER 64 /* of them may be put back, so that there is room for others */
 #define READ_BYTES 65536
 #define PARAMETERS_MAX 262144 /* bytes of a request's parameters; lib/web/request bounds the headers below that */
 #define SMALL 65536           /* a body of this size is not counted against the common bound */
@@ -30,6 +31,7 @@ enum record { BEGIN = 1, ABORT = 2, END = 3, PARAMETERS = 4, BODY = 5, OUTPUT = 
 enum state {
     STATE_IDLE,     /* nothing of a request is there yet */
     STATE_READING,  /* parameters and body arrive */
+    STATE_LATER,    /* whole, and put back until its time has come */
     STATE_SENDING,  /* the answer is taken */
     STATE_DRAINING, /* answered before all was read: what still comes is thrown away, so that the answer is not lost */
 };
@@ -53,6 +55,7 @@ struct connection {
     size_t sent; /* of out */
     char **environment;
     struct responder_request request;
+    void (*let_go)(void *kept); /* of request.kept */
 };
 
 struct responder {
@@ -70,6 +73,8 @@ struct responder {
 
 static void forget_request(struct connection *c)
 {
+    if (c->request.kept != NULL)
+        c->let_go(c->request.kept);
     buffer_term(&c->parameters);
     buffer_term(&c->body);
     buffer_term(&c->out);
@@ -427,6 +432,24 @@ void responder_wait(struct responder *r, size_t most)
     c->most = most;
 }
 
+bool responder_later(struct responder *r, int64_t at_us, void *kept, void (*let_go)(void *kept))
+{
+    struct connection *c = r->serving;
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->n; i++)
+        n += r->connections[i]->request.kept != NULL;
+    if (c->request.kept == NULL && n >= LATER)
+        return false;
+    r->serving = NULL;
+    c->request.kept = kept;
+    c->let_go = let_go;
+    c->state = STATE_LATER;
+    c->until_us = at_us;
+    buffer_term(&c->body);
+    return true;
+}
+
 bool responder_left(const struct responder *r)
 {
     struct pollfd p = {.fd = r->serving == NULL ? -1 : r->serving->fd};
@@ -483,6 +506,11 @@ static bool look_at_clock(struct responder *r, struct connection *c, int64_t now
 {
     if (c->until_us == 0 || now < c->until_us)
         return false;
+    if (c->state == STATE_LATER) {
+        c->state = STATE_READING;
+        c->until_us = 0;
+        return ready(r, c);
+    }
     if (c->state == STATE_READING && c->has_parameters) {
         c->request.trouble = RESPONDER_LATE;
         return ready(r, c);
@@ -498,7 +526,7 @@ static bool look_at(struct responder *r, struct connection *c)
         send_out(r, c);
         return false;
     }
-    if (!receive(r, c)) {
+    if (c->state == STATE_LATER || !receive(r, c)) { /* nobody waits for that answer any more */
         drop(r, c);
         return false;
     }
@@ -513,7 +541,11 @@ static int prepare(struct responder *r, int64_t now, bool stopping)
     for (size_t i = 0; i < r->n; i++) {
         const struct connection *c = r->connections[i];
 
-        r->polled[i] = (struct pollfd){.fd = c->fd, .events = c->state == STATE_SENDING ? POLLOUT : POLLIN};
+        r->polled[i] = (struct pollfd){.fd = c->fd, .events = POLLIN};
+        if (c->state == STATE_SENDING)
+            r->polled[i].events = POLLOUT;
+        else if (c->state == STATE_LATER)
+            r->polled[i].events = 0; /* its end is told all the same */
         if (c->until_us != 0 && c->until_us < first)
             first = c->until_us;
     }

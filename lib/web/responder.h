@@ -32,6 +32,7 @@ struct responder_request {
     size_t body_length;
     bool whole; /* the body's end has come */
     enum responder_trouble trouble;
+    void *kept; /* by responder_later; NULL at first */
 };
 
 struct responder;
@@ -43,6 +44,12 @@ void responder_destroy(struct responder *r); /* `r` may be NULL */
 const struct responder_request *responder_next(struct responder *r);
 /* Puts the request of responder_next back until its body, of at most `most` bytes, is whole. */
 void responder_wait(struct responder *r, size_t most);
+/*
+ * Puts a whole request back until `at_us` (monotonic); its body goes. Then it is shown again with `kept`, which is let go of
+ * when it is answered or its connection ends. False, and nothing done, when too many are put back already; never for one
+ * that was put back before.
+ */
+MUST_CHECK bool responder_later(struct responder *r, int64_t at_us, void *kept, void (*let_go)(void *kept));
 /* Answers it; `bytes` are header lines, an empty line and the body. */
 void responder_answer(struct responder *r, const char *bytes, size_t length);
 /* Has the web server closed the connection of this request, so that nobody waits for an answer any more? */

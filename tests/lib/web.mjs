@@ -43,14 +43,14 @@ export async function startWeb(conf = '') {
       connection.on('data', (b) => { bytes = Buffer.concat([bytes, b]); });
       connection.on('error', () => {});
       connection.write(parts ?? Buffer.concat([record(1, begin), record(4, encode(params)), record(4, Buffer.alloc(0)), ...(body ? [record(5, Buffer.from(body))] : [])]));
-      return { connection, ended, send: (text) => connection.write(record(5, Buffer.from(text))) };
+      return { connection, ended, send: (text) => connection.write(record(5, Buffer.from(text))), end: () => connection.write(record(5, Buffer.alloc(0))) };
     },
     async remove() {
       await node.stop(web.child);
       await node.remove();
     },
   };
-  await node.collector();
+  web.collector = await node.collector();
   web.child = node.start('tollgate-web');
   await eventually(async () => web.child.exitCode !== null || (await listens(json) && await listens(pages)), () => `tollgate-web: ${web.log()}`, 20);
   await eventually(async () => (await web.ask('GET', '/api/usage/tenant/f0/current', { key: web.tenantKey })).status !== 401, 'the keys in the limit table', 20);
