@@ -14,6 +14,7 @@
 
 #include "cli/table.h"
 #include "lib/base/config.h"
+#include "lib/base/password.h"
 #include "lib/base/status.h"
 
 struct db;
@@ -100,6 +101,20 @@ int cli_show_named(struct cli *c, int argc, char *argv[],
 /* Commits, prints `done` (unless --json, which prints {"id":…}) and gives the exit status; a failure is said with `what`. */
 int cli_end(struct cli *c, enum status s, const char *what, const char *done, const char *id);
 
+/* What `setup` shares with the commands that make accounts, keys and tiers. */
+/* Says what is wrong with it when it is none. */
+bool cli_is_email(const char *text);
+/* Asks for a password as cli_password does, and hashes it. What went wrong is said. */
+MUST_CHECK enum status cli_ask_hash(const struct config *config, bool from_stdin, char hash[PASSWORD_HASH_SIZE]);
+/* In the caller's transaction. */
+MUST_CHECK enum status cli_store_key(struct cli *c, const char *text, const char *id, const char *name,
+                                     const char *tenant, const char *scopes, const char *expires);
+/* LIMIT=NUMBER words up to NULL: are they such (said), and sets them in the caller's transaction (an unknown key is said). */
+MUST_CHECK enum status cli_check_limits(const char *words[], bool may_remove);
+MUST_CHECK enum status cli_set_limits(struct cli *c, const char *id, const char *words[]);
+
+/* cmd_setup.c */
+int cmd_setup(struct cli *c, int argc, char *argv[]);
 /* cmd_tenant.c */
 int cmd_tenant_create(struct cli *c, int argc, char *argv[]);
 int cmd_tenant_list(struct cli *c, int argc, char *argv[]);

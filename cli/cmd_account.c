@@ -20,8 +20,7 @@ static const struct table_column columns[] = {
     {0},
 };
 
-/* Asks for a password and hashes it: Argon2id. */
-static enum status ask_hash(const struct config *config, bool from_stdin, char hash[PASSWORD_HASH_SIZE])
+enum status cli_ask_hash(const struct config *config, bool from_stdin, char hash[PASSWORD_HASH_SIZE])
 {
     char password[PASSWORD_SIZE];
     enum status s;
@@ -47,7 +46,7 @@ static bool roles_fit(const char *role, const char *tenant)
     return false;
 }
 
-static bool is_email(const char *text)
+bool cli_is_email(const char *text)
 {
     const char *at = strchr(text, '@');
 
@@ -65,9 +64,9 @@ int cmd_account_create(struct cli *c, int argc, char *argv[])
         {"tenant", &tenant, NULL}, {"role", &role, NULL}, {"password-stdin", NULL, &from_stdin}, {0}};
     char hash[PASSWORD_HASH_SIZE];
 
-    if (cli_parse(argc, argv, options, &email, 1, 1) || !is_email(email) || !roles_fit(role, tenant))
+    if (cli_parse(argc, argv, options, &email, 1, 1) || !cli_is_email(email) || !roles_fit(role, tenant))
         return CLI_USAGE;
-    if (ask_hash(c->config, from_stdin, hash))
+    if (cli_ask_hash(c->config, from_stdin, hash))
         return CLI_FAILED;
     if (cli_begin(c))
         return CLI_FAILED;
@@ -90,7 +89,7 @@ int cmd_account_change(struct cli *c, int argc, char *argv[])
     const char *email, *new_email = NULL, *role = NULL;
     const struct cli_option options[] = {{"email", &new_email, NULL}, {"role", &role, NULL}, {0}};
 
-    if (cli_parse(argc, argv, options, &email, 1, 1) || (new_email && !is_email(new_email)))
+    if (cli_parse(argc, argv, options, &email, 1, 1) || (new_email && !cli_is_email(new_email)))
         return CLI_USAGE;
     if (role && strcmp(role, "viewer") != 0 && strcmp(role, "admin") != 0) {
         cli_say("--role is viewer or admin; an operator's account is made anew");
@@ -111,7 +110,7 @@ int cmd_account_password(struct cli *c, int argc, char *argv[])
 
     if (cli_parse(argc, argv, options, &email, 1, 1))
         return CLI_USAGE;
-    if (ask_hash(c->config, from_stdin, hash))
+    if (cli_ask_hash(c->config, from_stdin, hash))
         return CLI_FAILED;
     if (cli_begin(c))
         return CLI_FAILED;

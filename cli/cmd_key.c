@@ -100,8 +100,8 @@ static enum status make_text(bool from_stdin, char text[APIKEY_MAX + 2], char id
     return text[0] ? STATUS_OK : STATUS_INVALID;
 }
 
-static enum status store_key(struct cli *c, const char *text, const char *id, const char *name, const char *tenant,
-                             const char *scopes, const char *expires)
+enum status cli_store_key(struct cli *c, const char *text, const char *id, const char *name, const char *tenant,
+                          const char *scopes, const char *expires)
 {
     unsigned char hash[APIKEY_HASH_BYTES];
     char hex[KEYS_HASH_TEXT];
@@ -167,7 +167,7 @@ int cmd_key_create(struct cli *c, int argc, char *argv[])
         fprintf(stderr, "warning: this key is easy to guess; it is for a demo alone\n");
     if (cli_begin(c))
         goto done;
-    s = store_key(c, text, id, name, tenant, scopes, expires);
+    s = cli_store_key(c, text, id, name, tenant, scopes, expires);
     if (s)
         result = cli_fail(c, s, "the key was not made");
     else if (!cli_commit(c))

@@ -32,7 +32,7 @@ static bool is_limit(const char *text)
     return text[whole] == '.' && part > 0 && part <= 6 && !text[whole + 1 + part];
 }
 
-static enum status check_limits(const char *words[], bool may_remove)
+enum status cli_check_limits(const char *words[], bool may_remove)
 {
     for (; *words; words++) {
         const char *equals = strchr(*words, '=');
@@ -45,8 +45,7 @@ static enum status check_limits(const char *words[], bool may_remove)
     return STATUS_OK;
 }
 
-/* Says which key is unknown: STATUS_NOT_FOUND alone would not. */
-static enum status set_limits(struct cli *c, const char *id, const char *words[])
+enum status cli_set_limits(struct cli *c, const char *id, const char *words[])
 {
     enum status s = STATUS_OK;
 
@@ -68,13 +67,13 @@ int cmd_tier_create(struct cli *c, int argc, char *argv[])
     const struct cli_option options[] = {{"name", &name, NULL}, {0}};
     enum status s;
 
-    if (cli_parse(argc, argv, options, words, 1, WORDS) || check_limits(words + 1, false))
+    if (cli_parse(argc, argv, options, words, 1, WORDS) || cli_check_limits(words + 1, false))
         return CLI_USAGE;
     if (cli_begin(c))
         return CLI_FAILED;
     s = tiers_create(c->db, words[0], name ? name : words[0]);
     if (!s)
-        s = set_limits(c, words[0], words + 1);
+        s = cli_set_limits(c, words[0], words + 1);
     return cli_end(c, s, "the tier was not made", "The tier is made.", words[0]);
 }
 
@@ -94,13 +93,13 @@ int cmd_tier_change(struct cli *c, int argc, char *argv[])
     const struct cli_option options[] = {{"name", &name, NULL}, {0}};
     enum status s;
 
-    if (cli_parse(argc, argv, options, words, 1, WORDS) || check_limits(words + 1, true))
+    if (cli_parse(argc, argv, options, words, 1, WORDS) || cli_check_limits(words + 1, true))
         return CLI_USAGE;
     if (cli_begin(c))
         return CLI_FAILED;
     s = tiers_rename(c->db, words[0], name);
     if (!s)
-        s = set_limits(c, words[0], words + 1);
+        s = cli_set_limits(c, words[0], words + 1);
     return cli_end(c, s, words[0], "The tier is changed.", words[0]);
 }
 

@@ -12,7 +12,27 @@
 static const char limits_help[] = "LIMIT=NUMBER sets a limit, such as max_patients=500; -1 is unlimited.\n";
 static const char spool_help[] = "DIR is paths.spool_dir unless told. TIME is RFC 3339: 2026-11-24T09:00:00Z.\n";
 
+static const char setup_help[] =
+    "Says each step before it is done, passes over what is there, and prints what is left to do by hand; it may be run "
+    "again.\n"
+    "Run by root: then it connects to PostgreSQL as the user postgres for what only the superuser can do. --superuser "
+    "is "
+    "another\n"
+    "connection string for that. --write-login adds to pg_hba.conf and pg_ident.conf the lines by which the programs "
+    "log "
+    "in;\n"
+    "without it they are printed, and at a terminal it asks. The operator's password is asked for at the terminal, "
+    "read "
+    "with\n"
+    "--password-stdin, or made and shown once, as the key is. Unless told: tier starter, api_calls_per_day=1000, "
+    "tenant "
+    "example.\n";
+
 static const struct cli_command commands[] = {
+    {NULL, "setup",
+     "[--write-login] [--operator-email EMAIL [--password-stdin]] [--tier TIER] [--limit LIMIT=NUMBER] [--tenant ID] "
+     "[--tenant-name NAME] [--superuser CONNINFO]",
+     "Make roles, database, schema, the first operator, tier, tenant and key", cmd_setup, setup_help},
     {NULL, "migrate", "[--new]", "Bring the database to this program's schema", cmd_migrate,
      "--new also makes the host's tables (tenants, users, subscription_tiers, tenant_subscriptions) where there are "
      "none.\n"

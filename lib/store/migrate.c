@@ -10,6 +10,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/io.h"
+#include "lib/store/provision.h"
 
 #define FILES_MAX 256
 #define FILE_BYTES_MAX (4u << 20)
@@ -135,10 +136,6 @@ static enum status run_file(struct db *d, const char *dir, const char *name, con
 /* The four roles, and the rights of tollgate_owner in this database. */
 static enum status prepare_roles(struct db *d, const struct migrate_options *o, char problem[PROBLEM_SIZE])
 {
-    static const char missing[] =
-        "SELECT CASE WHEN count(*) < 4 THEN true ELSE NOT pg_has_role('tollgate_owner', 'tollgate_counter', 'MEMBER') "
-        "END FROM pg_roles "
-        "WHERE rolname IN ('tollgate_owner', 'tollgate_web', 'tollgate_collector', 'tollgate_counter')";
     static const char rights[] = "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user";
     static const char super[] = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user";
     static const char member[] = "SELECT pg_has_role(current_user, 'tollgate_owner', 'MEMBER')";
@@ -147,11 +144,12 @@ static enum status prepare_roles(struct db *d, const struct migrate_options *o, 
                                 "GRANT USAGE, CREATE ON SCHEMA public TO tollgate_owner; "
                                 "GRANT USAGE ON SCHEMA public TO tollgate_web, tollgate_collector, tollgate_counter";
     char answer[32];
-    enum status s = ask(d, missing, NULL, answer, sizeof(answer));
+    bool there;
+    enum status s = provision_has_roles(d, &there);
 
     if (s != STATUS_OK)
         return explain(d, s, "cannot reach the database", problem);
-    if (answer[0] != 'f') {
+    if (!there) {
         if ((s = ask(d, rights, NULL, answer, sizeof(answer))) != STATUS_OK)
             return explain(d, s, "roles", problem);
         if (answer[0] != 't') {
