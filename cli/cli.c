@@ -114,7 +114,9 @@ enum status cli_begin(struct cli *c)
         return STATUS_NO_MEMORY;
     s = db_begin(d, NULL);
     if (s)
-        cli_say("the database is not available: %s; check [database] owner in the configuration", db_error(d));
+        cli_say("the database is not available: %s; check [database] owner in the configuration, or let `tollgate "
+                "setup` make what is missing",
+                db_error(d));
     return s;
 }
 

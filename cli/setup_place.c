@@ -80,7 +80,7 @@ static bool try_login(struct setup_login *l)
     l->works = false;
     if (db_open(l->conninfo, "tollgate", &d))
         return false;
-    l->works = connect_as(d, l->to.local ? l->os_user : NULL) == STATUS_OK;
+    l->works = connect_as(d, l->os_user) == STATUS_OK;
     snprintf(l->error, sizeof l->error, "%s", l->works ? "" : db_error(d));
     db_close(d);
     return l->works;

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
@@ -198,6 +199,49 @@ test('the password is read with --password-stdin, and one that is too short make
   assert.equal(r.status, 0, r.err);
   assert.equal(JSON.parse(r.out).password, null);
   assert.equal(psql('tollgate', 'SELECT count(*) FROM accounts'), '1');
+});
+
+test('over the network it asks for passwords, and needs no superuser once all three roles log in with them', async () => {
+  const port = await new Promise((resolve) => {
+    const s = createServer().listen(0, '127.0.0.1', () => { const { port } = s.address(); s.close(() => resolve(port)); });
+  });
+  psql('postgres', "ALTER SYSTEM SET listen_addresses = '127.0.0.1'");
+  const restart = () => {
+    execFileSync(path.join(top, 'tests/pg.sh'), ['stop', pg], { stdio: 'ignore' });
+    execFileSync(path.join(top, 'tests/pg.sh'), ['start', pg], { stdio: 'ignore' });
+  };
+  // The port is the socket's, too: it goes into PostgreSQL's file alone, and out again.
+  const config = path.join(pg, 'data/postgresql.conf'), was = readFileSync(config, 'utf8'), conf1 = readFileSync(conf, 'utf8');
+  write(config, `${was}port = ${port}\n`);
+  process.env.PGPORT = String(port);
+  restart();
+  try {
+    for (const [key, owner] of [['web', programs], ['collector', programs], ['owner', self]]) {
+      writeFileSync(path.join(dir, `password-${key}`), `127.0.0.1:${port}:tollgate:tollgate_${key}:secret-of-${key}\n`, { mode: 0o600 });
+      if (root) execFileSync('chown', [owner, path.join(dir, `password-${key}`)]);
+    }
+    const line = (key) => `${key} = host=127.0.0.1 port=${port} dbname=tollgate user=tollgate_${key} passfile=${dir}/password-${key}\n`;
+    write(conf, `[paths]\nsql_dir = ${top}/sql\n[process]\nuser = ${programs}\n[database]\n${line('web')}${line('collector')}${line('owner')}`);
+    let r = setup();
+    assert.equal(r.status, 1, r.err);
+    assert.match(r.err, /name a superuser who may log in from here.*On another host/);
+    r = setup(['--write-login', '--superuser', `host=${pg} port=${port} user=postgres dbname=postgres`]);
+    assert.equal(r.status, 3, r.err);
+    for (const key of ['web', 'collector', 'owner']) assert.ok(r.err.includes(`\n  \\password tollgate_${key}\n`), r.err);
+    assert.match(r.err, /\n {2}hostssl {2}tollgate {2}tollgate_web,tollgate_collector,tollgate_owner {2}ADDRESS {2}scram-sha-256\n/);
+    assert.equal(readFileSync(hba, 'utf8'), stock);
+    for (const key of ['web', 'collector', 'owner']) psql('postgres', `ALTER ROLE tollgate_${key} PASSWORD 'secret-of-${key}'`);
+    r = setup();
+    assert.equal(r.status, 0, r.err);
+    assert.match(r.err, /Roles and database are there, and the programs can log in/);
+    assert.equal(psql('tollgate', 'SELECT count(*) FROM api_keys'), '1');
+  } finally {
+    write(conf, conf1);
+    write(config, was);
+    psql('postgres', 'ALTER SYSTEM RESET listen_addresses');
+    delete process.env.PGPORT;
+    restart();
+  }
 });
 
 test('a PostgreSQL that is away is said with what to do', () => {
