@@ -32,8 +32,11 @@ $HTTP["url"] == "tollgate.gate" {
   fastcgi.server = ( "tollgate.gate" => (( {{GATE}}, "mode" => "authorizer", "check-local" => "disable" )) )
   proxy.server = ( )
 }
-# lighttpd would hand TRACE on.
+# lighttpd would hand TRACE on, and refuse CONNECT only after the gate has counted it.
 $HTTP["request-method"] == "TRACE" {
+  magnet.attract-raw-url-to = ( "{{SHARE}}/lighttpd-conf/refuse.lua" )
+}
+$HTTP["request-method"] == "CONNECT" {
   magnet.attract-raw-url-to = ( "{{SHARE}}/lighttpd-conf/refuse.lua" )
 }
 #
