@@ -16,6 +16,9 @@ RemoteIPInternalProxy{{#PROXY}} {{ADDRESS}}{{/PROXY}}
 LimitRequestBody {{BODY_BYTES}}
 RequestReadTimeout header=20-40,MinRate=500 body=20,MinRate=500
 RewriteEngine On
+# TraceEnable acts only when the gate has counted the call.
+RewriteCond %{REQUEST_METHOD} "^TRACE$"
+RewriteRule ^ - [R=405,L]
 # An address without a path, whose query Apache and others would read as one.
 RewriteCond %{THE_REQUEST} "^[^ ]+ +[A-Za-z][A-Za-z0-9+.-]*://[^/?# ]*[?#]"
 RewriteRule ^ - [R=400,L]
