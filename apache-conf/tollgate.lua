@@ -9,7 +9,10 @@ function behind_gate(r)
     local plain = name:lower():gsub("[^a-z0-9]", "-")
     -- an uncounted route of Tollgate's own reads X-Tenant-ID itself, in its one right spelling
     local own = gate == "own" and name:lower() == plain
-    if (plain == "x-tenant-id" and not own) or plain:find("^x%-tollgate%-") then sent[#sent + 1] = name end
+    -- how the client came is the server's to say: by the vhost's lines, in these spellings
+    local said = name:lower() == "x-forwarded-for" or name:lower() == "x-forwarded-proto" or name:lower() == "x-forwarded-host"
+    local forwarded = plain == "forwarded" or (plain:find("^x%-forwarded%-") and not said)
+    if (plain == "x-tenant-id" and not own) or plain:find("^x%-tollgate%-") or forwarded then sent[#sent + 1] = name end
   end
   for _, name in ipairs(sent) do r.headers_in[name] = nil end
   for name, variable in pairs({ ["X-Tenant-ID"] = "TENANT", ["X-Tollgate-Tier"] = "TIER", ["X-Tollgate-Remaining"] = "REMAINING" }) do

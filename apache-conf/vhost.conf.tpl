@@ -44,7 +44,6 @@ RewriteRule ^ - [R=413,L]
   ProxyAddHeaders Off
   RequestHeader set X-Forwarded-For "expr=%{REMOTE_ADDR}"
   RequestHeader set X-Forwarded-Host "expr=%{HTTP_HOST}"
-  RequestHeader unset X-Forwarded-Server
 {{#PROXIES}}
   RequestHeader set X-Forwarded-Proto "expr=%{REQUEST_SCHEME}" "expr=!({{#PROXY}}%{CONN_REMOTE_ADDR} -ipmatch '{{ADDRESS}}'{{#PROXY_separator}} || {{/PROXY_separator}}{{/PROXY}})"
 {{/PROXIES}}

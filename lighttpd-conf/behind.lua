@@ -7,10 +7,10 @@ if gate ~= "metered" and gate ~= "passed" then return 503 end
 local env, header, sent = lighty.r.req_env, lighty.r.req_header, nil
 for name in pairs(header) do
   local first = name:byte(1)
-  if first == 120 or first == 88 then -- x, X
+  if first == 120 or first == 88 or first == 102 or first == 70 then -- x, X, f, F
     local plain = name:lower():gsub("[^a-z0-9]", "-")
-    -- X-Forwarded-… is lighttpd's to say
-    if plain == "x-tenant-id" or plain:find("^x%-tollgate%-") or plain:find("^x%-forwarded%-") then
+    -- how the client came is lighttpd's to say
+    if plain == "x-tenant-id" or plain:find("^x%-tollgate%-") or plain:find("^x%-forwarded%-") or plain == "forwarded" then
       sent = sent or {}
       sent[#sent + 1] = name
     end
