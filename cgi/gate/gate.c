@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <sodium.h>
 
@@ -315,14 +316,18 @@ static const struct answer_problem *identify(struct gate *g, struct call *c)
 
 /* ---- deciding ---- */
 
+/*
+ * Apache hands a method in lower case on, and many back ends take it, and a path with a slash behind it, for the same: neither
+ * may leave a rule out.
+ */
 static bool rule_matches(const struct config_rule *r, const char *method, const char *path)
 {
-    if (strcmp(r->method, "*") != 0 && strcmp(r->method, method) != 0)
+    if (strcmp(r->method, "*") != 0 && strcasecmp(r->method, method) != 0)
         return false;
     size_t n = strlen(r->path);
     if (n > 4 && strcmp(r->path + n - 4, "/...") == 0)
         return strncmp(path, r->path, n - 3) == 0;
-    return strcmp(path, r->path) == 0;
+    return strncmp(path, r->path, n) == 0 && (!path[n] || strcmp(path + n, "/") == 0);
 }
 
 static bool add_ask(struct gate *g, struct call *c, const char *metric, const struct config_rule *rule)

@@ -138,6 +138,14 @@ test('own routes pass uncounted, but not by a path that only looks like one', (t
   assert.equal((await gate.events()).length, 0);
 }));
 
+test('a rule is not left out by a method in lower case or a slash behind the path', (t) => withGate(t, { settings: rules }, async (gate) => {
+  const calls = [['post', '/api/files'], ['Post', '/api/files?x'], ['POST', '/api/files/'], ['POST', '/api/files//'], ['POST', '/api/./files/x/..']];
+  for (const [method, path] of calls) assert.equal((await gate.call(path, 'alpha-key', { REQUEST_METHOD: method })).status, 200);
+  for (const path of ['/api/filesx', '/api/files/x', '/api/file']) assert.equal((await gate.call(path, 'alpha-key', { REQUEST_METHOD: 'POST' })).status, 200);
+  const events = await gate.events();
+  assert.equal(events.filter((e) => e.metric === 'file_upload').length, calls.length);
+}));
+
 test('a rule records its metric with the call', (t) => withGate(t, { settings: rules }, async (gate) => {
   assert.equal((await gate.call('/api/files', 'alpha-key', { REQUEST_METHOD: 'POST' })).status, 200);
   assert.equal((await gate.call('/api/files', 'alpha-key')).status, 200);
