@@ -64,6 +64,40 @@ static const char *scan_string(const char *at, const char *end, struct scan *fou
     return at < end ? at + 1 : end;
 }
 
+static const char *skip_digits(const char *at, const char *end)
+{
+    while (at < end && isdigit((unsigned char)*at))
+        at++;
+    return at;
+}
+
+/* The end of the number that starts at `at`; NULL when it is none: json-c takes 01.5, PostgreSQL's jsonb does not. */
+static const char *scan_number(const char *at, const char *end)
+{
+    const char *digits;
+
+    at += *at == '-';
+    digits = at;
+    at = skip_digits(at, end);
+    if (at == digits || (*digits == '0' && at > digits + 1))
+        return NULL;
+    if (at < end && *at == '.') {
+        digits = ++at;
+        at = skip_digits(at, end);
+        if (at == digits)
+            return NULL;
+    }
+    if (at < end && (*at == 'e' || *at == 'E')) {
+        at++;
+        at += at < end && (*at == '-' || *at == '+');
+        digits = at;
+        at = skip_digits(at, end);
+        if (at == digits)
+            return NULL;
+    }
+    return at;
+}
+
 static struct scan scan(const char *text, size_t length)
 {
     struct scan found = {.message = "a character that JSON does not allow here"};
@@ -72,6 +106,16 @@ static struct scan scan(const char *text, size_t length)
     while (at < end && found.oddity == NULL) {
         if (*at == '"') {
             at = scan_string(at, end, &found);
+            continue;
+        }
+        if (*at == '-' || isdigit((unsigned char)*at)) {
+            const char *behind = scan_number(at, end);
+
+            if (behind == NULL) {
+                found.oddity = at;
+                found.message = "a number that JSON does not allow";
+            }
+            at = behind;
             continue;
         }
         if (*at == '\'')

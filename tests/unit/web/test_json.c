@@ -20,9 +20,10 @@ static void whole_documents_are_read_and_nothing_may_stand_behind(void)
 {
     static const char *const good[] = {"{}",   "[]",  "1",  "\"a\"", " {\"a\":[1,2,{\"b\":null}]} \n",
                                        "null", "0.1", "1e3"};
-    static const char *const bad[] = {"",          "{",        "{} x",         "[1,]",       "{'a':1}", "{\"a\":1,}",
-                                      "nul",       "NaN",      "[NaN]",        "[Infinity]", "01x",     "\"a",
-                                      "{\"a\" 1}", "\"\xff\"", "\"\xc0\x80\"", "[1] [2]"};
+    static const char *const bad[] = {
+        "",      "{",          "{} x",          "[1,]", "{'a':1}",   "{\"a\":1,}", "nul",          "NaN",
+        "[NaN]", "[Infinity]", "01x",           "\"a",  "{\"a\" 1}", "\"\xff\"",   "\"\xc0\x80\"", "[1] [2]",
+        "01.5",  "[-00.5]",    "{\"a\":007e1}", "1.",   "[1.e3]",    "-Infinity",  "[-]",          "[1e]"};
 
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         CU_ASSERT_EQUAL(reads(good[i], strlen(good[i])), STATUS_OK);
