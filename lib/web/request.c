@@ -124,14 +124,14 @@ static const char *media_type_of(struct request *r, const char *header)
     return type;
 }
 
-/* Parses "a=1&b=2" into pairs of the pool; false when it is too many or badly encoded. */
+/* Parses "a=1&b=2" into pairs of the pool; false, and none, when it is too many or badly encoded. */
 static bool parse_pairs(struct request *r, const char *text, size_t length, const struct request_pair **out, size_t *n)
 {
     struct request_pair *pairs = talloc_zero_array(r->pool, struct request_pair, REQUEST_PAIRS);
     char *to = talloc_array(r->pool, char, 2 * length + 2);
     const char *end = text + length;
+    size_t found = 0;
 
-    *n = 0;
     if (pairs == NULL || to == NULL)
         return false;
     while (text < end) {
@@ -143,22 +143,23 @@ static bool parse_pairs(struct request *r, const char *text, size_t length, cons
         long used;
 
         if (stop > text) {
-            if (*n == REQUEST_PAIRS)
+            if (found == REQUEST_PAIRS)
                 return false;
             used = text_percent_decode(text, (size_t)(name_end - text), true, to);
             if (used < 0)
                 return false;
-            pairs[*n].name = to;
+            pairs[found].name = to;
             to += used + 1;
             used = text_percent_decode(value, (size_t)(stop - value), true, to);
             if (used < 0)
                 return false;
-            pairs[(*n)++].value = to;
+            pairs[found++].value = to;
             to += used + 1;
         }
         text = stop + 1;
     }
     *out = pairs;
+    *n = found;
     return true;
 }
 

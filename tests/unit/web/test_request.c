@@ -64,9 +64,11 @@ static void what_is_badly_encoded_or_too_large_is_refused(void)
         {"REQUEST_URI=/?a=%ff", "CONTENT_TYPE=", "", 400},
         {"REQUEST_URI=/?a=%c0%80", "CONTENT_TYPE=", "", 400},
         {"REQUEST_URI=/?a=%e", "CONTENT_TYPE=", "", 400},
+        {"REQUEST_URI=/?a=b&c=%00", "CONTENT_TYPE=", "", 400},
         {"REQUEST_URI=/%ff", "CONTENT_TYPE=", "", 400},
         {"REQUEST_URI=/a%2fb", "CONTENT_TYPE=", "", 400},
         {"REQUEST_URI=/", "CONTENT_TYPE=application/x-www-form-urlencoded", "a=%00", 400},
+        {"REQUEST_URI=/", "CONTENT_TYPE=application/x-www-form-urlencoded", "a=b&c=%00", 400},
         {"REQUEST_URI=/", "CONTENT_LENGTH=abc", "", 400},
         {"REQUEST_URI=/", "CONTENT_LENGTH=99999999999999999999999", "", 400},
         {"REQUEST_URI=/", "CONTENT_LENGTH=4", "abc", 400},
@@ -84,6 +86,8 @@ static void what_is_badly_encoded_or_too_large_is_refused(void)
             printf("case %zu: %d\n", i, why.status);
         CU_ASSERT_FALSE(taken);
         CU_ASSERT_EQUAL(why.status, cases[i].status);
+        CU_ASSERT_PTR_NULL(request_query(&r, "a"));
+        CU_ASSERT_PTR_NULL(request_form(&r, "a"));
         request_term(&r);
     }
 }
