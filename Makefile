@@ -10,6 +10,7 @@ CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -fst
 # Control-flow protection where the processor and the compiler have it: x86 with gcc or clang.
 CFLAGS_release += $(shell printf 'int main(void){return 0;}' | $(CC) -fcf-protection -Werror -xc -c -o /dev/null - 2>/dev/null && echo -fcf-protection)
 CFLAGS_test := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -DTOLLGATE_TEST
+CFLAGS_fuzz-objects := $(CFLAGS_test) -fsanitize=fuzzer-no-link
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 LDFLAGS_test := -fsanitize=address,undefined
 COMMON := -std=gnu11 -I. -D_GNU_SOURCE -DTOLLGATE_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) -isystem /usr/include/postgresql
@@ -72,10 +73,14 @@ $(BUILD)/test/fault/%: tests/fault/%.c FORCE
 	@$(MAKE) --no-print-directory MODE=test $(foreach l,base meter,$(BUILD)/test/lib$(l).a)
 	@mkdir -p $(@D)
 	$(CC) $(COMMON) $(WARN) $(CFLAGS_test) -o $@ $< $(foreach l,meter base,$(BUILD)/test/lib$(l).a) $(BASE_LIBS)
-# Fuzz targets need clang's libFuzzer; tests/fuzz/run.sh.
-$(BUILD)/test/fuzz/%: tests/fuzz/%.c FORCE
+# Fuzz targets need clang's libFuzzer, which wants to see every branch of what it calls; tests/fuzz/run.sh.
+FUZZ_LIBS := $(foreach l,web meter base,$(BUILD)/fuzz-objects/lib$(l).a)
+.PHONY: fuzz-libs
+fuzz-libs:
+	@$(MAKE) --no-print-directory -s MODE=fuzz-objects CC=clang CXX=clang++ $(FUZZ_LIBS)
+$(BUILD)/test/fuzz/%: tests/fuzz/%.c fuzz-libs FORCE
 	@mkdir -p $(@D)
-	clang $(COMMON) $(WARN) $(CFLAGS_test) -fsanitize=fuzzer -o $@ $< $(wildcard lib/meter/event.c lib/meter/spool_*.c) lib/base/clock.c lib/base/io.c lib/base/status.c $(BASE_LIBS)
+	clang $(COMMON) $(WARN) $(CFLAGS_test) -fsanitize=fuzzer -o $@ $< -Wl,--start-group $(FUZZ_LIBS) -Wl,--end-group $(BASE_LIBS) -ltalloc -ljson-c -lfcgi
 $(O)/tools/failcall.so: tests/fault/failcall.c
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -isystem /usr/include/postgresql $(WARN) -O2 -g -fPIC -shared -o $@ $< -ldl

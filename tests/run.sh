@@ -24,6 +24,7 @@ fault sh tests/fault/run.sh
 checks sh tests/checks/run.sh
 lint make --no-print-directory lint
 simulation make --no-print-directory simulate
+fuzz sh tests/fuzz/run.sh 60
 sql node --test --test-concurrency=1 tests/sql/
 cli node --test --test-concurrency=1 tests/cli/
 gate node --test --test-concurrency=1 tests/gate/

@@ -1,17 +1,8 @@
 /* event.c: any bytes as a record: what is decoded lies within them and is the same after encoding it again */
-#include <stdlib.h>
-
+#include "tests/fuzz/input.h"
 #include "tests/fuzz/seal.h"
 
 #define SEED UINT64_C(0x746f6c6c67617465)
-
-int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
-
-static void must(int holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void must_be_within(struct text t, const unsigned char *from, size_t length)
 {
