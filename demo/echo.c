@@ -61,8 +61,9 @@ static void answer(FCGX_Request *r)
     json_object_object_add(o, "body_bytes", json_object_new_int64(drain(r->in)));
     json_object_object_add(o, "headers", headers_of(r->envp));
     const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
-    FCGX_FPrintF(r->out, "Status: %d Echo\r\nContent-Type: application/json\r\nContent-Length: %lu\r\n\r\n", status,
-                 (unsigned long)strlen(text));
+    const char *own = number_of(query, "own_limit=", 0) ? "RateLimit: \"own\";r=7;t=60\r\n" : "";
+    FCGX_FPrintF(r->out, "Status: %d Echo\r\nContent-Type: application/json\r\n%sContent-Length: %lu\r\n\r\n", status,
+                 own, (unsigned long)strlen(text));
     if (!method || strcmp(method, "HEAD") != 0)
         FCGX_PutS(text, r->out);
     json_object_put(o);

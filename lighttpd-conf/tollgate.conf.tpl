@@ -22,6 +22,7 @@ $HTTP["url"] != "tollgate.regions" {
 {{#METERED}}
   magnet.attract-raw-url-to = ( "{{SHARE}}/lighttpd-conf/ask.lua" )
   magnet.attract-physical-path-to = ( "{{SHARE}}/lighttpd-conf/behind.lua" )
+  magnet.attract-response-start-to = ( "{{SHARE}}/lighttpd-conf/limits.lua" )
 {{/METERED}}
   server.max-request-size = {{BODY_KIB}}
 }

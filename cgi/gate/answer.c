@@ -43,18 +43,28 @@ static int64_t window_seconds(const struct limit_answer *taken, uint32_t i)
     return (taken->limits[i].end_us - taken->limits[i].start_us) / CLOCK_US_PER_SECOND;
 }
 
-/* RateLimit-Policy and RateLimit (IETF draft ratelimit-headers, 2025-09) of every limit with a window that is limited. */
+/*
+ * RateLimit-Policy and RateLimit (IETF draft ratelimit-headers, 2025-09) of every limit with a window that is limited.
+ * `twice`: as variables too, for lighttpd, which drops the headers of an authorizer's 200.
+ */
 static void add_rate_limits(struct answer *a, const struct limit_catalogue *c, const struct limit_answer *taken,
-                            int64_t now_us)
+                            int64_t now_us, bool twice)
 {
+    static const char *const names[] = {"RateLimit-Policy", "RateLimit"};
+    static const char *const variables[] = {"TOLLGATE_RATELIMIT_POLICY", "TOLLGATE_RATELIMIT"};
     for (int field = 0; field < 2; field++) {
         bool first = true;
+        size_t value = a->length;
         for (uint32_t i = 0; i < taken->n; i++) {
             const struct limit_verdict *v = &taken->limits[i].verdict;
             const char *key = c->limits[taken->limits[i].slot].key;
             if (v->unlimited || taken->limits[i].window == LIMIT_GAUGE)
                 continue;
-            add(a, "%s", first ? (field ? "RateLimit: " : "RateLimit-Policy: ") : ", ");
+            if (first) {
+                add(a, "%s: ", names[field]);
+                value = a->length;
+            } else
+                add(a, ", ");
             first = false;
             if (field)
                 add(a, "\"%s\";r=%" PRId64 ";t=%" PRId64, key, whole(v->remaining),
@@ -62,8 +72,12 @@ static void add_rate_limits(struct answer *a, const struct limit_catalogue *c, c
             else
                 add(a, "\"%s\";q=%" PRId64 ";w=%" PRId64, key, whole(v->limit), window_seconds(taken, i));
         }
-        if (!first)
-            add(a, "\r\n");
+        if (first)
+            continue;
+        int length = (int)(a->length - value);
+        add(a, "\r\n");
+        if (twice)
+            add(a, "Variable-%s: %.*s\r\n", variables[field], length, a->bytes + value);
     }
 }
 
@@ -93,7 +107,7 @@ void answer_admit(struct answer *a, const struct limit_catalogue *catalogue, con
         add(a, "Variable-TOLLGATE_REMAINING: %" PRId64 "\r\n", whole(taken->limits[taken->decisive].verdict.remaining));
     else
         add(a, "Variable-TOLLGATE_REMAINING: unlimited\r\n");
-    add_rate_limits(a, catalogue, taken, now_us);
+    add_rate_limits(a, catalogue, taken, now_us, true);
     add(a, "\r\n");
 }
 
@@ -233,7 +247,7 @@ void answer_limited(struct answer *a, const struct answer_form *form, const stru
                  words, limit_reason_code(LIMIT_REACHED), form->number, key);
 
     struct answer fields = {.length = 0};
-    add_rate_limits(&fields, catalogue, taken, now_us);
+    add_rate_limits(&fields, catalogue, taken, now_us, false);
     if (v->resets_us > 0)
         add(&fields, "Retry-After: %" PRId64 "\r\n", seconds_until(v->resets_us, now_us));
     fields.bytes[fields.length < FIELDS_SIZE ? fields.length : 0] = '\0';
