@@ -8,20 +8,21 @@ INSERT INTO subscription_tiers (id, name, limits) VALUES
   ('professional', 'Professional', '{"max_patients":1000,"max_users":25,"storage_gb":50,"api_calls_per_day":5000,"api_calls_per_minute":1200,"file_uploads_per_period":3000,"appointments_per_period":5000}'),
   ('enterprise', 'Enterprise', '{"max_patients":-1,"max_users":-1,"storage_gb":-1,"api_calls_per_day":-1,"api_calls_per_minute":-1,"file_uploads_per_period":-1,"appointments_per_period":-1}');
 
--- calls: on an average day; bytes: of storage, what the demo's folders hold
+-- calls: on a weekday; bytes: of storage, what the demo's folders hold. Some are near a limit, at it or beyond it:
+-- Riverside has warnings, Sunrise has all its users, Harbour Street has more patients and users than its plan.
 CREATE TABLE tollgate.demo_plan (id text PRIMARY KEY, name text, tier text, zone text, anchor int, patients int, people int,
   appointments int, calls int, bytes bigint, state text);
 INSERT INTO tollgate.demo_plan VALUES
-  ('tenant_1762083064503', 'Riverside Family Clinic', 'professional', 'Europe/Berlin', 1, 412, 14, 930, 1900, 18400000, 'active'),
-  ('tenant_1762083064611', 'Oakfield Dental Care', 'starter', 'Europe/London', 15, 213, 8, 610, 560, 4250000, 'active'),
-  ('tenant_1762083064724', 'Harbour Street Physiotherapy', 'free', 'America/New_York', 1, 61, 5, 140, 150, 1300000, 'active'),
-  ('tenant_1762083064835', 'St. Brigid University Hospital', 'enterprise', 'Europe/Dublin', 1, 2400, 96, 5200, 4200, 64000000, 'active'),
+  ('tenant_1762083064503', 'Riverside Family Clinic', 'professional', 'Europe/Berlin', 1, 934, 24, 930, 380, 18400000, 'active'),
+  ('tenant_1762083064611', 'Oakfield Dental Care', 'starter', 'Europe/London', 15, 213, 8, 610, 240, 4250000, 'active'),
+  ('tenant_1762083064724', 'Harbour Street Physiotherapy', 'free', 'America/New_York', 1, 61, 5, 140, 45, 1300000, 'active'),
+  ('tenant_1762083064835', 'St. Brigid University Hospital', 'enterprise', 'Europe/Dublin', 1, 2400, 96, 5200, 320, 64000000, 'active'),
   ('tenant_1762083064946', 'Willow Lane Practice', 'free', 'Europe/Paris', 1, 0, 0, 0, 0, 0, 'active'),
   ('tenant_1762083065057', 'Northgate Paediatrics', 'starter', 'Europe/Vienna', 1, 0, 0, 0, 0, 0, 'active'),
-  ('tenant_1762083065168', 'Clearview Eye Centre', 'starter', 'America/Chicago', 10, 130, 6, 320, 260, 2100000, 'suspended'),
-  ('tenant_1762083065279', 'Clínica Boa Vista', 'professional', 'America/Sao_Paulo', 31, 388, 12, 870, 1300, 9700000, 'active'),
-  ('tenant_1762083065380', 'Kōwhai Medical Group', 'professional', 'Pacific/Auckland', 28, 640, 19, 1450, 2400, 22500000, 'active'),
-  ('tenant_1762083065491', 'Sunrise Veterinary Hospital', 'starter', 'Asia/Kolkata', 5, 96, 4, 260, 310, 1600000, 'active');
+  ('tenant_1762083065168', 'Clearview Eye Centre', 'starter', 'America/Chicago', 10, 130, 6, 320, 40, 2100000, 'suspended'),
+  ('tenant_1762083065279', 'Clínica Boa Vista', 'professional', 'America/Sao_Paulo', 31, 388, 12, 870, 120, 9700000, 'active'),
+  ('tenant_1762083065380', 'Kōwhai Medical Group', 'professional', 'Pacific/Auckland', 28, 640, 19, 1450, 220, 22500000, 'active'),
+  ('tenant_1762083065491', 'Sunrise Veterinary Hospital', 'starter', 'Asia/Kolkata', 5, 96, 10, 260, 60, 1600000, 'active');
 
 INSERT INTO tenants (id, name, created_at)
 SELECT id, name, CASE WHEN calls = 0 THEN now() ELSE now() - interval '14 months' END FROM tollgate.demo_plan;

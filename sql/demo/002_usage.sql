@@ -1,4 +1,4 @@
--- Thirteen months of use. The last 60 days are rows in usage_tracking and their rollups are sums of those rows, as the
+-- Thirteen months of use. The last 45 days are rows in usage_tracking and their rollups are sums of those rows, as the
 -- collector would have made them; what is older are rollups alone, as after the rows' retention.
 CREATE OR REPLACE FUNCTION pg_temp.chance(name text) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
   $$ SELECT ('x' || left(md5('tollgate-1:' || name), 8))::bit(32)::bigint / 4294967296.0::double precision $$;
@@ -14,13 +14,11 @@ INSERT INTO demo_endpoints VALUES
   (0.84, 0.90, 'PUT', '/api/patients/%s', '/api/patients/:id'), (0.90, 0.95, 'POST', '/api/files', '/api/files'),
   (0.95, 0.98, 'GET', '/api/reports/%s', '/api/reports/:id'), (0.98, 1.01, 'DELETE', '/api/appointments/%s', '/api/appointments/:id');
 
--- A day's calls: weekdays full, Saturday a third, Sunday a tenth; slow growth; some noise. What is stored is a tenth of
--- that on all days but today, so that the demo loads in seconds.
+-- A day's calls: weekdays full, Saturday a third, Sunday a tenth; slow growth; some noise. Today is a day like the others, up to now.
 CREATE TEMP TABLE demo_days AS
-SELECT p.id AS tenant_id, p.zone, d.day::date AS day, d.day::date > tollgate.day_of(now(), p.zone) - 60 AS fresh,
-  greatest(1, (p.calls * CASE extract(isodow FROM d.day) WHEN 6 THEN 0.33 WHEN 7 THEN 0.1 ELSE 1 END
-   * (1 - 0.25 * (tollgate.day_of(now(), p.zone) - d.day::date) / 395.0) * (0.85 + 0.3 * pg_temp.chance(p.id || d.day::date)))
-   * CASE WHEN p.id = 'tenant_1762083064724' AND d.day::date = tollgate.day_of(now(), p.zone) THEN 1.4 ELSE 1 END)::int AS calls
+SELECT p.id AS tenant_id, p.zone, d.day::date AS day, d.day::date > tollgate.day_of(now(), p.zone) - 45 AS fresh,
+  greatest(1, p.calls * CASE extract(isodow FROM d.day) WHEN 6 THEN 0.33 WHEN 7 THEN 0.1 ELSE 1 END
+   * (1 - 0.25 * (tollgate.day_of(now(), p.zone) - d.day::date) / 395.0) * (0.85 + 0.3 * pg_temp.chance(p.id || d.day::date)))::int AS calls
 FROM tollgate.demo_plan p
 CROSS JOIN LATERAL generate_series(tollgate.day_of(now(), p.zone)::timestamp - interval '394 days',
                                    tollgate.day_of(now(), p.zone)::timestamp, interval '1 day') AS d (day)
@@ -30,15 +28,11 @@ ANALYZE tenant_periods;
 
 -- Rows: office hours of the day in the tenant's zone, none in the future.
 CREATE TEMP TABLE demo_calls AS
-SELECT d.tenant_id, date_trunc('milliseconds', d.starts_at + CASE WHEN d.today THEN ((i - 0.5) / d.n) * (now() - d.starts_at)
-         ELSE interval '7 hours' + (pg_temp.chance(d.tenant_id || d.day || i) + pg_temp.chance(d.day || d.tenant_id || i))
-              * interval '6 hours' END) AS at,
+SELECT d.tenant_id, date_trunc('milliseconds', d.starts_at + interval '7 hours' + (pg_temp.chance(d.tenant_id || d.day || i)
+         + pg_temp.chance(d.day || d.tenant_id || i)) * interval '6 hours') AS at,
        pg_temp.chance(i || d.tenant_id || d.day) AS pick
-FROM (SELECT tenant_id, day, today, tollgate.day_start(day, zone) AS starts_at, greatest(1, CASE WHEN today
-        THEN (calls * CASE tenant_id WHEN 'tenant_1762083064724' THEN 1.5 WHEN 'tenant_1762083064611' THEN 1.2 ELSE 0.3 END)::int
-        ELSE calls / 10 END) AS n
-      FROM (SELECT *, day = tollgate.day_of(now(), zone) AS today FROM demo_days WHERE fresh OFFSET 0) f OFFSET 0) d
-CROSS JOIN LATERAL generate_series(1, d.n) i;
+FROM (SELECT tenant_id, day, tollgate.day_start(day, zone) AS starts_at, calls FROM demo_days WHERE fresh OFFSET 0) d
+CROSS JOIN LATERAL generate_series(1, d.calls) i;
 ANALYZE demo_calls;
 INSERT INTO usage_tracking (tenant_id, metric_type, metric_value, recorded_at, billing_period, metadata, ingested_at)
 SELECT c.tenant_id, 'api_call', 1, c.at, p.billing_period,
@@ -74,7 +68,7 @@ FROM demo_days d
 CROSS JOIN LATERAL (
   SELECT 'api_call' AS metric, method, endpoint, share_to - share_from AS share FROM demo_endpoints
   UNION ALL VALUES ('file_upload', '', '', 0.05::double precision), ('appointment_created', '', '', 0.08)) m
-CROSS JOIN LATERAL (SELECT floor(d.calls / 10.0 * m.share + pg_temp.chance(d.tenant_id || d.day || m.method || m.endpoint || m.metric))::int AS n) n
+CROSS JOIN LATERAL (SELECT floor(d.calls * m.share + pg_temp.chance(d.tenant_id || d.day || m.method || m.endpoint || m.metric))::int AS n) n
 WHERE NOT d.fresh AND n.n > 0;
 ANALYZE usage_daily;
 INSERT INTO usage_hourly (tenant_id, metric_type, hour, method, endpoint, total, events)

@@ -196,6 +196,14 @@ test('the demo loads and its rows, rollups, counts and summaries agree', () => {
   assert.equal(psql('demo', `SELECT count(*) FROM usage_summary s JOIN usage_counts c ON c.tenant_id = s.tenant_id AND c.limit_window = 'period'
     AND c.window_start = s.period_start AND c.metric_type = 'api_call' WHERE s.api_calls_count <> c.used`), '0');
   assert.equal(psql('demo', "SELECT round(max(percent)) FROM tollgate.operator_tenants(NULL, NULL, 'Oakfield', 1)"), '85');
+  assert.equal(psql('demo', `WITH d AS (SELECT u.tenant_id, u.day, u.day = tollgate.day_of(now(), s.time_zone) AS today, sum(u.total) AS calls
+      FROM usage_daily u JOIN tenant_settings s USING (tenant_id)
+      WHERE u.metric_type = 'api_call' AND u.day > tollgate.day_of(now(), s.time_zone) - 15 GROUP BY 1, 2, 3)
+    SELECT count(*) FROM d WHERE today AND calls > 1.5 * (SELECT max(o.calls) FROM d o WHERE o.tenant_id = d.tenant_id AND NOT o.today)`), '0',
+  'today is a day like those before it');
+  assert.equal(psql('demo', `SELECT count(*) FILTER (WHERE percent > 80), count(*) FILTER (WHERE percent >= 100)
+    FROM tollgate.operator_tenants(NULL, NULL, NULL, 50)`), '4|2', 'some tenants are near a limit or at it');
+  assert.equal(psql('demo', "SELECT round(max(percent)) FROM tollgate.operator_tenants(NULL, NULL, 'Riverside', 1)"), '96');
   assert.equal(tollgate('demo', 'demo').status, 3);
 });
 test('a newer database is refused by name', () => {
