@@ -155,11 +155,13 @@ SYSCONFDIR ?= /etc
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 CONF := $(SYSCONFDIR)/tollgate/tollgate.conf
 MAN := $(patsubst man/%.in,%,$(wildcard man/*.in))
+COMPLETION := $(PREFIX)/share/bash-completion/completions/tollgate
 SHARED := templates sql htdocs apache-conf lighttpd-conf nginx-conf
 UNITS := $(notdir $(wildcard systemd/*.service systemd/*.socket))
 # Each file of Tollgate's own below PREFIX; /etc/tollgate and /var/lib/tollgate are the administrator's.
 INSTALLED := $(PREFIX)/bin/tollgate $(addprefix $(PREFIX)/sbin/,tollgate-gate tollgate-web tollgate-collector) \
 	$(addprefix $(UNITDIR)/,$(UNITS)) $(PREFIX)/lib/sysusers.d/tollgate.conf $(PREFIX)/lib/tmpfiles.d/tollgate.conf \
+	$(COMPLETION) \
 	$(foreach m,$(MAN),$(PREFIX)/share/man/man$(lastword $(subst ., ,$(m)))/$(m))
 SHARE := $(PREFIX)/share/tollgate
 .PHONY: install uninstall deb man
@@ -171,6 +173,7 @@ install: all man
 	cd $(DESTDIR)$(UNITDIR) && chmod 644 $(UNITS)
 	install -Dm 644 systemd/tollgate.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/tollgate.conf
 	install -Dm 644 systemd/tollgate.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/tollgate.conf
+	install -Dm 644 cli/completion.bash $(DESTDIR)$(COMPLETION)
 	for page in $(MAN); do install -Dm 644 $(O)/man/$$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$$page || exit 1; done
 	test -e $(DESTDIR)$(CONF) || sed $(if $(filter-out /usr,$(PREFIX)),'s|^#\(.* = \)/usr/share/tollgate|\1$(SHARE)|',-n p) \
 		conf/tollgate.conf >$(DESTDIR)$(CONF)
