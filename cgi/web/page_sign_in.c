@@ -69,11 +69,13 @@ void page_hashing_end(struct app *app)
 void page_sign_in_subjects(const struct app *app, const char *email, struct sign_in_subjects *out)
 {
     char *lower = talloc_strdup(app->request->pool, email);
+    char network[REQUEST_NETWORK_SIZE];
 
     for (char *p = lower; p != NULL && *p != '\0'; p++)
         *p = (char)tolower((unsigned char)*p);
-    session_hash_text(talloc_asprintf(app->request->pool, "account:%s|%s", lower, app->request->address), out->account);
-    session_hash_text(talloc_asprintf(app->request->pool, "address:%s", app->request->address), out->address);
+    request_network(app->request->address, network);
+    session_hash_text(talloc_asprintf(app->request->pool, "account:%s|%s", lower, network), out->account);
+    session_hash_text(talloc_asprintf(app->request->pool, "address:%s", network), out->address);
 }
 
 /* Counts the try and looks the account up; unknown gives `known` false, not an error. */

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -52,6 +53,24 @@ static bool is_address(const char *text)
     unsigned char bytes[16];
 
     return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
+}
+
+void request_network(const char *address, char out[REQUEST_NETWORK_SIZE])
+{
+    static const unsigned char mapped[12] = {[10] = 0xFF, [11] = 0xFF};
+    unsigned char bytes[16];
+    char text[INET6_ADDRSTRLEN];
+
+    snprintf(out, REQUEST_NETWORK_SIZE, "%s", address);
+    if (inet_pton(AF_INET6, address, bytes) != 1)
+        return;
+    if (memcmp(bytes, mapped, sizeof mapped) == 0) {
+        inet_ntop(AF_INET, bytes + sizeof mapped, out, REQUEST_NETWORK_SIZE);
+        return;
+    }
+    memset(bytes + 8, 0, 8);
+    if (inet_ntop(AF_INET6, bytes, text, sizeof text) != NULL)
+        snprintf(out, REQUEST_NETWORK_SIZE, "%s/64", text);
 }
 
 /* The client by X-Forwarded-For: from the right, the first that is no trusted proxy. */

@@ -43,6 +43,7 @@ struct request {
 #define REQUEST_HEADER_BYTES 32768 /* all headers together */
 #define REQUEST_QUERY_BYTES 8192
 #define REQUEST_PAIRS 64 /* of a query, of a form */
+#define REQUEST_NETWORK_SIZE 64
 
 struct request_options {
     const char *trusted_proxies; /* comma-separated addresses, NULL: none */
@@ -76,6 +77,11 @@ const char *request_variable(const struct request *r, const char *name, size_t *
 const char *request_header(const struct request *r, const char *name);
 /* A cookie's value in the request's pool, or NULL. */
 const char *request_cookie(const struct request *r, const char *name);
+/*
+ * Whom an address stands for when tries are counted: itself if it is IPv4, also written as IPv6 (::ffff:192.0.2.1), else its
+ * /64, which is what one customer has of IPv6 at least. What is no address stands as it is.
+ */
+void request_network(const char *address, char out[REQUEST_NETWORK_SIZE]);
 /* Does the client prefer HTML to JSON (a browser)? By Accept; none is JSON. */
 bool request_wants_html(const struct request *r);
 

@@ -50,6 +50,7 @@ test('migrating again is a no-op', () => {
 test('days and periods are right in odd zones', () => runFile('periods.sql'));
 test('web sees its own tenant in every table and no other', () => runFile('isolation.sql'));
 test('samples of the nodes tell what grew, to the page alone, for eight days', () => runFile('samples.sql'));
+test('failed sign-ins slow whoever guesses, and fill no table', () => runFile('signin.sql'));
 test('changes of the host are noted by statement', () => runFile('changes.sql'));
 test('rows beyond the plan are refused by mode, time and what is left', () => runFile('enforce.sql'));
 test('concurrent sessions fill a plan exactly', () => {

@@ -136,6 +136,33 @@ static void cookies_and_headers_are_found_by_name(void)
     request_term(&r);
 }
 
+static void an_ipv6_address_stands_for_its_network(void)
+{
+    static const char *const rows[][2] = {
+        {"192.0.2.1", "192.0.2.1"},
+        {"192.0.2.2", "192.0.2.2"},
+        {"::ffff:192.0.2.1", "192.0.2.1"},
+        {"::FFFF:C000:201", "192.0.2.1"},
+        {"2001:db8:1:2::1", "2001:db8:1:2::/64"},
+        {"2001:DB8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"},
+        {"2001:db8:1:3::1", "2001:db8:1:3::/64"},
+        {"::1", "::/64"},
+        {"", ""},
+        {"unix:", "unix:"},
+        {"2001:db8::1%eth0", "2001:db8::1%eth0"},
+    };
+    char out[REQUEST_NETWORK_SIZE], longest[200];
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        request_network(rows[i][0], out);
+        CU_ASSERT_STRING_EQUAL(out, rows[i][1]);
+    }
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    request_network(longest, out);
+    CU_ASSERT_EQUAL(strlen(out), sizeof out - 1);
+}
+
 int main(void)
 {
     CU_pSuite suite;
@@ -149,6 +176,7 @@ int main(void)
     CU_ADD_TEST(suite, what_is_badly_encoded_or_too_large_is_refused);
     CU_ADD_TEST(suite, forwarded_headers_count_only_of_trusted_proxies);
     CU_ADD_TEST(suite, cookies_and_headers_are_found_by_name);
+    CU_ADD_TEST(suite, an_ipv6_address_stands_for_its_network);
     CU_basic_run_tests();
     failed = CU_get_number_of_failures();
     CU_cleanup_registry();
