@@ -11,10 +11,8 @@
 #include <unistd.h>
 
 #include "cli/table.h"
+#include "lib/base/password_common.h"
 #include "lib/store/db.h"
-
-#define PASSWORD_LEAST 8
-#define PASSWORD_MOST 1024
 
 void cli_say(const char *format, ...)
 {
@@ -199,9 +197,10 @@ static bool read_hidden(const char *question, char *out, size_t size)
     return ok;
 }
 
-bool cli_password(bool from_stdin, char *out, size_t size)
+bool cli_password(bool from_stdin, const char *email, char *out, size_t size)
 {
     char again[PASSWORD_MOST + 2];
+    const char *problem;
     bool ok = false;
 
     /* what stdio keeps of the secret would outlive the wipe */
@@ -214,8 +213,9 @@ bool cli_password(bool from_stdin, char *out, size_t size)
         cli_say("no password was read");
         goto done;
     }
-    if (strlen(out) < PASSWORD_LEAST || strlen(out) > PASSWORD_MOST) {
-        cli_say("a password has %d to %d bytes", PASSWORD_LEAST, PASSWORD_MOST);
+    problem = password_problem(out, email);
+    if (problem != NULL) {
+        cli_say("%s", problem);
         goto done;
     }
     if (!from_stdin && (!read_hidden("Once more: ", again, sizeof again) || strcmp(out, again) != 0)) {

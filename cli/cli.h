@@ -78,10 +78,10 @@ int cli_fail(struct cli *c, enum status s, const char *what);
  */
 bool cli_confirm(struct cli *c, const char *what, const char *word);
 /*
- * A password from the terminal without echo, twice, or with `from_stdin` one line of standard input; 8 to 1024 bytes.
- * `out` belongs to the caller, who wipes it with sodium_memzero. False: it said why.
+ * A password from the terminal without echo, twice, or with `from_stdin` one line of standard input; password_problem is asked
+ * about it. `out` belongs to the caller, who wipes it with sodium_memzero. False: it said why.
  */
-bool cli_password(bool from_stdin, char *out, size_t size);
+bool cli_password(bool from_stdin, const char *email, char *out, size_t size);
 /* A whole number in [least, most]; false: it said what `name` must be. */
 bool cli_number(const char *name, const char *text, long long least, long long most, long long *out);
 
@@ -105,7 +105,8 @@ int cli_end(struct cli *c, enum status s, const char *what, const char *done, co
 /* Says what is wrong with it when it is none. */
 bool cli_is_email(const char *text);
 /* Asks for a password as cli_password does, and hashes it. What went wrong is said. */
-MUST_CHECK enum status cli_ask_hash(const struct config *config, bool from_stdin, char hash[PASSWORD_HASH_SIZE]);
+MUST_CHECK enum status cli_ask_hash(const struct config *config, bool from_stdin, const char *email,
+                                    char hash[PASSWORD_HASH_SIZE]);
 /* In the caller's transaction. */
 MUST_CHECK enum status cli_store_key(struct cli *c, const char *text, const char *id, const char *name,
                                      const char *tenant, const char *scopes, const char *expires);

@@ -20,12 +20,12 @@ static const struct table_column columns[] = {
     {0},
 };
 
-enum status cli_ask_hash(const struct config *config, bool from_stdin, char hash[PASSWORD_HASH_SIZE])
+enum status cli_ask_hash(const struct config *config, bool from_stdin, const char *email, char hash[PASSWORD_HASH_SIZE])
 {
     char password[PASSWORD_SIZE];
     enum status s;
 
-    if (!cli_password(from_stdin, password, sizeof password))
+    if (!cli_password(from_stdin, email, password, sizeof password))
         return STATUS_INVALID;
     s = password_hash(config, password, hash);
     if (s != STATUS_OK)
@@ -66,7 +66,7 @@ int cmd_account_create(struct cli *c, int argc, char *argv[])
 
     if (cli_parse(argc, argv, options, &email, 1, 1) || !cli_is_email(email) || !roles_fit(role, tenant))
         return CLI_USAGE;
-    if (cli_ask_hash(c->config, from_stdin, hash))
+    if (cli_ask_hash(c->config, from_stdin, email, hash))
         return CLI_FAILED;
     if (cli_begin(c))
         return CLI_FAILED;
@@ -110,7 +110,7 @@ int cmd_account_password(struct cli *c, int argc, char *argv[])
 
     if (cli_parse(argc, argv, options, &email, 1, 1))
         return CLI_USAGE;
-    if (cli_ask_hash(c->config, from_stdin, hash))
+    if (cli_ask_hash(c->config, from_stdin, email, hash))
         return CLI_FAILED;
     if (cli_begin(c))
         return CLI_FAILED;

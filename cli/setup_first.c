@@ -39,7 +39,7 @@ static enum status make_hash(struct setup *s, char hash[PASSWORD_HASH_SIZE])
     enum status st;
 
     if (s->password_stdin || isatty(STDIN_FILENO))
-        return cli_ask_hash(s->c->config, s->password_stdin, hash);
+        return cli_ask_hash(s->c->config, s->password_stdin, s->email, hash);
     randombytes_buf(bytes, sizeof bytes);
     sodium_bin2base64(s->password, sizeof s->password, bytes, sizeof bytes, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     sodium_memzero(bytes, sizeof bytes);

@@ -6,7 +6,7 @@
 <h2>Change the password</h2>
 <input type="hidden" name="csrf" value="{{CSRF}}">
 <div class="field"><label for="current">Current password</label><input id="current" name="current" type="password" autocomplete="current-password" required maxlength="1024"></div>
-<div class="field"><label for="new">New password</label><input id="new" name="new" type="password" autocomplete="new-password" required minlength="12" maxlength="1024" aria-describedby="rule"><p class="quiet" id="rule">At least 12 characters. You are signed out everywhere.</p></div>
+<div class="field"><label for="new">New password</label><input id="new" name="new" type="password" autocomplete="new-password" required minlength="12" maxlength="1024" aria-describedby="rule"><p class="quiet" id="rule">At least 12 characters, and none that everybody tries first. You are signed out everywhere.</p></div>
 <button>Change password</button>
 </form>
 </div>

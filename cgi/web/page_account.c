@@ -3,11 +3,9 @@
 
 #include "cgi/web/page.h"
 #include "lib/base/password.h"
+#include "lib/base/password_common.h"
 #include "lib/store/accounts_web.h"
 #include "lib/web/session.h"
-
-#define PASSWORD_LEAST 12
-#define PASSWORD_MOST 1024
 
 static void show(struct app *app, int status, const char *problem)
 {
@@ -34,10 +32,13 @@ void page_account(struct app *app)
     struct account account;
     int64_t seconds = 0;
     bool right;
+    const char *problem = fresh == NULL ? "Give a new password." : password_problem(fresh, app->caller.email);
     enum status s;
 
-    if (current == NULL || fresh == NULL || strlen(fresh) < PASSWORD_LEAST || strlen(fresh) > PASSWORD_MOST) {
-        show(app, 400, "The new password needs at least 12 characters.");
+    if (current == NULL || strlen(current) > PASSWORD_MOST)
+        problem = "Give the current password.";
+    if (problem != NULL) {
+        show(app, 400, problem);
         return;
     }
     if (!page_hashing_begin(app))

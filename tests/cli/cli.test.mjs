@@ -136,8 +136,11 @@ test('a password is stored as Argon2id, and setting it ends every session', () =
   assert.notEqual(sql("SELECT password_hash FROM accounts WHERE email = 'ann@acme.org'"), stored);
 });
 
-test('a short password and one without a terminal are refused', () => {
-  assert.match(tollgate(['account', 'password', 'ann@acme.org', '--password-stdin'], 'short\n').err, /8 to 1024 bytes/);
+test('a short password, one that everybody tries and one without a terminal are refused', () => {
+  assert.match(tollgate(['account', 'password', 'ann@acme.org', '--password-stdin'], 'short\n').err, /12 to 1024 bytes/);
+  assert.match(tollgate(['account', 'password', 'ann@acme.org', '--password-stdin'], 'Password1234!\n').err, /one of those that are tried first/);
+  assert.match(tollgate(['account', 'create', 'ann.miller@acme.org', '--role', 'operator', '--password-stdin'], 'annmiller2024\n').err, /own e-mail address/);
+  assert.equal(sql("SELECT count(*) FROM accounts WHERE email = 'ann.miller@acme.org'"), '0');
   assert.match(tollgate(['account', 'password', 'ann@acme.org'], 'long enough\n').err, /--password-stdin/);
 });
 

@@ -64,6 +64,16 @@ test('a new password ends every sign-in of the account and of no other', async (
   assert.ok(await isIn(await signedIn({ ...who, password: 'another good password' })));
 });
 
+test('a common password is refused in words, and the old one stays', async () => {
+  const who = makeAccount('viewer', tenant), visitor = await signedIn(who);
+  for (const [fresh, says] of [['Password1234!', /one of those that are tried first/], ['too short', /12 to 1024 bytes/]]) {
+    const r = await visitor.post('/account', { current: who.password, new: fresh });
+    assert.equal(r.status, 400);
+    assert.match(r.text, says);
+  }
+  assert.ok(await isIn(await signedIn(who)));
+});
+
 test('a password set on the command line, a changed role and a removed account end the sign-ins, too', async () => {
   const cli = (args, input) => execFileSync('/bin/sh', ['-c', `exec ${process.env.TOLLGATE} "$@"`, 'tollgate', 'account', ...args], { input });
   for (const args of [['password', '--password-stdin'], ['change', '--role', 'viewer'], ['remove', '--yes']]) {
