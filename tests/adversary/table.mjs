@@ -10,7 +10,8 @@
 // A member named like a server has what differs there, with the reason beside it. Whatever a row says, no back end ever hears of a request
 // whose end two readers could see differently, nor of the word "forged" in a header that says who calls or through whom.
 // `begun` is said of a call whose beginning the back end hears and whose end never comes. `waits` are the milliseconds that an answer may take.
-// A row that passes by the tenant's key is sent without the key, too, and then nobody hears of it and nothing is counted.
+// A row with the tenant's key is sent without it, too, and then nobody hears of it and nothing is counted; also not with a back end for
+// the whole host, which hears of what is not metered.
 
 const passes = { hears: 1, as: 'tenant', counts: 1 };
 const twice = { hears: 2, as: 'tenant', counts: 2 };
