@@ -92,7 +92,7 @@ int cmd_account_change(struct cli *c, int argc, char *argv[])
     if (cli_parse(argc, argv, options, &email, 1, 1) || (new_email && !cli_is_email(new_email)))
         return CLI_USAGE;
     if (role && strcmp(role, "viewer") != 0 && strcmp(role, "admin") != 0) {
-        cli_say("--role is viewer or admin; an operator's account is made anew");
+        cli_say("--role is viewer or admin; an operator needs a new account");
         return CLI_USAGE;
     }
     if (cli_begin(c))

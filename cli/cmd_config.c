@@ -33,7 +33,7 @@ int cmd_config(struct cli *c, int argc, char *argv[])
     if (cli_parse(argc, argv, options, &file, 0, 1))
         return CLI_USAGE;
     if ((sample && checks) || (file && !checks)) {
-        cli_say("--check takes a FILE; --sample and the reference stand alone");
+        cli_say("--check takes a FILE; --sample and the reference take nothing else");
         return CLI_USAGE;
     }
     if (checks)

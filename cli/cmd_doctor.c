@@ -259,7 +259,8 @@ static const struct question questions[] = {
      "pg_size_pretty(pg_database_size(current_database())) END"},
     {"partitions",
      "SELECT count(*) FILTER (WHERE there IS NULL) = 0, CASE WHEN count(*) FILTER (WHERE there IS NULL) > 0 "
-     "THEN string_agg(month, ', ' ORDER BY month) FILTER (WHERE there IS NULL) || ' missing: the collector makes them "
+     "THEN string_agg(month, ', ' ORDER BY month) FILTER (WHERE there IS NULL) || ' missing: the collector creates "
+     "them "
      "each hour (collector.partitions_ahead); see whether it runs, and its log' "
      "ELSE 'up to ' || max(month) || ', ' || (SELECT count(*) FROM pg_inherits WHERE inhparent = "
      "'public.usage_tracking'::regclass) || ' in all' END "
@@ -267,7 +268,7 @@ static const struct question questions[] = {
      "there FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'), now() AT TIME ZONE 'UTC' + "
      "make_interval(months => $1::integer), interval '1 month') m) months"},
     {"damage",
-     "SELECT count(*) = 0, CASE count(*) WHEN 0 THEN 'none that nobody has seen' ELSE count(*) || ' damaged places in "
+     "SELECT count(*) = 0, CASE count(*) WHEN 0 THEN 'no unreviewed damage' ELSE count(*) || ' damaged places in "
      "spools, the last of node ' "
      "|| (array_agg(node ORDER BY found_at DESC))[1] || ' segment ' || to_hex((array_agg(segment ORDER BY found_at "
      "DESC))[1]) || ' at ' || max(found_at)::text || "
@@ -305,7 +306,8 @@ static bool ask(struct doctor *d, const struct question *q)
         s = db_query(d->cli->db, q->sql, strstr(q->sql, "$1") != NULL, params, &rows);
     if (s != STATUS_OK) {
         doctor_line(d, false, q->part, "%s%s", db_error(d->cli->db)[0] ? db_error(d->cli->db) : status_text(s),
-                    s == STATUS_UNAVAILABLE ? ": start PostgreSQL, or mend [database] owner in the configuration" : "");
+                    s == STATUS_UNAVAILABLE ? ": start PostgreSQL, or correct [database] owner in the configuration"
+                                            : "");
         db_rollback(d->cli->db);
         return s != STATUS_UNAVAILABLE;
     }

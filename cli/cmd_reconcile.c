@@ -152,7 +152,7 @@ int cmd_reconcile(struct cli *c, int argc, char *argv[])
         return cli_fail(c, s, "the books can't be compared");
     fprintf(c->json ? stderr : stdout, "%zu tenants, %zu differences%s\n", b.tenants, b.differences,
             b.differences == 0 ? ""
-            : b.repair         ? ", mended"
+            : b.repair         ? ", repaired"
                                : ": --repair makes the books say what the rows say");
     return b.differences == 0 || b.repair ? CLI_OK : CLI_FAILED;
 }

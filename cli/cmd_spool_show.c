@@ -224,7 +224,7 @@ int cmd_spool_show(struct cli *c, int argc, char *argv[])
         !cli_number("most", most, 1, 1000000, &f.most))
         return CLI_USAGE;
     if (damaged && (f.tenant || f.metric || f.id || from || to)) {
-        cli_say("--damaged lists places, not events: only --segment and --writer go with it");
+        cli_say("--damaged lists places, not events: combine it with --segment and --writer only");
         return CLI_USAGE;
     }
     if (spool_view_open(c, word, &v) != STATUS_OK)

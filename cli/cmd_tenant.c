@@ -149,10 +149,10 @@ int cmd_tenant_remove(struct cli *c, int argc, char *argv[])
     if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &id, 1, 1))
         return CLI_USAGE;
     snprintf(what, sizeof what,
-             "The tenant %.255s goes with all its usage, users, keys and accounts; its schema stays.", id);
+             "The tenant %.255s will be removed with all its usage, users, keys and accounts; its schema stays.", id);
     if (!cli_confirm(c, what, id))
         return CLI_REFUSED;
-    if ((began = begin_as_owner(c, "remove it there; what Tollgate keeps of it goes with it")))
+    if ((began = begin_as_owner(c, "remove it there; that deletes Tollgate's data for it too")))
         return began;
     return cli_end(c, tenant_admin_remove(c->db, id), id, "The tenant is removed.", id);
 }

@@ -48,17 +48,18 @@ static bool knock(struct doctor *d, const struct front *f, const char *prefix, c
         if ((unsigned char)*p >= 0x7f)
             *p = '?';
     if (status == 503) {
-        doctor_line(d, false, "doors",
-                    "%s gets 503 without a key: the gate is away, or something in the web server's configuration takes "
-                    "its place; make the configuration anew (`tollgate config`) and look for that",
-                    path);
+        doctor_line(
+            d, false, "doors",
+            "%s gets 503 without a key: the gate does not answer, or something in the web server's configuration takes "
+            "its place; make the configuration again (`tollgate config`) and look for that",
+            path);
         return false;
     }
     if (plain ? status == 401 : is_refusal(status))
         return true;
     doctor_line(
         d, false, "doors",
-        "%s gets %d without a key%s: it passes the gate by; make the web server's configuration anew (`tollgate "
+        "%s gets %d without a key%s: it bypasses the gate; make the web server's configuration again (`tollgate "
         "config`), and compare what else it says about this path",
         path, status, *headers ? ", with forged headers" : "");
     return false;
@@ -116,7 +117,7 @@ static void compare(struct doctor *d, const struct server_conf *s)
         doctor_line(
             d, same, "web conf",
             same ? "%s is what tollgate.conf says"
-                 : "%s is not what tollgate.conf says now: make it anew with `tollgate config %s%s%s`, and reload "
+                 : "%s is not what tollgate.conf says now: make it again with `tollgate config %s%s%s`, and reload "
                    "the web server",
             s->enabled, s->server, *s->part ? " " : "", s->part);
     }

@@ -10,7 +10,7 @@
 #include "lib/store/db.h"
 
 static const char limits_help[] = "LIMIT=NUMBER sets a limit, such as max_patients=500; -1 is unlimited.\n";
-static const char spool_help[] = "DIR is paths.spool_dir unless told. TIME is RFC 3339: 2026-11-24T09:00:00Z.\n";
+static const char spool_help[] = "DIR is paths.spool_dir unless given. TIME is RFC 3339: 2026-11-24T09:00:00Z.\n";
 
 static const char setup_help[] =
     "Says each step before it is done, passes over what is there, and prints what is left to do by hand; it may be run "
@@ -36,7 +36,7 @@ static const struct cli_command commands[] = {
     {NULL, "migrate", "[--new]", "Bring the database to this program's schema", cmd_migrate,
      "--new also makes the host's tables (tenants, users, subscription_tiers, tenant_subscriptions) where there are "
      "none.\n"
-     "Again is a no-op. A database of your own with tenants in it is taken over with `tollgate adopt`.\n"},
+     "Running it again changes nothing. To take over a database that has tenants of its own, use `tollgate adopt`.\n"},
     {NULL, "adopt", "[--dry-run] [--enforce]", "Take over a database that has tenants of its own", cmd_adopt,
      "Lists what it will add, asks, and adds nothing else. --dry-run only lists; --enforce also refuses rows beyond "
      "plans.\n"},
@@ -75,7 +75,7 @@ static const struct cli_command commands[] = {
     {"key", "create", "NAME (--tenant ID | --operator) [--scopes LIST] [--expires TIME] [--key-stdin]",
      "Make a key; it is shown once", cmd_key_create,
      "--expires is RFC 3339 (2027-01-31T00:00:00Z) or a number of days such as 90d. "
-     "--scopes is some of call,track,read,admin,metrics; unless told call,track,read of a tenant's key, all of an "
+     "--scopes is some of call,track,read,admin,metrics; by default call,track,read for a tenant's key, all of an "
      "operator's. metrics is an operator's alone: GET /metrics.\n"
      "--key-stdin takes a secret of your own, of at least 128 bits, from standard input in place of a new one.\n"},
     {"key", "list", "[--tenant ID]", "Keys, without their secrets", cmd_key_list, NULL},
@@ -85,7 +85,7 @@ static const struct cli_command commands[] = {
 
     {"metric", "create",
      "TYPE --kind counter|gauge --unit UNIT --label LABEL [--limit KEY] [--window none|minute|day|period]",
-     "Make a metric that events can be of", cmd_metric_create, NULL},
+     "Make a metric for events", cmd_metric_create, NULL},
     {"metric", "list", "", "The catalogue", cmd_metric_list, NULL},
     {"metric", "show", "TYPE", "One metric", cmd_metric_show, NULL},
     {"metric", "change", "TYPE [--unit UNIT] [--label LABEL]", "Change a metric's unit or label", cmd_metric_change,
@@ -100,19 +100,20 @@ static const struct cli_command commands[] = {
      "The events that are in it, or its damaged places", cmd_spool_show, spool_help},
     {"spool", "verify", "[DIR] [--segment S] [--writer W] [--alive|--dead]",
      "Read it through; exit status 1 when something is damaged", cmd_spool_verify, spool_help},
-    {"spool", "ingest", "DIR", "Bring a dead node's events in", cmd_spool_ingest,
-     "Each is stored once, however often this is run, also if the dead node comes back. Its files stay as they are.\n"},
+    {"spool", "ingest", "DIR", "Store a dead node's events", cmd_spool_ingest,
+     "Each event is stored once, however often this is run, even if the dead node comes back. Its files are not "
+     "changed.\n"},
 
     {NULL, "reconcile", "[--tenant T] [--repair]", "Compare rollups, counts, summaries and gauges with the rows",
      cmd_reconcile,
      "From the first day whose rows are still kept; older days are final. Prints every difference, exit status 1 when "
      "there\n"
-     "is one. --repair makes the books say what the rows and the tenants' schemas say, one transaction a tenant.\n"},
-    {NULL, "doctor", "[--seen] [--at URL]", "Is every part well, and if not, what to do", cmd_doctor,
-     "Exit status 1 when a line says WRONG. --seen: the damage it shows has been looked at. --at http://127.0.0.1: the "
+     "is one. --repair corrects them from the rows and the tenants' schemas, one transaction a tenant.\n"},
+    {NULL, "doctor", "[--seen] [--at URL]", "Check every part, and say what to do about what is wrong", cmd_doctor,
+     "Exit status 1 when a line says WRONG. --seen marks the damage it shows as reviewed. --at http://127.0.0.1: the "
      "web\n"
      "server is called there, not at web.public_url; for one whose public address has TLS.\n"},
-    {"config", "lighttpd", "", "The configuration of lighttpd, made of tollgate.conf", cmd_config_lighttpd, NULL},
+    {"config", "lighttpd", "", "The configuration of lighttpd, made from tollgate.conf", cmd_config_lighttpd, NULL},
     {"config", "apache", "server|vhost", "The two parts of Apache's", cmd_config_apache, NULL},
     {"config", "nginx", "http|server", "The two parts of nginx's", cmd_config_nginx, NULL},
     {NULL, "config", "[--sample | --check [FILE]]", "Every key of the configuration", cmd_config,

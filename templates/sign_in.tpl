@@ -9,6 +9,6 @@
 <div class="field"><label for="password">Password</label><input id="password" name="password" type="password" autocomplete="current-password" required maxlength="1024"></div>
 <button>Sign in</button>
 </form>
-<p class="quiet">The operator of this service makes accounts and sets passwords anew.</p>
+<p class="quiet">No account or forgot your password? Ask your administrator.</p>
 </div>
 {{>FOOT}}

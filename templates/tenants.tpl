@@ -1,5 +1,5 @@
 {{%AUTOESCAPE context="HTML"}}{{>HEAD}}
-<div class="head"><div><h1>Tenants</h1><p class="quiet">Those nearest to a limit stand first.</p></div></div>
+<div class="head"><div><h1>Tenants</h1><p class="quiet">Closest to a limit first.</p></div></div>
 <form class="search card" method="get" action="/tenants" role="search"><div><label for="q">Name or id</label><input id="q" name="q" type="search" maxlength="255" value="{{SEARCH}}"></div><button class="plain">Search</button></form>
 {{#EMPTY}}<p class="card">No tenant matches. <a href="/tenants">Show all tenants</a></p>{{/EMPTY}}
 {{#LIST}}<section class="card" aria-label="Tenants">

@@ -51,7 +51,7 @@ void api_history(struct app *app)
         s = app_end(app, s);
     }
     if (s == STATUS_INVALID) {
-        app_error(app, 400, "day_invalid", "from or to is no day", "Send days as YYYY-MM-DD.");
+        app_error(app, 400, "day_invalid", "from or to is not a day", "Send days as YYYY-MM-DD.");
     } else if (s != STATUS_OK) {
         app_fail(app, s, "history");
     } else {

@@ -150,7 +150,7 @@ static void show_gate(void *pool, struct template_dict *d, const struct counted 
 {
     uint64_t calls = latency_calls(c->latency);
     const char *span = c->seconds > 0 ? talloc_asprintf(pool, "in the last %s", span_text(pool, c->seconds))
-                                      : "since the limit table was made";
+                                      : "since the limit table was created";
     const char *of = calls == 0 ? talloc_asprintf(pool, "No calls %s", span)
                                 : talloc_asprintf(pool, "of %s %s %s", count_text(pool, calls),
                                                   calls == 1 ? "call" : "calls", span);
@@ -232,7 +232,7 @@ static void show_collector(void *pool, struct template_dict *d, struct json_obje
                              "at its log, or ask tollgate doctor.",
                              span_text(pool, heard)));
     else if (away)
-        warn(d, "near", "PostgreSQL is away. Calls wait in the spool; nothing is lost.");
+        warn(d, "near", "PostgreSQL is unavailable. Calls wait in the spool; nothing is lost.");
     card(d, "Collector", quiet ? "Not heard of" : talloc_asprintf(pool, "Up %s", span_text(pool, up)),
          talloc_asprintf(pool, "PostgreSQL %s, limit table %s", node_text(c, "database"), node_text(c, "table")),
          quiet  ? "over"

@@ -54,7 +54,7 @@ void page_tenants(struct app *app)
     s = app_end(app, s);
     if (s != STATUS_OK) {
         if (s == STATUS_INVALID)
-            app_error(app, 400, "query_invalid", "This is not a page of the list", "Open the list anew.");
+            app_error(app, 400, "query_invalid", "This is not a page of the list", "Open the list again.");
         else
             app_fail(app, s, "tenants");
         return;

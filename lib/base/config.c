@@ -130,7 +130,7 @@ const struct config_key config_keys[] = {
     INTEGER("collector", "partitions_ahead", collector.partitions_ahead, "2", 1, 24, "Monthly partitions made ahead."),
     INTEGER("collector", "endpoints_max", collector.endpoints_max, "500", 1, 10000,
             "Distinct endpoints a tenant and day in the rollups; what is beyond counts as (other)."),
-    CHOICE("storage", "backend", storage.backend_kind, "filesystem", "filesystem", "Where tenants' files lie."),
+    CHOICE("storage", "backend", storage.backend_kind, "filesystem", "filesystem", "Where tenants' files are."),
     TEXT("storage", "dir", storage.dir, "/var/lib/tollgate/storage", "The folder with a folder for each tenant."),
     INTEGER("storage", "interval_s", storage.interval_s, "300", 1, 86400,
             "Seconds between measurements of a tenant's storage."),
@@ -278,7 +278,7 @@ static void set_key(struct loaded *l, size_t i, const char *value, const char *w
         complain(l, where, "%s.%s: \"%.100s\" is wrong; it must be %s", k->section, k->key, value,
                  config_type_text(k, type));
     else if (has_comment(k, value))
-        complain(l, where, "%s.%s: a comment stands behind the value; give it a line of its own", k->section, k->key);
+        complain(l, where, "%s.%s: there is a comment after the value; give it a line of its own", k->section, k->key);
 }
 
 /* ---- names ---- */
@@ -345,7 +345,7 @@ static void add_rule(struct loaded *l, const char *where, const char *name, cons
     strcpy(rule.metric, metric);
     for (size_t i = 0; i < c->n_rules; i++)
         if (memcmp(&c->rules[i], &rule, sizeof rule) == 0) {
-            complain(l, where, "rules: \"%.60s = %.60s\" stands here twice; remove one of the lines", name, metric);
+            complain(l, where, "rules: \"%.60s = %.60s\" is here twice; remove one of the lines", name, metric);
             return;
         }
     *r = rule;
@@ -406,7 +406,7 @@ static void on_pair(void *arg, int line, const char *key, const char *value)
     else if (i == KEYS)
         unknown_key(l, where, l->section, key);
     else if (l->in_file[i])
-        complain(l, where, "%s.%s stands here a second time; remove one of the lines", l->section, key);
+        complain(l, where, "%s.%s is here a second time; remove one of the lines", l->section, key);
     else {
         l->in_file[i] = true;
         set_key(l, i, value, where);

@@ -436,7 +436,7 @@ enum status event_input_read(const struct request *r, const struct event_rules *
         return read_lines(&rd, why);
     if (strcmp(r->media_type, "application/json") == 0)
         return read_document(&rd, false, false, read_plain, why);
-    return refuse(why, 415, "media_type", "This media type is not taken",
+    return refuse(why, 415, "media_type", "This media type is not accepted",
                   "Send application/json, application/x-ndjson, application/cloudevents+json or "
                   "application/cloudevents-batch+json.");
 }

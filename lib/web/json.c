@@ -198,11 +198,11 @@ enum status json_read(const char *text, size_t length, size_t *budget, struct js
         if (strchr(" \t\r\n", text[i]) != NULL && text[i] != '\0')
             continue;
         problem->offset = i;
-        snprintf(problem->message, sizeof problem->message, "something stands behind the document");
+        snprintf(problem->message, sizeof problem->message, "there is something after the document");
         goto out;
     }
     if (!is_finite(document)) {
-        snprintf(problem->message, sizeof problem->message, "NaN and Infinity are no JSON numbers");
+        snprintf(problem->message, sizeof problem->message, "NaN and Infinity are not JSON numbers");
         goto out;
     }
     *out = document;

@@ -223,7 +223,7 @@ static enum status read_length(struct request *r, struct request_refusal *why)
     errno = 0;
     r->declared = strtoull(header, &end, 10);
     if (*end != '\0' || !isdigit((unsigned char)*header) || errno != 0)
-        return refuse(why, 400, "length_invalid", "Content-Length is no number", NULL);
+        return refuse(why, 400, "length_invalid", "Content-Length is not a number", NULL);
     return STATUS_OK;
 }
 

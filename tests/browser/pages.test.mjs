@@ -30,8 +30,8 @@ for (const script of [true, false]) {
       assert.match(await card.innerText(), /%/);
     }
     assert.match(await page.locator('main').innerText(), /\d+ days? left/);
-    await page.getByRole('button', { name: 'Count again' }).click();
-    assert.match(await page.getByRole('status').innerText(), /Counted again/);
+    await page.getByRole('button', { name: 'Refresh counts' }).click();
+    assert.match(await page.getByRole('status').innerText(), /Counts refreshed/);
     await page.getByRole('button', { name: 'Sign out' }).click();
     assert.equal(await heading(page), 'Sign in');
     await page.goto(`${env.URL}/`);
@@ -72,8 +72,8 @@ test('what is exceeded, unlimited and zero each has its own words', async () => 
   const words = async (tenant) => { await page.goto(`${env.URL}/tenant/${tenant}`); return page.locator('main').innerText(); };
   assert.match(await words('tenant_1762083064724'), /Exceeded[\s\S]*122/);
   assert.match(await words('tenant_1762083064835'), /Unlimited/);
-  assert.match(await words('tenant_1762083064946'), /Not in the plan/);
-  assert.equal((await page.locator('main').innerText()).match(/Not in the plan/g).length, 1);
+  assert.match(await words('tenant_1762083064946'), /Not included in this plan/);
+  assert.equal((await page.locator('main').innerText()).match(/Not included in this plan/g).length, 1);
   assert.match(await words('tenant_1762083065057'), /No calls yet[\s\S]*curl -H/);
   await page.goto(`${env.URL}/tenants?q=Northgate`);
   assert.match(await page.locator('tbody tr').innerText(), /Unused/);
@@ -101,11 +101,11 @@ test('guessing at one account is slowed, and another from the same address still
   await page.context().close();
 });
 
-test('a viewer sees the usage and no button to count again; a form of theirs is refused', async () => {
+test('a viewer sees the usage and no button to refresh the counts; a form of theirs is refused', async () => {
   const viewer = account('viewer');
   const page = await open(browser, '/sign-in');
   await signIn(page, viewer.email, viewer.password);
-  assert.equal(await page.getByRole('button', { name: 'Count again' }).count(), 0);
+  assert.equal(await page.getByRole('button', { name: 'Refresh counts' }).count(), 0);
   const token = await page.locator('input[name=csrf]').first().inputValue();
   const r = await page.request.post(`${env.URL}/tenant/${env.TENANT_ID}/refresh`, { form: { csrf: token }, headers: { origin: env.URL }, maxRetries: 2 });
   assert.equal(r.status(), 403);
@@ -187,7 +187,7 @@ test('everything can be done with the keyboard, and what has the focus shows it'
   await tabTo('Riverside Family Clinic');
   await page.keyboard.press('Enter');
   await page.waitForURL(/tenant\//);
-  await tabTo('Count again');
+  await tabTo('Refresh counts');
   await page.keyboard.press('Enter');
   await page.waitForURL(/counted/);
   await tabTo('Sign out');

@@ -27,7 +27,7 @@ test('the decisions grow by exactly what a client counted, and so do the rows', 
   const page = await operator(browser);
   const look = async () => {
     await page.goto(`${env.URL}/status`);
-    return { ...await table(page, 'Decisions since the limit table was made'), ...await table(page, 'Collector since its start') };
+    return { ...await table(page, 'Decisions since the limit table was created'), ...await table(page, 'Collector since its start') };
   };
   const settled = async () => { // everything stored that was counted
     let seen, last;

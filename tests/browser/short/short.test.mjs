@@ -13,8 +13,8 @@ test('an admin signs in, sees the limits, counts again and signs out', async () 
   assert.equal(await heading(page), 'Riverside Family Clinic');
   assert.ok(await page.locator('article.limit').count() >= 4);
   assert.equal(await page.locator('svg.chart rect').count(), 30);
-  await page.getByRole('button', { name: 'Count again' }).click();
-  assert.match(await page.getByRole('status').innerText(), /Counted again/);
+  await page.getByRole('button', { name: 'Refresh counts' }).click();
+  assert.match(await page.getByRole('status').innerText(), /Counts refreshed/);
   assert.match(page.url(), new RegExp(`/tenant/${env.TENANT_ID}\\?counted=1$`));
   await page.getByRole('button', { name: 'Sign out' }).click();
   assert.equal(await heading(page), 'Sign in');

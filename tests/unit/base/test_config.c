@@ -127,7 +127,7 @@ static void test_a_key_that_stands_twice_is_refused_with_its_second_line(void)
 {
     CU_ASSERT_PTR_NULL(load("[gate]\nprocesses = 2\n[web]\n[gate]\nprocesses = 3\n"));
     CU_ASSERT_TRUE(says(":5:"));
-    CU_ASSERT_TRUE(says("gate.processes stands here a second time"));
+    CU_ASSERT_TRUE(says("gate.processes is here a second time"));
     CU_ASSERT_PTR_NULL(load("[rules]\nPOST /a = x\nPOST /a = x\n"));
     CU_ASSERT_TRUE(says("twice"));
 }
