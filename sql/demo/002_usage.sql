@@ -1,4 +1,4 @@
--- Thirteen months of use. The last 45 days are rows in usage_tracking and their rollups are sums of those rows, as the
+-- Thirteen months of use. The last 31 days are rows in usage_tracking and their rollups are sums of those rows, as the
 -- collector would have made them; what is older are rollups alone, as after the rows' retention.
 CREATE OR REPLACE FUNCTION pg_temp.chance(name text) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
   $$ SELECT ('x' || left(md5('tollgate-1:' || name), 8))::bit(32)::bigint / 4294967296.0::double precision $$;
@@ -16,7 +16,7 @@ INSERT INTO demo_endpoints VALUES
 
 -- A day's calls: weekdays full, Saturday a third, Sunday a tenth; slow growth; some noise. Today is a day like the others, up to now.
 CREATE TEMP TABLE demo_days AS
-SELECT p.id AS tenant_id, p.zone, d.day::date AS day, d.day::date > tollgate.day_of(now(), p.zone) - 45 AS fresh,
+SELECT p.id AS tenant_id, p.zone, d.day::date AS day, d.day::date > tollgate.day_of(now(), p.zone) - 31 AS fresh,
   greatest(1, p.calls * CASE extract(isodow FROM d.day) WHEN 6 THEN 0.33 WHEN 7 THEN 0.1 ELSE 1 END
    * (1 - 0.25 * (tollgate.day_of(now(), p.zone) - d.day::date) / 395.0) * (0.85 + 0.3 * pg_temp.chance(p.id || d.day::date)))::int AS calls
 FROM tollgate.demo_plan p
