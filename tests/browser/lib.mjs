@@ -9,9 +9,9 @@ const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run
 export const launch = () => chromium.launch({ executablePath: '/usr/bin/chromium', args });
 
 // A page at `path`, nobody signed in. `faults` collects what the browser complains of: CSP violations, errors, failed loads.
-export async function open(browser, path, { width = 1280, scheme = 'light', script = true, headers = {} } = {}) {
-  const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: scheme, javaScriptEnabled: script,
-    extraHTTPHeaders: headers });
+export async function open(browser, path, { width = 1280, scale = 1, scheme = 'light', script = true, headers = {} } = {}) {
+  const context = await browser.newContext({ viewport: { width, height: 900 }, deviceScaleFactor: scale, colorScheme: scheme,
+    javaScriptEnabled: script, extraHTTPHeaders: headers });
   const page = await context.newPage();
   page.faults = [];
   page.on('console', (m) => { if (m.type() === 'error' && !/status of 4\d\d/.test(m.text())) page.faults.push(m.text()); });

@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { root } from '../lib/stack.mjs';
 
+// What differs from run to run in an answer that is shown: numbers, times, ids.
+const shape = (text) => text.replaceAll('\r', '').replace(/\d{4}-\d\d-\d\dT[\d:]+([+-]\d\d:\d\d|Z)/g, 'TIME').replace(/\d+(,\d{3})*/g, 'N');
 const files = ['README.md', ...readdirSync(join(root, 'docs')).filter((f) => f.endsWith('.md')).map((f) => `docs/${f}`)];
 for (const file of files) {
   const text = readFileSync(join(root, file), 'utf8');
@@ -16,11 +18,15 @@ for (const file of files) {
     // The API's examples answer JSON: an object with the member that is named first behind the block.
     const behind = text.slice(found.index + found[0].length).split('```sh')[0];
     const member = file === 'docs/api.md' ? /\{"(\w+)":/.exec(behind)?.[1] : undefined;
+    // An answer that is shown behind the block: its first line word for word, each other one but for what differs.
+    const shown = /^\s*```http\n([\s\S]*?)\n```/.exec(behind)?.[1].replace(/\n\s+/g, '').split('\n');
     if (/^make (run|test)\b/m.test(block)) continue; // the two commands: tests/run, and this very run
     test(`${file}: ${block.trim().split('\n')[0]}`, () => {
       const script = block.replaceAll('. var/demo.env', '. "$STATE/demo.env"');
-      const r = spawnSync('bash', ['-euo', 'pipefail', '-c', script], { cwd: root, encoding: 'utf8', timeout: 60000, env: process.env });
+      const r = spawnSync('bash', ['-euo', 'pipefail', '-c', script], { cwd: root, encoding: 'utf8', timeout: 180000, env: process.env });
       assert.equal(r.status, 0, `${script}\n${r.stdout}\n${r.stderr}`);
+      if (shown) assert.ok(r.stdout.includes(`${shown[0]}\r\n`), r.stdout);
+      for (const line of shown ?? []) assert.ok(shape(r.stdout).includes(shape(line)), `${line} in ${r.stdout}`);
       if (member) assert.ok(member in JSON.parse(r.stdout), `${member} in ${r.stdout}`);
     });
   }
