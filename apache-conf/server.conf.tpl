@@ -1,5 +1,5 @@
-# Tollgate behind Apache 2.4, the part for the whole server, made of {{CONF}} by `tollgate config apache server`.
-# Change that file, not this one, and make this one anew. In Debian: conf-available/tollgate.conf, and a2enconf tollgate.
+# Tollgate behind Apache 2.4, the part for the whole server, generated from {{CONF}} by `tollgate config apache server`.
+# Change that file, not this one, and generate this one again. In Debian: conf-available/tollgate.conf, and a2enconf tollgate.
 #
 # Apache would start without these and do nothing of what they are asked.
 {{#MODULE}}

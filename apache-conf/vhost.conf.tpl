@@ -1,5 +1,5 @@
-# Tollgate behind Apache 2.4, the part for a virtual host, made of {{CONF}} by `tollgate config apache vhost`.
-# Change that file, not this one, and make this one anew. Include it in the <VirtualHost> of each site that is metered.
+# Tollgate behind Apache 2.4, the part for a virtual host, generated from {{CONF}} by `tollgate config apache vhost`.
+# Change that file, not this one, and generate this one again. Include it in the <VirtualHost> of each site that is metered.
 #
 # How it is safe: below a metered path a call needs the gate's word (Require valid-user asks for it), and a function that runs
 # before any answer refuses with 503 what comes by without it, whatever else the configuration grants, rewrites or hands on.

@@ -1,5 +1,5 @@
-# Tollgate behind lighttpd, made of {{CONF}} by `tollgate config lighttpd`. Change that file, not
-# this one, and make this one anew. Needs lighttpd 1.4.69 and the package lighttpd-modules-lua.
+# Tollgate behind lighttpd, generated from {{CONF}} by `tollgate config lighttpd`. Change that file, not
+# this one, and generate this one again. Needs lighttpd 1.4.69 and the package lighttpd-modules-lua.
 #
 # How it is safe: below a metered path the first script hides a request's path, so that nobody but the gate sees the request.
 # When the gate has let it through, lighttpd begins again with the real path, and whoever serves it answers: a back end of

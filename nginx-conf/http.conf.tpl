@@ -1,5 +1,5 @@
-# Tollgate behind nginx, the part for http { }, made of {{CONF}} by `tollgate config nginx http`.
-# Change that file, not this one, and make this one anew. In Debian: /etc/nginx/conf.d/tollgate.conf.
+# Tollgate behind nginx, the part for http { }, generated from {{CONF}} by `tollgate config nginx http`.
+# Change that file, not this one, and generate this one again. In Debian: /etc/nginx/conf.d/tollgate.conf.
 upstream tollgate_gate { server {{GATE}}; }
 upstream tollgate_web { server {{WEB_ADDRESS}}; }
 upstream tollgate_pages { server {{PAGES_ADDRESS}}; }

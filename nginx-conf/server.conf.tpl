@@ -1,5 +1,5 @@
-# Tollgate behind nginx, the part for a server { }, made of {{CONF}} by `tollgate config nginx server`.
-# Change that file, not this one, and make this one anew. In Debian: /etc/nginx/snippets/tollgate.conf; include it in the
+# Tollgate behind nginx, the part for a server { }, generated from {{CONF}} by `tollgate config nginx server`.
+# Change that file, not this one, and generate this one again. In Debian: /etc/nginx/snippets/tollgate.conf; include it in the
 # server { } of each site that is metered, first.
 #
 # How it is safe: the gate is asked for the whole server, so every location asks that does not say "auth_request off" itself.
