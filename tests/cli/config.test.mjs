@@ -68,7 +68,7 @@ test('config --check names every problem with its line, and ends with status 2',
   const r = tollgate('config', '--check', name);
   assert.equal(r.status, 2);
   assert.deepEqual(r.err.match(/wrong\.conf:\d+: .{12}/g)?.map((l) => l.replace(/^wrong\.conf:/, '')), [
-    '2: gate.procese', '3: gate.process', '4: this line be', '7: gate.nginx s', '8: [gatte] is n',
+    '2: gate.procese', '3: gate.process', '4: this line be', '7: gate.nginx i', '8: [gatte] is n',
   ]);
   assert.match(r.err, /tollgate: 5 problems in .*wrong\.conf/);
 });

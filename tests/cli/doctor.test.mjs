@@ -125,7 +125,7 @@ test('a spool that is gone, segments of another node and a full disk are told', 
 });
 
 test('a database that is away or another\'s has one line, which says what to do', () => {
-  wrong('database', /start PostgreSQL, or mend \[database\] owner/, { TOLLGATE_DATABASE_OWNER: `host=${node.dir} dbname=tollgate` });
+  wrong('database', /start PostgreSQL, or correct \[database\] owner/, { TOLLGATE_DATABASE_OWNER: `host=${node.dir} dbname=tollgate` });
   const lines = doctor({ TOLLGATE_DATABASE_OWNER: `host=${node.pg} dbname=postgres user=postgres` });
   assert.deepEqual(lines.filter((l) => ['database', 'clock', 'partitions'].includes(l.part)).map((l) => [l.part, l.state]), [['database', 'wrong']]);
   assert.match(lines.find((l) => l.part === 'database').text, /run `tollgate migrate`/);
@@ -138,7 +138,7 @@ test('a missing partition, an event from the future, damage, rejected events and
   node.sql('TRUNCATE usage_tracking');
   right('clock');
   node.sql(`DROP TABLE usage_tracking_${month}`);
-  wrong('partitions', new RegExp(`${month} missing: the collector makes them`));
+  wrong('partitions', new RegExp(`${month} missing: the collector creates them`));
   node.sql("INSERT INTO spool_damage (node, segment, from_position, to_position) VALUES ('11111111-2222-4333-8444-555555555555', 7, 64, 128)");
   wrong('damage', /1 damaged places.*tollgate doctor --seen/);
   assert.equal(node.tollgate(['doctor', '--seen']).status, 0);
