@@ -5,7 +5,7 @@ set -eu
 lower=$1 dir=$2
 root=$dir/root
 mount --make-rprivate /
-mount -t overlay overlay -o "lowerdir=$lower,upperdir=$dir/upper,workdir=$dir/work" "$root"
+mount -t overlay overlay -o "volatile,lowerdir=$lower,upperdir=$dir/upper,workdir=$dir/work" "$root"
 mount -t proc proc "$root/proc"
 mount -t tmpfs -o mode=755 run "$root/run"
 mount -t tmpfs -o mode=1777 shm "$root/dev/shm"
