@@ -15,7 +15,7 @@ root=$kept/$of
 mkdir -p "$kept"
 exec 9>"$kept/lock"
 flock 9
-if [ -d "$root" ]; then echo "$root"; exit 0; fi
+if [ -d "$root" ]; then touch "$root" && echo "$root"; exit 0; fi
 
 made=$kept/making
 rm -rf "$made"
@@ -26,7 +26,7 @@ rm -rf "$made"
     chroot "$made" update-ca-certificates
     # shellcheck disable=SC2046 # several packages
     DEBIAN_FRONTEND=noninteractive chroot "$made" apt-get install -q -y --download-only postgresql lighttpd-mod-openssl curl python3 \
-        build-essential libctemplate3 libfcgi0ldbl libjson-c5 libpq5 libsodium23 libtalloc2 libxxhash0 $(packages run nginx build deb)
+        libctemplate3 libfcgi0ldbl libjson-c5 libpq5 libsodium23 libtalloc2 libxxhash0 $(packages run nginx build deb)
     # A machine lives for minutes.
     echo force-unsafe-io >"$made/etc/dpkg/dpkg.cfg.d/unsafe-io"
     # units.pl stands in for systemd; what only makes links goes on to the real systemctl.
@@ -34,7 +34,7 @@ rm -rf "$made"
     : >"$made/etc/resolv.conf"
 } >"$kept/log" 2>&1 || { tail -20 "$kept/log" >&2; exit 1; }
 mv "$made" "$root"
-for old in "$kept"/*; do
-    case $old in "$root" | "$kept/lock" | "$kept/log") ;; *) rm -rf "$old" ;; esac
-done
+# Another source folder may use another one: what nobody asked for in a day goes.
+touch "$root"
+find "$kept" -mindepth 1 -maxdepth 1 -type d -mmin +1440 -exec rm -rf {} +
 echo "$root"
