@@ -6,7 +6,8 @@ cd "$(dirname "$0")/../.." || exit 1
 build=${BUILD:-build} seconds=${1:-60} passed=0 failed=0
 corpora=${CORPUS:-$build/fuzz} jobs=${JOBS:-2} least=${LEAST:-$((seconds * 20))}
 [ $# -eq 0 ] || shift
-[ $# -gt 0 ] || set -- $(cd tests/fuzz && ls ./*.c | sed 's|^\./||; s|\.c$||')
+# shellcheck disable=SC2046 # words
+[ $# -gt 0 ] || set -- $(find tests/fuzz -name "*.c" -exec basename {} .c \; | sort)
 export ASAN_OPTIONS="quarantine_size_mb=8${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
 
 # A sound record but for its checksum, which the targets put in; a segment has three of them behind its header.
