@@ -74,7 +74,7 @@ export class Machine {
     this.pid1 = undefined;
   }
   // Runs a script as root at a shell that logged in; → { status, stdout, stderr }.
-  run(script, { timeout = 300000, cwd = '/root', input = '' } = {}) {
+  run(script, { timeout = 1500000, cwd = '/root', input = '' } = {}) {
     const at = ['--target', this.pid1, '--mount', '--pid', '--net', '--uts', '--ipc', `--root=/proc/${this.pid1}/root`, `--wd=/proc/${this.pid1}/root${cwd}`];
     const r = spawnSync('nsenter', [...at, 'env', '-i', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'HOME=/root', 'USER=root',
       'LANG=C.UTF-8', 'DEBIAN_FRONTEND=noninteractive', 'bash', '--norc', '-euo', 'pipefail', '-c', script],
