@@ -194,7 +194,7 @@ test("a database of another role's is left alone", () => {
 test('the password is read with --password-stdin, and one that is too short makes no operator', () => {
   let r = setup(['--json', '--write-login', '--operator-email', 'me@example.org', '--password-stdin'], 'short\n');
   assert.equal(r.status, 1);
-  assert.match(r.err, /8 to 1024 bytes/);
+  assert.match(r.err, /12 to 1024 bytes/);
   r = setup(['--json', '--operator-email', 'me@example.org', '--password-stdin'], 'correct horse battery\n');
   assert.equal(r.status, 0, r.err);
   assert.equal(JSON.parse(r.out).password, null);
