@@ -1,10 +1,10 @@
 #!/bin/sh
 # run.sh [SECONDS [TARGET…]]: each fuzz target for so long, JOBS of them (2) at a time, under ASan and UBSan; the inputs that
 # taught it something stay in build/fuzz/. What fails is left in build/fuzz/TARGET-*; run the target with that file to see it
-# again. A target that tried fewer than LEAST inputs (20 a second) has shown nothing and fails, too.
+# again. A target that tried fewer than LEAST inputs (3 a second) has shown nothing and fails, too.
 cd "$(dirname "$0")/../.." || exit 1
 build=${BUILD:-build} seconds=${1:-60} passed=0 failed=0
-corpora=${CORPUS:-$build/fuzz} jobs=${JOBS:-2} least=${LEAST:-$((seconds * 20))}
+corpora=${CORPUS:-$build/fuzz} jobs=${JOBS:-2} least=${LEAST:-$((seconds * 3))}
 [ $# -eq 0 ] || shift
 # shellcheck disable=SC2046 # words
 [ $# -gt 0 ] || set -- $(find tests/fuzz -name "*.c" -exec basename {} .c \; | sort)
