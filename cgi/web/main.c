@@ -76,6 +76,8 @@ static void serve_later(struct app *app, const struct responder_request *asked)
         app->request = &request;
         app->response = &response;
         api_events_answer(app, asked->kept);
+        app->request = NULL;
+        app->response = NULL;
     } else {
         app_refuse(app, &request, &response, &why);
     }
