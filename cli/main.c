@@ -128,6 +128,7 @@ static const char options_text[] = "Options of every command:\n"
                                    "  --json         one JSON value in place of a table\n"
                                    "  --yes          go on without a question\n"
                                    "  --help         what a command does and takes\n"
+                                   "  --version      which version this is\n"
                                    "Exit status: 0 done, 1 failed, 2 wrong usage, 3 refused or not confirmed.\n";
 
 static void print_usage(FILE *to, const struct cli_command *k)
@@ -251,8 +252,13 @@ int main(int argc, char *argv[])
 {
     struct cli c = {0};
     bool help = false;
-    int n = take_globals(&c, argc, argv, &help);
+    int n;
 
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        puts("tollgate " TOLLGATE_VERSION);
+        return CLI_OK;
+    }
+    n = take_globals(&c, argc, argv, &help);
     log_init("tollgate", LOG_LEVEL_WARNING);
     if (n < 0)
         return CLI_USAGE;

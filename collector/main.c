@@ -48,7 +48,7 @@ static void nap(int64_t us)
 static void usage(FILE *to)
 {
     fputs(
-        "usage: tollgate-collector [--config FILE] [--wait] [--take-over]\n"
+        "usage: tollgate-collector [--config FILE] [--wait] [--take-over] | --version\n"
         "  --wait       wait for another collector of this spool to end, instead of saying so\n"
         "  --take-over  this is the right machine for this spool, although another one has started with its node id\n",
         to);
@@ -64,6 +64,9 @@ static int read_arguments(int argc, char **argv, struct arguments *a)
             a->wait = true;
         } else if (strcmp(argv[i], "--take-over") == 0) {
             a->take_over = true;
+        } else if (strcmp(argv[i], "--version") == 0) {
+            puts("tollgate-collector " TOLLGATE_VERSION);
+            return 0;
         } else if (strcmp(argv[i], "--help") == 0) {
             usage(stdout);
             return 0;

@@ -13,7 +13,7 @@
 #include "lib/base/log.h"
 #include "lib/base/prefork.h"
 
-static const char usage[] = "usage: tollgate-gate [--config FILE]\n"
+static const char usage[] = "usage: tollgate-gate [--config FILE | --version]\n"
                             "The FastCGI authorizer: answers the web server whether a call may pass, and records it.\n"
                             "FILE is $TOLLGATE_CONF or /etc/tollgate/tollgate.conf unless given.\n";
 
@@ -54,6 +54,9 @@ int main(int argc, char *argv[])
     struct config *config = NULL;
     if (argc == 3 && strcmp(argv[1], "--config") == 0) {
         path = argv[2];
+    } else if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        puts("tollgate-gate " TOLLGATE_VERSION);
+        return 0;
     } else if (argc != 1) {
         fputs(usage, argc == 2 && strcmp(argv[1], "--help") == 0 ? stdout : stderr);
         return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 2;

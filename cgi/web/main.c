@@ -19,7 +19,7 @@
 #define BODIES_TOGETHER 4 /* of the largest bodies, in a process at a time */
 #define LISTS(array) (sizeof(array) / sizeof(array)[0])
 
-static const char usage[] = "usage: tollgate-web [--config FILE]\n"
+static const char usage[] = "usage: tollgate-web [--config FILE | --version]\n"
                             "The FastCGI responder: the JSON API and the pages.\n"
                             "FILE is $TOLLGATE_CONF or /etc/tollgate/tollgate.conf unless given.\n";
 
@@ -153,6 +153,9 @@ int main(int argc, char *argv[])
 
     if (argc == 3 && strcmp(argv[1], "--config") == 0) {
         path = argv[2];
+    } else if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        puts("tollgate-web " TOLLGATE_VERSION);
+        return 0;
     } else if (argc != 1) {
         bool help = argc == 2 && strcmp(argv[1], "--help") == 0;
         fputs(usage, help ? stdout : stderr);

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
@@ -44,6 +44,11 @@ after(() => {
   rmSync(dir, { recursive: true, force: true });
 });
 
+test('every program says its version, which is the Makefile\'s', () => {
+  const version = /^VERSION := (.*)$/m.exec(readFileSync(path.join(top, 'Makefile'), 'utf8'))[1];
+  for (const name of ['tollgate', 'tollgate-gate', 'tollgate-web', 'tollgate-collector'])
+    assert.equal(execFileSync(path.join(top, 'build/release', name), ['--version'], { encoding: 'utf8' }), `${name} ${version}\n`);
+});
 test('every command tells what it takes with --help, without a configuration', () => {
   const all = spawnSync(path.join(top, 'build/release/tollgate'), ['help'], { encoding: 'utf8' });
   assert.equal(all.status, 0);

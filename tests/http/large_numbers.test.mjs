@@ -1,7 +1,8 @@
 // large_numbers.test.mjs: limits and counts of any size are answered, and a host's odd number breaks no answer
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { after, test } from 'node:test';
+import { after, before, test } from 'node:test';
+import { eventually } from './lib.mjs';
 import { makeKey, makeTenant, removeTenant } from '../lib/keys.mjs';
 
 const { URL: url, OPERATOR_KEY: operator } = process.env;
@@ -10,6 +11,8 @@ const key = makeKey(tenant, ['read']);
 after(() => removeTenant(tenant));
 const psql = (text) => execFileSync('psql', ['-XqAt', '-v', 'ON_ERROR_STOP=1', '-c', text], { encoding: 'utf8' });
 const get = (what, k = key) => fetch(`${url}/api/usage/tenant/${tenant}/${what}`, { headers: { authorization: `Bearer ${k}` } });
+
+before(() => eventually(async () => (await get('current')).status === 200, 'the key to be known'));
 
 for (const limit of ['9007199254740991', '10000000000000', '1e300', '"many"', 'null', '-5']) {
   test(`a limit of ${limit} in the host's subscription is reported`, async () => {
