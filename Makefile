@@ -119,7 +119,7 @@ unit: $(UNIT_PROGRAMS)
 # Every suite that is there, in order; the last line is "N passed, N failed".
 .PHONY: test lint format config
 test:
-	@demo/packages.sh run nginx build test
+	@demo/packages.sh run nginx build install test
 	@$(MAKE) --no-print-directory -s all demo tools
 	@tests/run.sh
 

@@ -11,7 +11,7 @@ cores=$(nproc)
 JOBS=${JOBS:-$((cores < 2 ? cores : 2))}
 
 # What a fresh machine lacks: Debian's packages, and npm's for the browser.
-demo/packages.sh run nginx build test || exit 1
+demo/packages.sh run nginx build install test || exit 1
 if [ ! -d tests/node_modules ] || [ tests/package-lock.json -nt tests/node_modules ]; then
     (cd tests && npm ci --no-audit --no-fund --loglevel=error) || exit 1
     touch tests/node_modules
@@ -21,6 +21,7 @@ suites() {
     cat <<'SUITES'
 unit make --no-print-directory unit
 fault sh tests/fault/run.sh
+install sh tests/install/run.sh
 checks sh tests/checks/run.sh
 lint make --no-print-directory lint
 simulation make --no-print-directory simulate
