@@ -17,7 +17,7 @@ COMMON := -std=gnu11 -I. -D_GNU_SOURCE -DTOLLGATE_VERSION='"$(VERSION)"' $(shell
 O := $(BUILD)/$(MODE)
 
 LIBS := base meter web store remote
-lib_sources = $(wildcard lib/$(1)/*.c)
+lib_sources = $(wildcard lib/$(1)/*.c lib/$(1)/*/*.c)
 cxx_sources = $(wildcard lib/$(1)/*.cc)
 objects = $(patsubst %.c,$(O)/%.o,$(call lib_sources,$(1))) $(patsubst %.cc,$(O)/%.o,$(call cxx_sources,$(1)))
 $(foreach l,$(LIBS),$(eval OBJ_$(l) := $(call objects,$(l))))
@@ -129,7 +129,7 @@ bench: all tools
 	@bench/run.sh
 
 # gcc's and clang's builds with warnings as errors, then the checkers.
-LINT_C := $(sort $(wildcard lib/*/*.[ch] cgi/*/*.[ch] collector/*.[ch] cli/*.[ch] tests/unit/*/*.[ch]))
+LINT_C := $(sort $(wildcard lib/*/*.[ch] lib/*/*/*.[ch] cgi/*/*.[ch] collector/*.[ch] cli/*.[ch] tests/unit/*/*.[ch]))
 lint:
 	@$(MAKE) --no-print-directory CC=gcc BUILD=$(BUILD)/lint-gcc all
 	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/lint-clang all

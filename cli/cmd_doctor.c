@@ -18,7 +18,7 @@
 #include "cli/table.h"
 #include "lib/base/clock.h"
 #include "lib/base/io.h"
-#include "lib/meter/spool.h"
+#include "lib/meter/spool/spool.h"
 #include "lib/store/db.h"
 
 #define HEARTBEAT_MOST_US (10 * CLOCK_US_PER_SECOND)

@@ -4,7 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/table.h"
-#include "lib/meter/limit_table.h"
+#include "lib/meter/limit_table/limit_table.h"
 #include "lib/store/metrics.h"
 
 static const struct table_column columns[] = {

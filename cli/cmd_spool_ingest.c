@@ -11,7 +11,7 @@
 
 #include "cli/cli.h"
 #include "lib/base/io.h"
-#include "lib/meter/spool.h"
+#include "lib/meter/spool/spool.h"
 #include "lib/store/examine.h"
 #include "lib/store/ingest.h"
 

@@ -9,7 +9,7 @@
 #define CLI_SPOOL_VIEW_H
 
 #include "cli/cli.h"
-#include "lib/meter/spool.h"
+#include "lib/meter/spool/spool.h"
 
 struct spool_view {
     const char *dir;

@@ -9,7 +9,7 @@
 
 #include "collector/table.h"
 #include "lib/base/config.h"
-#include "lib/meter/spool.h"
+#include "lib/meter/spool/spool.h"
 #include "lib/store/ingest.h"
 
 struct batch;

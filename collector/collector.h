@@ -13,7 +13,7 @@
 #include "collector/sync.h"
 #include "collector/table.h"
 #include "lib/base/config.h"
-#include "lib/meter/spool.h"
+#include "lib/meter/spool/spool.h"
 #include "lib/remote/storage.h"
 #include "lib/store/ingest.h"
 

@@ -9,7 +9,7 @@
 #define COLLECTOR_LEASE_H
 
 #include "collector/batch.h"
-#include "lib/meter/limit_table.h"
+#include "lib/meter/limit_table/limit_table.h"
 #include "lib/store/publish.h"
 
 struct leases;

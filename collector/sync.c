@@ -10,7 +10,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
-#include "lib/meter/spool.h"
+#include "lib/meter/spool/spool.h"
 
 #define LOG_AGAIN_US (30 * CLOCK_US_PER_SECOND)
 

@@ -6,7 +6,7 @@
 #include "collector/lease.h"
 #include "collector/table_parts.h"
 #include "lib/base/log.h"
-#include "lib/meter/limit_table.h"
+#include "lib/meter/limit_table/limit_table.h"
 
 #define DEGRADED_TENANTS 4096 /* looked at in a call of table_degraded */
 #define DEGRADED_MOST 64

@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 #include "lib/base/config.h"
-#include "lib/meter/limit_table.h"
-#include "lib/meter/spool.h"
+#include "lib/meter/limit_table/limit_table.h"
+#include "lib/meter/spool/spool.h"
 #include "lib/store/ingest.h"
 
 struct table;

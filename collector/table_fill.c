@@ -9,7 +9,7 @@
 #include "collector/table_parts.h"
 #include "lib/base/io.h"
 #include "lib/base/log.h"
-#include "lib/meter/limit_table.h"
+#include "lib/meter/limit_table/limit_table.h"
 
 /*
  * The days come first, and each is added to its period, too, unless it is too old to be brought in. What the days have not

@@ -4,7 +4,7 @@
 
 #include "collector/lease.h"
 #include "collector/table_parts.h"
-#include "lib/meter/limit_table.h"
+#include "lib/meter/limit_table/limit_table.h"
 
 #define RENEW_TENANTS 250 /* read in a call of table_renew */
 

@@ -4,7 +4,7 @@
 #include "collector/batch.h"
 #include "collector/table_parts.h"
 #include "lib/base/log.h"
-#include "lib/meter/limit_table.h"
+#include "lib/meter/limit_table/limit_table.h"
 
 #define MEND_TENANTS 32 /* looked at in a call of table_mend */
 

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "lib/base/status.h"
-#include "lib/meter/limit_table.h"
+#include "lib/meter/limit_table/limit_table.h"
 
 #define ANSWER_SIZE 8192
 

@@ -13,8 +13,8 @@
 #include "lib/base/log.h"
 #include "lib/meter/apikey.h"
 #include "lib/meter/endpoint.h"
-#include "lib/meter/limit_table.h"
-#include "lib/meter/spool.h"
+#include "lib/meter/limit_table/limit_table.h"
+#include "lib/meter/spool/spool.h"
 
 #define CALL_METRIC "api_call"
 #define ASKS_MAX 8       /* api_call and the metrics of matching rules */

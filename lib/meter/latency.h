@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lib/meter/limit_table.h"
+#include "lib/meter/limit_table/limit_table.h"
 
 struct latency {
     double us;

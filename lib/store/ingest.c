@@ -9,7 +9,7 @@
 
 #include "lib/base/buffer.h"
 #include "lib/base/clock.h"
-#include "lib/meter/spool.h"
+#include "lib/meter/spool/spool.h"
 #include "lib/store/db.h"
 
 #define COPY_BYTES (128u << 20)

@@ -1,7 +1,7 @@
 /* metrics.c: the catalogue of metrics for the command line */
 #include "lib/store/metrics.h"
 
-#include "lib/meter/limit_table.h"
+#include "lib/meter/limit_table/limit_table.h"
 
 #define COLUMNS                                                                                    \
     "SELECT m.metric_type, m.kind, m.unit, m.label,"                                               \

@@ -8,7 +8,7 @@
 #define STORE_PUBLISH_H
 
 #include "lib/base/status.h"
-#include "lib/meter/limit_table.h"
+#include "lib/meter/limit_table/limit_table.h"
 
 struct publish;
 

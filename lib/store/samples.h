@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#include "lib/meter/limit_table.h"
+#include "lib/meter/limit_table/limit_table.h"
 #include "lib/store/db.h"
 
 /* Which counts of limit_stats are one number on the page. */

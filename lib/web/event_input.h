@@ -20,7 +20,7 @@
 
 #include "lib/base/status.h"
 #include "lib/meter/event.h"
-#include "lib/meter/limit_table.h"
+#include "lib/meter/limit_table/limit_table.h"
 #include "lib/web/request.h"
 
 #define EVENT_INPUT_PAST_US (INT64_C(35) * 86400 * 1000000)

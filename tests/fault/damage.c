@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "lib/base/io.h"
-#include "lib/meter/spool_segment.h"
+#include "lib/meter/spool/segment.h"
 #include "tests/fault/damage.h"
 
 #define RECORDS_MOST 64

@@ -11,7 +11,7 @@
 
 #include <sodium.h>
 
-#include "lib/meter/limit_table.h"
+#include "lib/meter/limit_table/limit_table.h"
 #include "tests/fault/damage.h"
 
 #define NOW INT64_C(1800000000000000)

@@ -1,7 +1,7 @@
 /*
  * mend_model.c: every interleaving of takers, kills and a mender of the limit table, small enough to be looked at whole
  *
- * The steps are those of limit_table_take.c (mark, take, append or give back, done), limit_table_publish.c (idle, mend) and the
+ * The steps are those of limit_table/take.c (mark, take, append or give back, done), limit_table/publish.c (idle, mend) and the
  * collector's table_mend.c (mend_tenant), one access to what is shared each. Takers may be killed before any of them. What must
  * hold in every state: rows never exceed the limit, and the count holds every row and every call that a living taker has
  * taken. When all is still, mending brings the count to the rows. Orders that are wrong have to be found.

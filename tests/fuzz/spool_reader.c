@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "lib/base/io.h"
-#include "lib/meter/spool_segment.h"
+#include "lib/meter/spool/segment.h"
 #include "tests/fuzz/input.h"
 #include "tests/fuzz/seal.h"
 
@@ -21,7 +21,7 @@
 #define AT_WINDOWS_END (4 | 8 | 16) /* all three, so that most files are short */
 #define OF_ZEROS (32 | 64 | 128)    /* all three: seldom */
 #define LEAD_RECORD_BYTES (64u << 10)
-#define WINDOW_BYTES (256u << 10) /* as in lib/meter/spool_reader.c */
+#define WINDOW_BYTES (256u << 10) /* as in lib/meter/spool/reader.c */
 
 static char dir[] = "/dev/shm/tollgate-fuzz-XXXXXX", path[64];
 static struct spool_segment segment = {

@@ -13,8 +13,8 @@
 
 #include "lib/base/clock.h"
 #include "lib/meter/apikey.h"
-#include "lib/meter/limit_table.h"
-#include "lib/meter/spool.h"
+#include "lib/meter/limit_table/limit_table.h"
+#include "lib/meter/spool/spool.h"
 
 static int64_t now_ns(void)
 {

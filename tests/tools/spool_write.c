@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "lib/base/clock.h"
-#include "lib/meter/spool.h"
+#include "lib/meter/spool/spool.h"
 
 #define SEGMENTS_MOST 32
 #define SEGMENT_BYTES (256u << 20)

@@ -17,8 +17,8 @@
 
 #include "lib/base/clock.h"
 #include "lib/meter/apikey.h"
-#include "lib/meter/limit_table.h"
-#include "lib/meter/spool.h"
+#include "lib/meter/limit_table/limit_table.h"
+#include "lib/meter/spool/spool.h"
 
 #define DAY_US (INT64_C(86400) * CLOCK_US_PER_SECOND)
 

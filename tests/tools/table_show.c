@@ -7,7 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "lib/meter/limit_table.h"
+#include "lib/meter/limit_table/limit_table.h"
 
 static enum status show_tenant(struct limit_table *t, const struct limit_catalogue *c, uint32_t index)
 {

@@ -11,7 +11,7 @@
 
 #include "collector/collector.h"
 #include "lib/base/clock.h"
-#include "lib/meter/spool.h"
+#include "lib/meter/spool/spool.h"
 #include "tests/fault/simulation/process.h"
 
 #define COLLECTOR 0

@@ -9,7 +9,7 @@
 #include <sodium.h>
 
 #include "cgi/gate/answer.c" /* a program's part: no library has it */
-#include "lib/meter/limit_table.h"
+#include "lib/meter/limit_table/limit_table.h"
 
 #define SECOND CLOCK_US_PER_SECOND
 #define A_DAY 5    /* calls */

@@ -12,7 +12,7 @@
 #include <CUnit/Basic.h>
 #include <sodium.h>
 
-#include "lib/meter/limit_table_layout.h"
+#include "lib/meter/limit_table/layout.h"
 
 #define NOW INT64_C(1800000000000000)
 #define DAY INT64_C(86400000000)

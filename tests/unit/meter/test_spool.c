@@ -13,7 +13,7 @@
 #include <CUnit/Basic.h>
 
 #include "lib/base/clock.h"
-#include "lib/meter/spool.h"
+#include "lib/meter/spool/spool.h"
 
 static char dir[] = "/tmp/test-spool-XXXXXX";
 static struct spool_node node;

@@ -1,5 +1,5 @@
-/* spool_node.c: who this node is, `<spool>/node` */
-#include "lib/meter/spool.h"
+/* node.c: who this node is, `<spool>/node` */
+#include "lib/meter/spool/spool.h"
 
 #include <limits.h>
 #include <stdio.h>

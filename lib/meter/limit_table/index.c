@@ -1,4 +1,4 @@
-/* limit_table_find.c: keys and tenants by hash; consistent copies of what is published */
+/* index.c: keys and tenants by hash; consistent copies of what is published */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,7 +13,7 @@
 #include <xxhash.h>
 
 #include "lib/base/io.h"
-#include "lib/meter/limit_table_layout.h"
+#include "lib/meter/limit_table/layout.h"
 
 #define READ_TRIES 64 /* a reader is overtaken only by two publications of the same entry */
 

@@ -1,9 +1,9 @@
-/* limit_table_take.c: decide over all limits at once, take all or nothing, give back */
+/* take.c: decide over all limits at once, take all or nothing, give back */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
-#include "lib/meter/limit_table_layout.h"
+#include "lib/meter/limit_table/layout.h"
 
 /* One limit of the decision: where its count is. */
 struct place {

@@ -5,7 +5,7 @@
 #include <setjmp.h>
 #include <stdatomic.h>
 
-#include "lib/meter/limit_table.h"
+#include "lib/meter/limit_table/limit_table.h"
 
 #define TABLE_MAGIC "TGLIMIT1"
 #define INDEX_MAGIC "TGINDEX1"

@@ -1,4 +1,4 @@
-/* limit_table.c: making, mapping and leaving the limit table; surviving a file that is cut short */
+/* map.c: making, mapping and leaving the limit table; surviving a file that is cut short */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -15,7 +15,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/io.h"
-#include "lib/meter/limit_table_layout.h"
+#include "lib/meter/limit_table/layout.h"
 
 #define LOOK_US (CLOCK_US_PER_SECOND / 4)
 

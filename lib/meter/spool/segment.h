@@ -4,7 +4,7 @@
 
 #include <limits.h>
 
-#include "lib/meter/spool.h"
+#include "lib/meter/spool/spool.h"
 
 /* `<dir>/<number>.seg`. */
 MUST_CHECK enum status spool_segment_path(char out[PATH_MAX], const char *dir, uint64_t number);

@@ -1,4 +1,4 @@
-/* limit_table_publish.c: what the collector writes: catalogue, tenants, keys, counts */
+/* publish.c: what the collector writes: catalogue, tenants, keys, counts */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -10,7 +10,7 @@
 
 #include <xxhash.h>
 
-#include "lib/meter/limit_table_layout.h"
+#include "lib/meter/limit_table/layout.h"
 
 /* ---- catalogue ---- */
 

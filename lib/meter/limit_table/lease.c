@@ -1,5 +1,5 @@
-/* limit_table_lease.c: this node's shares of limits that several nodes draw on; the collector's side */
-#include "lib/meter/limit_table_layout.h"
+/* lease.c: this node's shares of limits that several nodes draw on; the collector's side */
+#include "lib/meter/limit_table/layout.h"
 
 /* The writers' words, emptied as they are read; what is more than `most` stays for the next call. */
 static enum status wanted(struct limit_table *t, struct limit_want *out, size_t most, size_t *n)

@@ -1,8 +1,8 @@
-/* limit_table_stats.c: what /metrics shows of the gates and of the table itself */
+/* stats.c: what /metrics shows of the gates and of the table itself */
 #include <string.h>
 #include <sys/stat.h>
 
-#include "lib/meter/limit_table_layout.h"
+#include "lib/meter/limit_table/layout.h"
 
 const int32_t limit_latency_bounds_us[LIMIT_LATENCY_BUCKETS - 1] = {1,   2,    5,    10,   20,    50,    100,   200,
                                                                     500, 1000, 2000, 5000, 10000, 50000, 100000};

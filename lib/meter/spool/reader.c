@@ -1,10 +1,10 @@
-/* spool_reader.c: a segment's records one after another, past damage, up to a torn tail */
+/* reader.c: a segment's records one after another, past damage, up to a torn tail */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/meter/spool_segment.h"
+#include "lib/meter/spool/segment.h"
 
 #define WINDOW (256u << 10) /* holds any record and leaves room to look ahead */
 

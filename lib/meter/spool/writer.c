@@ -1,4 +1,4 @@
-/* spool_writer.c: a writer's segment: append, rotate, give up */
+/* writer.c: a writer's segment: append, rotate, give up */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/io.h"
-#include "lib/meter/spool_segment.h"
+#include "lib/meter/spool/segment.h"
 
 #define RESERVE_STEP (256u << 10) /* blocks are reserved so far ahead, so that a full disk shows between records */
 #define NUMBER_RANDOM_BITS 12

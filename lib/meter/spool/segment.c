@@ -1,5 +1,5 @@
-/* spool_segment.c: names, headers and locks of segments; listing, removing, syncing them */
-#include "lib/meter/spool_segment.h"
+/* segment.c: names, headers and locks of segments; listing, removing, syncing them */
+#include "lib/meter/spool/segment.h"
 
 #include <dirent.h>
 #include <endian.h>
