@@ -16,7 +16,7 @@ LDFLAGS_test := -fsanitize=address,undefined
 COMMON := -std=gnu11 -I. -D_GNU_SOURCE -DTOLLGATE_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) -isystem /usr/include/postgresql
 O := $(BUILD)/$(MODE)
 
-LIBS := base meter web store remote
+LIBS := base meter web store intake remote
 lib_sources = $(wildcard lib/$(1)/*.c lib/$(1)/*/*.c)
 cxx_sources = $(wildcard lib/$(1)/*.cc)
 objects = $(patsubst %.c,$(O)/%.o,$(call lib_sources,$(1))) $(patsubst %.cc,$(O)/%.o,$(call cxx_sources,$(1)))
@@ -34,8 +34,8 @@ LIBS_tollgate-collector := $(BASE_LIBS) -ljson-c -lpq
 LIBS_tollgate := $(BASE_LIBS) -ljson-c -lpq -lctemplate -lstdc++ -lpthread -lm
 USES_tollgate-gate := meter base
 USES_tollgate-web := web store remote meter base
-USES_tollgate-collector := store remote meter base
-USES_tollgate := web store remote meter base
+USES_tollgate-collector := intake store remote meter base
+USES_tollgate := web intake store remote meter base
 
 archive = $(foreach l,$(1),$(if $(OBJ_$(l)),$(O)/lib$(l).a))
 
@@ -93,7 +93,7 @@ $(TOOLS): $(O)/tools/%: tests/tools/%.c $(call archive,meter base)
 tools: $(TOOLS)
 
 # The simulation: spool and collector against a disk and a database in memory (docs/spool.md, "Simulation").
-SIMULATION := $(patsubst %.c,$(O)/%.o,$(wildcard tests/fault/simulation/*.c) collector/loop.c collector/batch.c lib/store/examine.c)
+SIMULATION := $(patsubst %.c,$(O)/%.o,$(wildcard tests/fault/simulation/*.c) collector/loop.c $(wildcard lib/intake/*.c))
 SIMULATED := open mkostemp close pread pwrite read write lseek fstat ftruncate fallocate fdatasync fsync fchmod flock link unlink rename \
 	opendir readdir rewinddir closedir mkdir stat getpid random malloc calloc realloc free clock_wall_us clock_mono_us log_write \
 	randombytes_uniform json_tokener_new_ex json_tokener_free spool_sync

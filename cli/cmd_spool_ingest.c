@@ -11,189 +11,109 @@
 
 #include "cli/cli.h"
 #include "lib/base/io.h"
+#include "lib/intake/batch.h"
 #include "lib/meter/spool/spool.h"
-#include "lib/store/examine.h"
 #include "lib/store/ingest.h"
 
-#define BATCH_EVENTS 2000
-#define ARENA_BYTES ((size_t)16 << 20)
 #define TRIES_MOST 20
 #define TRY_AGAIN_MS 250
 
-/* Nothing of a batch is remembered from one try to the next: where to go on always comes from the database. */
 struct intake {
     struct cli *cli;
     const char *dir;
-    struct spool_node node; /* of the segment in hand */
-    struct ingest *ingest;
-    struct examiner *examiner;
-    struct ingest_event *events;
-    struct ingest_damage *damage;
-    char *arena;
-    size_t n_events, n_damage, used;
-    size_t most; /* events in the next batch: fewer after PostgreSQL refused a value, down to that one */
+    struct spool_node folder; /* as the folder's file names it */
+    struct spool_segment *list;
+    size_t n, failed;
     uint64_t stored, duplicates, rejected, damaged;
 };
 
-static void nap(void)
+/* Whose events these are decides their positions: the segment's header says it, the folder's file where it is damaged. */
+static const unsigned char *node_of(const struct intake *in, const struct spool_segment *g)
 {
-    nanosleep(&(struct timespec){.tv_nsec = TRY_AGAIN_MS * 1000000L}, NULL);
+    return g->header_intact ? g->node : in->folder.uuid;
 }
 
-static struct text keep(struct intake *in, struct text t)
+static bool is_of(const struct intake *in, const struct spool_segment *g, const unsigned char node[16])
 {
-    struct text kept = {in->arena + in->used, t.length};
-
-    memcpy(in->arena + in->used, t.at, t.length);
-    in->used += t.length;
-    return kept;
+    return memcmp(node_of(in, g), node, sizeof(g->node)) == 0;
 }
 
-static void take(struct intake *in, const struct event *e, uint64_t segment, uint64_t position)
+static bool held_by_none(const void *table, uint64_t segment, uint64_t position, const struct event *e)
 {
-    struct ingest_event *i = &in->events[in->n_events++];
-    size_t kept;
-
-    *i = (struct ingest_event){.event = *e, .segment = segment, .position = position, .uncounted = true};
-    i->event.tenant = keep(in, e->tenant);
-    i->event.metric = keep(in, e->metric);
-    i->event.source = keep(in, e->source);
-    i->event.id = keep(in, e->id);
-    i->event.metadata = keep(in, e->metadata);
-    i->reject = examine_event(in->examiner, i, in->arena + in->used, &kept);
-    in->used += kept;
-    if (!i->reject && in->most == 0)
-        i->reject = "refused";
+    (void)table, (void)segment, (void)position, (void)e;
+    return false;
 }
 
-/* One batch of a segment from `span->from`; span->to is where it ended. */
-static enum status read_batch(struct intake *in, uint64_t number, struct ingest_span *span)
+static enum status next_batch(struct intake *in, struct batch *b, struct ingest *to)
 {
-    struct spool_damage damage;
-    struct spool_reader *r;
-    struct event e;
-    size_t most = in->most ? in->most : 1;
-    uint64_t next;
-    bool final;
-    enum status s = spool_reader_open(in->dir, number, span->from, in->node.uuid, &r);
+    struct ingest_result r;
+    enum status s = batch_look(b, to);
 
-    in->n_events = in->n_damage = in->used = 0;
-    span->to = span->from;
+    if (s == STATUS_OK && !batch_pending(b))
+        s = batch_read(b, held_by_none, NULL);
     if (s != STATUS_OK)
         return s;
-    while (in->n_events < most && in->n_damage < BATCH_EVENTS && in->used + 2 * EVENT_MAX_BYTES < ARENA_BYTES) {
-        s = spool_read(r, &e, &next, &damage, &final);
-        if (s == STATUS_OK)
-            take(in, &e, number, span->to ? span->to : SPOOL_HEADER_BYTES);
-        else if (s == STATUS_DAMAGED && !damage.torn_tail)
-            in->damage[in->n_damage++] = (struct ingest_damage){number, damage.from, damage.to};
-        else if (s != STATUS_DAMAGED)
-            break;
-        span->to = next;
-    }
-    spool_reader_close(r);
-    return s == STATUS_IO ? s : STATUS_OK;
-}
-
-static enum status position_of(struct intake *in, uint64_t number, uint64_t *position)
-{
-    struct ingest_position p = {number, 0};
-    enum status s = ingest_progress(in->ingest, &p, 1);
-
-    *position = p.position;
-    return s;
-}
-
-static void count(struct intake *in, const struct ingest_result *r)
-{
-    in->stored += r->stored;
-    in->duplicates += r->duplicates;
-    in->rejected += r->rejected;
-    in->damaged += in->n_damage;
-}
-
-/* A COMMIT without an answer: the position tells. */
-static enum status settle(struct intake *in, const struct ingest_span *span, const struct ingest_result *r)
-{
-    uint64_t position;
-    enum status s = STATUS_UNAVAILABLE;
-
-    for (int tries = 0; tries < TRIES_MOST && s == STATUS_UNAVAILABLE; tries++) {
-        nap();
-        s = position_of(in, span->segment, &position);
-    }
-    if (s == STATUS_OK && position == span->to)
-        count(in, r);
-    return s;
-}
-
-static enum status store_batch(struct intake *in, const struct ingest_span *span)
-{
-    struct ingest_batch batch = {.events = in->events,
-                                 .n_events = in->n_events,
-                                 .spans = span,
-                                 .n_spans = 1,
-                                 .damage = in->damage,
-                                 .n_damage = in->n_damage};
-    struct ingest_result r;
-    enum status s = ingest_store(in->ingest, &batch, &r);
-
-    if (s == STATUS_OK) {
-        count(in, &r);
-        in->most = BATCH_EVENTS;
-    } else if (s == STATUS_UNAVAILABLE && r.unsure) {
-        s = settle(in, span, &r);
-    } else if (((s == STATUS_INVALID || s == STATUS_LIMIT) && in->most > 0) ||
-               (s == STATUS_TIMEOUT && in->n_events > 1)) {
-        in->most = in->n_events / 2; /* 0: the one that is left is what PostgreSQL refuses */
-        s = STATUS_OK;
+    if ((s = batch_store(b, to, &r)) == STATUS_OK) {
+        in->stored += r.stored;
+        in->duplicates += r.duplicates;
+        in->rejected += r.rejected;
+        in->damaged += batch_contents(b)->n_damage;
+        batch_stored(b);
     }
     ingest_result_free(&r);
-    return s;
+    return s == STATUS_INVALID ? STATUS_OK : s;
 }
 
-static enum status one_segment(struct intake *in, uint64_t number)
+/* Until nothing is left to read. STATUS_OK, or what went wrong time after time. */
+static enum status bring_in(struct intake *in, struct batch *b, struct ingest *to)
 {
-    struct ingest_span span = {.segment = number};
     enum status s = STATUS_OK;
 
-    in->most = BATCH_EVENTS;
-    for (int tries = 0; tries < TRIES_MOST; tries++) {
-        s = position_of(in, number, &span.from);
-        if (s == STATUS_OK)
-            s = read_batch(in, number, &span);
-        if (s == STATUS_OK && span.to == span.from)
-            return STATUS_OK;
-        if (s == STATUS_OK && (s = store_batch(in, &span)) == STATUS_OK) {
-            tries = -1;
-            continue;
-        }
-        if (s != STATUS_UNAVAILABLE && s != STATUS_CONFLICT)
+    for (int tries = 0; s != STATUS_END && tries < TRIES_MOST; tries = s == STATUS_OK ? 0 : tries + 1) {
+        s = next_batch(in, b, to);
+        if (s == STATUS_UNAVAILABLE || s == STATUS_CONFLICT) /* conflict: the node's own collector was faster */
+            nanosleep(&(struct timespec){.tv_nsec = TRY_AGAIN_MS * 1000000L}, NULL);
+        else if (s != STATUS_OK && s != STATUS_TIMEOUT)
             break;
-        nap(); /* away, or its own collector was faster: from the position that stands then */
     }
-    cli_say("segment %016" PRIx64 ": %s%s%s", number, status_text(s), ingest_error(in->ingest)[0] ? ": " : "",
-            ingest_error(in->ingest));
-    return s;
+    return s == STATUS_END ? STATUS_OK : s;
 }
 
-/* Whose events these are decides their positions: the segment's header says it, the folder's file where it is damaged. */
-static enum status open_for(struct intake *in, const struct spool_segment *g, const struct spool_node *folder)
+static void count_failed(struct intake *in, const struct batch *b, const unsigned char node[16], enum status s,
+                         const char *why)
+{
+    for (size_t i = 0; i < in->n; i++)
+        if (is_of(in, &in->list[i], node) && !batch_is_stored(b, &in->list[i])) {
+            cli_say("segment %016" PRIx64 " is not stored to its end%s%s%s%s", in->list[i].number,
+                    s == STATUS_OK ? "" : ": ", s == STATUS_OK ? "" : status_text(s), why[0] ? ": " : "", why);
+            in->failed++;
+        }
+}
+
+/* All segments of one node. */
+static enum status one_node(struct intake *in, const unsigned char node[16])
 {
     const struct config *f = in->cli->config;
     struct ingest_options o = {.conninfo = f->database.owner,
                                .connect_timeout_s = (int)f->database.connect_timeout_s,
                                .statement_timeout_s = (int)f->database.statement_timeout_s,
                                .endpoints_max = (int)f->collector.endpoints_max};
-    const unsigned char *uuid = g->header_intact ? g->node : folder->uuid;
+    struct batch_options from = {.spool_dir = in->dir, .rows = (size_t)f->collector.batch_rows};
+    struct ingest *to = NULL;
+    struct batch *b = NULL;
+    enum status s;
 
-    if (in->ingest && memcmp(in->node.uuid, uuid, sizeof in->node.uuid) == 0)
-        return STATUS_OK;
-    ingest_close(in->ingest);
-    in->ingest = NULL;
-    memcpy(in->node.uuid, uuid, sizeof in->node.uuid);
-    memcpy(o.node, uuid, sizeof o.node);
-    return ingest_open(&o, &in->ingest);
+    memcpy(o.node, node, sizeof(o.node));
+    memcpy(from.node, node, sizeof(from.node));
+    from.unmarked = memcmp(node, in->folder.uuid, sizeof(from.node)) == 0;
+    if ((s = ingest_open(&o, &to)) == STATUS_OK && (s = batch_create(&from, &b)) == STATUS_OK) {
+        s = bring_in(in, b, to);
+        count_failed(in, b, node, s, s == STATUS_OK ? "" : ingest_error(to));
+        s = STATUS_OK;
+    }
+    batch_destroy(b);
+    ingest_close(to);
+    return s;
 }
 
 /* Is a collector at work there? It does what this command would do. */
@@ -210,41 +130,39 @@ static bool is_served(const char *dir)
     return served;
 }
 
-static int report(const struct intake *in, size_t segments, size_t failed)
+static void report(const struct intake *in)
 {
     if (in->cli->json)
         printf("{\"segments\":%zu,\"stored\":%" PRIu64 ",\"duplicates\":%" PRIu64 ",\"rejected\":%" PRIu64
                ",\"damaged\":%" PRIu64 ",\"failed\":%zu}\n",
-               segments, in->stored, in->duplicates, in->rejected, in->damaged, failed);
+               in->n, in->stored, in->duplicates, in->rejected, in->damaged, in->failed);
     else
         printf("%zu segments: %" PRIu64 " events stored, %" PRIu64 " duplicates, %" PRIu64 " rejected, %" PRIu64
                " damaged places, %zu segments failed\n",
-               segments, in->stored, in->duplicates, in->rejected, in->damaged, failed);
-    return failed ? CLI_FAILED : CLI_OK;
+               in->n, in->stored, in->duplicates, in->rejected, in->damaged, in->failed);
 }
 
-static int ingest_all(struct intake *in, const struct spool_segment *list, size_t n, const struct spool_node *folder)
+/* Segments of several nodes may lie in one folder. */
+static enum status all_nodes(struct intake *in)
 {
-    size_t failed = 0;
+    enum status s = STATUS_OK;
 
-    for (size_t i = 0; i < n; i++) {
-        if (list[i].live)
-            cli_say("segment %016" PRIx64 " is still being written: run this again later", list[i].number);
-        if (open_for(in, &list[i], folder) != STATUS_OK) {
-            cli_say("out of memory");
-            return CLI_FAILED;
-        }
-        failed += one_segment(in, list[i].number) != STATUS_OK;
+    for (size_t i = 0; i < in->n && s == STATUS_OK; i++) {
+        size_t first = 0;
+
+        while (!is_of(in, &in->list[first], node_of(in, &in->list[i])))
+            first++;
+        if (in->list[i].live)
+            cli_say("segment %016" PRIx64 " is still being written: run this again later", in->list[i].number);
+        if (first == i)
+            s = one_node(in, node_of(in, &in->list[i]));
     }
-    return report(in, n, failed);
+    return s;
 }
 
 int cmd_spool_ingest(struct cli *c, int argc, char *argv[])
 {
     struct intake in = {.cli = c};
-    struct spool_segment *list = NULL;
-    struct spool_node folder;
-    size_t n = 0;
     int result = CLI_FAILED;
     enum status s;
 
@@ -254,26 +172,16 @@ int cmd_spool_ingest(struct cli *c, int argc, char *argv[])
         cli_say("a collector serves %s: it brings the events in itself; stop it first if this is to do it", in.dir);
         return CLI_REFUSED;
     }
-    if ((s = spool_node_load(in.dir, false, &folder)) != STATUS_OK ||
-        (s = spool_list(in.dir, &list, &n)) != STATUS_OK) {
+    if ((s = spool_node_load(in.dir, false, &in.folder)) != STATUS_OK ||
+        (s = spool_list(in.dir, &in.list, &in.n)) != STATUS_OK) {
         cli_say("%s is no spool that can be read (%s): name the folder with `node` and the .seg files", in.dir,
                 status_text(s));
-        goto out;
+    } else if ((s = all_nodes(&in)) != STATUS_OK) {
+        cli_say("%s", status_text(s));
+    } else {
+        report(&in);
+        result = in.failed ? CLI_FAILED : CLI_OK;
     }
-    in.events = calloc(BATCH_EVENTS, sizeof *in.events);
-    in.damage = calloc(BATCH_EVENTS, sizeof *in.damage);
-    in.arena = malloc(ARENA_BYTES);
-    if (!in.events || !in.damage || !in.arena || examiner_create(&in.examiner) != STATUS_OK) {
-        cli_say("out of memory");
-        goto out;
-    }
-    result = ingest_all(&in, list, n, &folder);
-out:
-    ingest_close(in.ingest);
-    examiner_destroy(in.examiner);
-    free(in.arena);
-    free(in.damage);
-    free(in.events);
-    free(list);
+    free(in.list);
     return result;
 }

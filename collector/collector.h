@@ -9,10 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "collector/batch.h"
 #include "collector/sync.h"
 #include "collector/table.h"
 #include "lib/base/config.h"
+#include "lib/intake/batch.h"
 #include "lib/meter/spool/spool.h"
 #include "lib/remote/storage.h"
 #include "lib/store/ingest.h"
@@ -27,9 +27,7 @@ struct collector {
     const struct storage *storage;
     bool (*stopped)(void);
 
-    bool unsure;                 /* the batch's COMMIT got no answer */
-    struct ingest_result result; /* of that batch */
-    int failures;                /* in a row; how long to back off */
+    int failures; /* in a row; how long to back off */
 
     struct { /* monotonic times at which each is due */
         int64_t changes, follow, renew, mend, degraded, turn, next_turn, chores, report, status, measure, measure_step,

@@ -8,7 +8,7 @@
 #ifndef COLLECTOR_LEASE_H
 #define COLLECTOR_LEASE_H
 
-#include "collector/batch.h"
+#include "lib/intake/batch.h"
 #include "lib/meter/limit_table/limit_table.h"
 #include "lib/store/publish.h"
 

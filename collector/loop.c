@@ -1,6 +1,5 @@
 /* loop.c: one iteration of the collector */
 #include <stdlib.h>
-#include <string.h>
 
 #include "collector/collector.h"
 #include "lib/base/clock.h"
@@ -64,79 +63,31 @@ static void stored(struct collector *c, const struct ingest_result *r)
     batch_stored(c->batch);
 }
 
-/* A COMMIT without an answer: the positions tell. */
-static enum status settle(struct collector *c)
-{
-    const struct ingest_batch *b = batch_contents(c->batch);
-    struct ingest_position *list = calloc(b->n_spans + 1, sizeof(*list));
-    size_t at_end = 0;
-    enum status s;
-
-    if (!list)
-        return STATUS_NO_MEMORY;
-    for (size_t i = 0; i < b->n_spans; i++)
-        list[i].segment = b->spans[i].segment;
-    if ((s = ingest_progress(c->ingest, list, b->n_spans)) == STATUS_OK) {
-        for (size_t i = 0; i < b->n_spans; i++)
-            at_end += list[i].position == b->spans[i].to;
-        log_info("the commit that got no answer was %s", at_end == b->n_spans ? "done" : "not done");
-        if (at_end == b->n_spans)
-            stored(c, &c->result);
-        else
-            batch_rewind(c->batch);
-        ingest_result_free(&c->result);
-        c->unsure = false;
-    }
-    free(list);
-    return s;
-}
-
-/* Stores what was read; false when the next iteration has to try again. */
+/* Stores what was read; anything but STATUS_OK: the next iteration tries again. */
 static enum status store(struct collector *c)
 {
     struct ingest_result r;
-    enum status s = ingest_store(c->ingest, batch_contents(c->batch), &r);
+    enum status s = batch_store(c->batch, c->ingest, &r);
 
-    switch (s) {
-    case STATUS_OK:
+    if (s == STATUS_OK)
         stored(c, &r);
-        break;
-    case STATUS_UNAVAILABLE:
-        if (r.unsure) {
-            c->unsure = true;
-            c->result = r;
-            return s;
-        }
-        break;
-    case STATUS_INVALID:
-    case STATUS_LIMIT:
-        log_warning("PostgreSQL refuses a value in a batch of %zu: %s", batch_contents(c->batch)->n_events,
-                    ingest_error(c->ingest));
-        batch_split(c->batch, "refused");
-        s = STATUS_OK;
-        break;
-    case STATUS_TIMEOUT:
-        batch_split(c->batch, NULL);
-        break;
-    default:
-        batch_rewind(c->batch);
-    }
     ingest_result_free(&r);
-    return s;
+    return s == STATUS_INVALID ? STATUS_OK : s; /* a smaller batch may go in at once */
+}
+
+static bool table_has(const void *table, uint64_t segment, uint64_t position, const struct event *e)
+{
+    return table_holds(table, segment, position, e);
 }
 
 /* One batch from the spool. STATUS_END: nothing to do. */
 static enum status bring_in(struct collector *c)
 {
-    enum status s;
+    enum status s = batch_look(c->batch, c->ingest);
 
-    if (c->unsure && (s = settle(c)) != STATUS_OK)
-        return s;
-    if ((s = batch_look(c->batch, c->ingest)) != STATUS_OK)
-        return s;
-    if (!batch_pending(c->batch) && (s = batch_read(c->batch, table_good(c->table) ? c->table : NULL)) != STATUS_OK)
-        return s;
-    return store(c);
+    if (s == STATUS_OK && !batch_pending(c->batch))
+        s = batch_read(c->batch, table_good(c->table) ? table_has : NULL, c->table);
+    return s == STATUS_OK ? store(c) : s;
 }
 
 static enum status count_changes(struct collector *c)
@@ -173,7 +124,7 @@ static enum status keep_table(struct collector *c, int64_t now)
     enum status s = STATUS_OK;
 
     if (!table_good(c->table)) {
-        if (batch_pending(c->batch) || c->unsure || !due(&c->due.follow, now, c->config->collector.poll_ms * MS))
+        if (batch_pending(c->batch) || !due(&c->due.follow, now, c->config->collector.poll_ms * MS))
             return STATUS_OK;
         if ((s = batch_look(c->batch, c->ingest)) == STATUS_OK)
             s = table_build(c->table, c->batch, c->ingest);
@@ -185,7 +136,7 @@ static enum status keep_table(struct collector *c, int64_t now)
             s = renew(c, now);
         if (s == STATUS_OK && due(&c->due.degraded, now, 1000 * MS))
             s = table_degraded(c->table, c->ingest, &c->seen.degraded);
-        if (s == STATUS_OK && !c->unsure && due(&c->due.mend, now, 1000 * MS) && batch_drained(c->batch))
+        if (s == STATUS_OK && due(&c->due.mend, now, 1000 * MS) && batch_drained(c->batch))
             s = table_mend(c->table, c->batch);
     }
     if (s != STATUS_OK)

@@ -192,11 +192,16 @@ static enum status open_parts(struct collector *c)
                                .connect_timeout_s = (int)f->database.connect_timeout_s,
                                .statement_timeout_s = (int)f->database.statement_timeout_s,
                                .endpoints_max = (int)f->collector.endpoints_max};
+    struct batch_options b = {.spool_dir = f->paths.spool_dir,
+                              .rows = (size_t)f->collector.batch_rows,
+                              .unmarked = true,
+                              .remove_ended = true};
     enum status s;
 
     memcpy(o.node, c->node.uuid, sizeof(o.node));
+    memcpy(b.node, c->node.uuid, sizeof(b.node));
     if ((s = ingest_open(&o, &c->ingest)) == STATUS_OK)
-        s = batch_create(f, &c->node, &c->batch);
+        s = batch_create(&b, &c->batch);
     if (s == STATUS_OK)
         s = table_create(f, &c->node, &c->table);
     if (s == STATUS_OK)
@@ -212,7 +217,6 @@ static void close_parts(struct collector *c)
     sync_destroy(c->sync);
     table_destroy(c->table);
     batch_destroy(c->batch);
-    ingest_result_free(&c->result);
     ingest_close(c->ingest);
 }
 

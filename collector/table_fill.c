@@ -5,10 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "collector/batch.h"
 #include "collector/table_parts.h"
 #include "lib/base/io.h"
 #include "lib/base/log.h"
+#include "lib/intake/batch.h"
 #include "lib/meter/limit_table/limit_table.h"
 
 /*

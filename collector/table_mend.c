@@ -1,9 +1,9 @@
 /* table_mend.c: counts that a kill left wrong: found twice the same, then mended */
 #include <string.h>
 
-#include "collector/batch.h"
 #include "collector/table_parts.h"
 #include "lib/base/log.h"
+#include "lib/intake/batch.h"
 #include "lib/meter/limit_table/limit_table.h"
 
 #define MEND_TENANTS 32 /* looked at in a call of table_mend */

@@ -1,5 +1,5 @@
 #!/bin/sh
-# layers.sh: libraries point one way (web, store, remote -> meter -> base), libpq stays in lib/store and out of the gate,
+# layers.sh: libraries point one way (intake -> store; web, store, remote -> meter -> base), libpq stays in lib/store and out of the gate,
 # every C file says in its first line what it is.
 status=0
 wrong() { echo "layers: $1"; status=1; }
@@ -16,11 +16,12 @@ allowed lib/base 'lib/base'
 allowed lib/meter 'lib/base|lib/meter'
 allowed lib/web 'lib/base|lib/meter|lib/web'
 allowed lib/store 'lib/base|lib/meter|lib/store'
+allowed lib/intake 'lib/base|lib/meter|lib/store|lib/intake'
 allowed lib/remote 'lib/base|lib/meter|lib/remote'
 allowed cgi/gate 'lib/base|lib/meter|cgi/gate'
 allowed cgi/web 'lib/base|lib/meter|lib/web|lib/store|lib/remote|cgi/web'
-allowed collector 'lib/base|lib/meter|lib/store|lib/remote|collector'
-allowed cli 'lib/base|lib/meter|lib/web|lib/store|lib/remote|cli'
+allowed collector 'lib/base|lib/meter|lib/intake|lib/store|lib/remote|collector'
+allowed cli 'lib/base|lib/meter|lib/web|lib/intake|lib/store|lib/remote|cli'
 
 found=$(grep -rnE '\bPQ[a-z][A-Za-z]+ *\(|libpq-fe\.h' lib cgi collector cli --include='*.c' --include='*.h' | grep -v '^lib/store/' || true)
 [ -z "$found" ] || wrong "libpq is named outside lib/store:

@@ -116,11 +116,15 @@ static void run_collector(void)
 {
     struct collector *c = calloc(1, sizeof(*c));
     struct ingest_options o = {0};
+    struct batch_options b = {
+        .spool_dir = SIM_DIR, .rows = (size_t)config.collector.batch_rows, .unmarked = true, .remove_ended = true};
     int64_t wait, sync_at = 0;
 
     c->config = &config;
-    if (spool_node_load(SIM_DIR, false, &c->node) != STATUS_OK || ingest_open(&o, &c->ingest) != STATUS_OK ||
-        batch_create(&config, &c->node, &c->batch) != STATUS_OK)
+    if (spool_node_load(SIM_DIR, false, &c->node) != STATUS_OK || ingest_open(&o, &c->ingest) != STATUS_OK)
+        return;
+    memcpy(b.node, c->node.uuid, sizeof(b.node));
+    if (batch_create(&b, &c->batch) != STATUS_OK)
         return;
     while (loop_once(c, &wait) == STATUS_OK) {
         if (!ending && config.spool.sync == SPOOL_SYNC_INTERVAL &&

@@ -4,8 +4,8 @@
  * The collector and `tollgate spool ingest` examine each event before it is part of a batch: a row that PostgreSQL would
  * refuse fails a whole COPY. The caller owns the memory that the texts are copied to.
  */
-#ifndef STORE_EXAMINE_H
-#define STORE_EXAMINE_H
+#ifndef INTAKE_EXAMINE_H
+#define INTAKE_EXAMINE_H
 
 #include <stddef.h>
 

@@ -1,5 +1,5 @@
 /* examine.c: is an event fit for the database, and what the rollups need of its metadata */
-#include "lib/store/examine.h"
+#include "lib/intake/examine.h"
 
 #include <json-c/json.h>
 #include <stdbool.h>

@@ -1,0 +1,48 @@
+/*
+ * batch_parts: what batch.c, segments.c and backlog.c share, and nobody else includes.
+ */
+#ifndef INTAKE_BATCH_PARTS_H
+#define INTAKE_BATCH_PARTS_H
+
+#include "lib/intake/batch.h"
+#include "lib/intake/examine.h"
+
+struct segment {
+    uint64_t number, bytes;
+    uint64_t position; /* committed */
+    uint64_t next;     /* behind what the batch holds */
+    struct spool_reader *reader;
+    bool known; /* position is the database's */
+    bool final; /* read to its end, and there will be no more */
+    bool listed, foreign, broken;
+};
+
+struct batch {
+    struct batch_options options;
+    struct segment *segments;
+    size_t n_segments, turn;
+    struct ingest_event *events;
+    size_t n_events, most, cautious; /* cautious: at most so many, after PostgreSQL refused a value; 0: no */
+    bool alone;                      /* the event of alone_segment and alone_at is what PostgreSQL refuses */
+    uint64_t alone_segment, alone_at;
+    char *arena;
+    size_t arena_used;
+    struct ingest_span *spans; /* room for each segment */
+    struct ingest_damage *damage;
+    size_t n_damage;
+    struct examiner *examiner;
+    struct ingest_batch contents;
+    bool behind;
+    bool unsure;                 /* its COMMIT got no answer */
+    struct ingest_result result; /* of that COMMIT */
+    uint64_t read_events, read_bytes;
+};
+
+/* ---- segments.c ---- */
+struct segment *segment_find(const struct batch *b, uint64_t number);
+MUST_CHECK enum status segment_open(struct batch *b, struct segment *s);
+void segment_close(struct segment *s);
+/* Reading it failed: said once. */
+void segment_broken(struct segment *s, enum status why);
+
+#endif
