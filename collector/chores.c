@@ -11,6 +11,9 @@
 #include "lib/base/clock.h"
 #include "lib/base/io.h"
 #include "lib/base/log.h"
+#include "lib/store/maintenance.h"
+#include "lib/store/node.h"
+#include "lib/store/retention.h"
 
 #define SECOND CLOCK_US_PER_SECOND
 #define TURN_US (900 * SECOND) /* no tenant's midnight lies within a quarter of an hour */
@@ -33,7 +36,7 @@ static void attach_new(struct collector *c, int64_t now)
     if (now < c->due.attach)
         return;
     c->due.attach = now + ATTACH_US;
-    if ((s = ingest_attach_new(c->ingest, left_out)) != STATUS_OK) {
+    if ((s = maintenance_attach_new(ingest_db(c->ingest), left_out)) != STATUS_OK) {
         status_failed(c, "attaching new tables", s, ingest_error(c->ingest));
         return;
     }
@@ -53,7 +56,7 @@ static void turn(struct collector *c, int64_t now)
     if (!c->turned[0])
         c->due.next_turn = next_turn(now);
     do
-        s = ingest_turn_days(c->ingest, c->turned);
+        s = maintenance_rollover(ingest_db(c->ingest), c->turned);
     while (s == STATUS_OK && c->turned[0] && clock_mono_us() - now < TURN_STEP_US);
     if (s != STATUS_OK) {
         c->due.turn = now + SECOND;
@@ -66,6 +69,28 @@ static void turn(struct collector *c, int64_t now)
     }
 }
 
+/* Partitions ahead, and what is no longer kept; each on its own. */
+static void hourly(struct collector *c)
+{
+    struct db *d = ingest_db(c->ingest);
+    const struct retention_keep keep = {.row_months = (int)c->config->collector.retention_months,
+                                        .session_absolute_s = c->config->web.session_absolute_s};
+    enum status s = maintenance_partitions(d, (int)c->config->collector.partitions_ahead);
+    char what[64];
+
+    if (s != STATUS_OK)
+        status_failed(c, "making partitions", s, db_error(d));
+    for (size_t item = 0; item < retention_count(); item++) {
+        bool more = true;
+
+        while (more && (s = retention_slice(d, item, &keep, &more)) == STATUS_OK) {
+        }
+        snprintf(what, sizeof(what), "removing old %s", retention_name(item));
+        if (s != STATUS_OK)
+            status_failed(c, what, s, db_error(d));
+    }
+}
+
 void chores_run(struct collector *c, int64_t now)
 {
     enum status s = STATUS_OK;
@@ -74,21 +99,18 @@ void chores_run(struct collector *c, int64_t now)
         turn(c, now);
     if (now >= c->due.chores) {
         c->due.chores = now + CHORES_US;
-        s = ingest_chores(c->ingest, (int)c->config->collector.partitions_ahead,
-                          (int)c->config->collector.retention_months, c->config->web.session_absolute_s);
-        if (s != STATUS_OK)
-            status_failed(c, "the hourly work", s, ingest_error(c->ingest));
+        hourly(c);
     }
     if (now >= c->due.report) {
         struct batch_lag lag;
 
         c->due.report = now + 2 * SECOND;
         batch_lag(c->batch, &lag);
-        s = ingest_report(c->ingest, lag.events, lag.oldest_us ? (double)(clock_wall_us() - lag.oldest_us) / 1e6 : 0,
-                          lag.spool_bytes);
+        s = node_report(ingest_db(c->ingest), &c->node, lag.events,
+                        lag.oldest_us ? (double)(clock_wall_us() - lag.oldest_us) / 1e6 : 0, lag.spool_bytes);
         if (s != STATUS_OK)
             status_failed(c, "reporting", s, ingest_error(c->ingest));
-        else if ((s = ingest_expire_limits(c->ingest)) != STATUS_OK)
+        else if ((s = maintenance_expire_limits(ingest_db(c->ingest))) != STATUS_OK)
             status_failed(c, "ending overrides", s, ingest_error(c->ingest));
     }
     samples_run(c, now);

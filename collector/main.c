@@ -16,6 +16,7 @@
 #include "lib/base/io.h"
 #include "lib/base/log.h"
 #include "lib/base/prefork.h"
+#include "lib/store/node.h"
 
 #define TAKE_RETRY_US 500000
 
@@ -161,7 +162,7 @@ static enum status take_node(struct collector *c, bool take_over)
         randombytes_buf(next, sizeof(next));
     if (!had && (s = io_replace_file(path, next, sizeof(next), 0600)) != STATUS_OK)
         return s;
-    while ((s = ingest_take_node(c->ingest, c->node.token, had ? pending : NULL, next, host, take_over, where)) ==
+    while ((s = node_take(ingest_db(c->ingest), &c->node, had ? pending : NULL, next, host, take_over, where)) ==
                STATUS_UNAVAILABLE &&
            !stopping) {
         status_failed(c, "PostgreSQL", s, ingest_error(c->ingest));

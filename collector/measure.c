@@ -4,11 +4,12 @@
 #include "collector/collector.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/store/places.h"
 
 #define AT_A_TIME 8 /* tenants measured between two batches */
 #define STEP_US (CLOCK_US_PER_SECOND / 10)
 
-static enum status measure(struct collector *c, const struct ingest_place *p)
+static enum status measure(struct collector *c, const struct place *p)
 {
     int64_t bytes;
     enum status s = c->storage->measure(c->config->storage.dir, p->path, c->stopped, &bytes);
@@ -19,19 +20,19 @@ static enum status measure(struct collector *c, const struct ingest_place *p)
                         status_text(s));
         return STATUS_OK;
     }
-    return ingest_put_storage(c->ingest, p->tenant, bytes);
+    return places_put(ingest_db(c->ingest), p->tenant, bytes);
 }
 
 void measure_run(struct collector *c, int64_t now)
 {
-    struct ingest_place *list;
+    struct place *list;
     size_t n;
     enum status s;
 
     if (!c->storage || !c->config->storage.dir[0] || now < c->due.measure || now < c->due.measure_step)
         return;
     c->due.measure_step = now + STEP_US;
-    if ((s = ingest_places(c->ingest, c->measured, AT_A_TIME, &list, &n)) != STATUS_OK) {
+    if ((s = places_list(ingest_db(c->ingest), c->measured, AT_A_TIME, &list, &n)) != STATUS_OK) {
         status_failed(c, "measuring storage", s, ingest_error(c->ingest));
         return;
     }
@@ -43,20 +44,20 @@ void measure_run(struct collector *c, int64_t now)
         c->measured[0] = '\0';
         c->due.measure = now + c->config->storage.interval_s * CLOCK_US_PER_SECOND;
     }
-    ingest_places_free(list, n);
+    places_free(list, n);
 }
 
 void measure_now(struct collector *c, const char *tenant)
 {
-    struct ingest_place *list;
+    struct place *list;
     size_t n;
     enum status s;
 
-    if (!c->storage || !c->config->storage.dir[0] || ingest_place_of(c->ingest, tenant, &list, &n) != STATUS_OK)
+    if (!c->storage || !c->config->storage.dir[0] || places_of(ingest_db(c->ingest), tenant, &list, &n) != STATUS_OK)
         return;
     s = n ? measure(c, &list[0]) : STATUS_OK;
     if (s != STATUS_OK)
         status_failed(c, "measuring storage", s, ingest_error(c->ingest));
     c->due.changes = 0;
-    ingest_places_free(list, n);
+    places_free(list, n);
 }

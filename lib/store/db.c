@@ -316,6 +316,25 @@ enum status db_look(struct db *d, const char *sql, size_t n, const char *const p
     return s;
 }
 
+enum status db_run(struct db *d, const char *sql, size_t n, const char *const params[], struct db_rows **rows)
+{
+    struct db_rows *got = NULL;
+    enum status s = db_begin(d, NULL);
+
+    if (s == STATUS_OK) {
+        s = db_query(d, sql, n, params, &got);
+        if (s == STATUS_OK)
+            s = db_commit(d);
+        else
+            db_rollback(d);
+    }
+    if (s == STATUS_OK && rows)
+        *rows = got;
+    else
+        db_rows_free(got);
+    return s;
+}
+
 enum status db_query_found(struct db *d, const char *sql, size_t n, const char *const params[], struct db_rows **rows)
 {
     struct db_rows *found = NULL;

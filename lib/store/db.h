@@ -54,6 +54,9 @@ MUST_CHECK enum status db_query(struct db *d, const char *sql, size_t n, const c
  */
 MUST_CHECK enum status db_look(struct db *d, const char *sql, size_t n, const char *const params[],
                                struct db_rows **rows);
+/* db_begin, db_query and db_commit: one statement as a transaction of its own. */
+MUST_CHECK enum status db_run(struct db *d, const char *sql, size_t n, const char *const params[],
+                              struct db_rows **rows);
 /* As db_query, but STATUS_NOT_FOUND (and no rows) when the statement gives none. */
 MUST_CHECK enum status db_query_found(struct db *d, const char *sql, size_t n, const char *const params[],
                                       struct db_rows **rows);
@@ -64,6 +67,10 @@ const char *db_sqlstate(const struct db *d);
 const char *db_error(const struct db *d);
 /* DETAIL of Tollgate's own errors (SQLSTATE TG…): the key, the metric; else "". */
 const char *db_detail(const struct db *d);
+
+/* SQL: an amount as a bigint of millionths, for db_int; what is larger than one holds counts as the largest. */
+#define DB_MILLIONTHS(expression) \
+    "least(greatest(" expression " * 1000000, -9223372036854775807), 9223372036854775807)::bigint"
 
 size_t db_count(const struct db_rows *r);
 /* Text of a cell, "" for NULL; lives until db_rows_free. Columns are numbered from 0. */

@@ -1,4 +1,4 @@
-/* ingest.c: a batch of spooled events into PostgreSQL, and the collector's other statements */
+/* ingest.c: a batch of spooled events into PostgreSQL, in one transaction */
 #include "lib/store/ingest.h"
 
 #include <inttypes.h>
@@ -11,11 +11,10 @@
 #include "lib/base/clock.h"
 #include "lib/meter/spool/spool.h"
 #include "lib/store/db.h"
+#include "lib/store/node.h"
 
 #define COPY_BYTES (128u << 20)
 #define QUARTER_US (INT64_C(900) * CLOCK_US_PER_SECOND)
-#define TURN_TENANTS "200"
-#define BYTEA_TOKEN_SIZE 35 /* \x and 16 bytes in hexadecimal, with the NUL */
 
 struct ingest {
     struct db *db;
@@ -96,57 +95,6 @@ static enum status finish(struct ingest *in, enum status s, bool *unsure)
     if (unsure)
         *unsure = s == STATUS_UNAVAILABLE;
     return s;
-}
-
-static void hex(char *out, const unsigned char *bytes, size_t n)
-{
-    static const char digits[] = "0123456789abcdef";
-
-    for (size_t i = 0; i < n; i++) {
-        *out++ = digits[bytes[i] >> 4];
-        *out++ = digits[bytes[i] & 15];
-    }
-    *out = '\0';
-}
-
-static const char *token_text(const unsigned char *token, char out[BYTEA_TOKEN_SIZE])
-{
-    if (!token)
-        return NULL;
-    memcpy(out, "\\x", 2);
-    hex(out + 2, token, 16);
-    return out;
-}
-
-enum status ingest_take_node(struct ingest *in, const unsigned char held[16], const unsigned char *pending,
-                             const unsigned char next[16], const char *host, bool take_over, char where[256])
-{
-    static const char find[] = "SELECT host, to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"'), "
-                               "token = $2::bytea OR token = $3::bytea OR token = '\\x' OR $4::boolean "
-                               "FROM public.collector_nodes WHERE node = $1::uuid FOR UPDATE";
-    static const char put[] = "INSERT INTO public.collector_nodes (node, token, host) VALUES ($1::uuid, $2::bytea, $3) "
-                              "ON CONFLICT (node) DO UPDATE SET token = excluded.token, host = excluded.host, "
-                              "started_at = now(), seen_at = now()";
-    char a[BYTEA_TOKEN_SIZE], b[BYTEA_TOKEN_SIZE], c[BYTEA_TOKEN_SIZE];
-    const char *look[] = {in->node, token_text(held, a), token_text(pending, b), take_over ? "true" : "false"};
-    const char *params[] = {in->node, token_text(next, c), host};
-    struct db_rows *rows = NULL;
-    enum status s = db_begin(in->db, NULL);
-
-    where[0] = '\0';
-    if (s != STATUS_OK)
-        return s;
-    if ((s = db_query(in->db, find, 4, look, &rows)) == STATUS_OK) {
-        if (db_count(rows) > 0 && !db_bool(rows, 0, 2)) {
-            snprintf(where, 256, "on %s, %s", db_text(rows, 0, 0)[0] ? db_text(rows, 0, 0) : "an unnamed host",
-                     db_text(rows, 0, 1));
-            s = STATUS_CONFLICT;
-        }
-        db_rows_free(rows);
-    }
-    if (s == STATUS_OK)
-        s = db_query(in->db, put, 3, params, NULL);
-    return finish(in, s, NULL);
 }
 
 enum status ingest_progress(struct ingest *in, struct ingest_position *segments, size_t n)
@@ -421,7 +369,7 @@ static enum status run_ingest(struct ingest *in, const struct ingest_batch *batc
     static const char sql[] =
         "SELECT * FROM tollgate.ingest($1::uuid, $2::bytea, $3::bigint[], $4::bigint[], $5::bigint[], "
         "$6::integer)";
-    char token[BYTEA_TOKEN_SIZE], most[16];
+    char token[NODE_TOKEN_TEXT], most[16];
     struct db_rows *rows;
     enum status s;
 
@@ -444,7 +392,7 @@ static enum status run_ingest(struct ingest *in, const struct ingest_batch *batc
     snprintf(most, sizeof(most), "%d", in->options.endpoints_max);
     s = db_query(
         in->db, sql, 6,
-        (const char *[]){in->node, token_text(in->options.token, token), in->a.data, in->b.data, in->c.data, most},
+        (const char *[]){in->node, node_token_text(in->options.token, token), in->a.data, in->b.data, in->c.data, most},
         &rows);
     if (s == STATUS_OK) {
         s = read_result(in, batch, rows, result);
@@ -566,166 +514,8 @@ enum status ingest_degraded(struct ingest *in, const struct ingest_degraded *lis
     return finish(in, mapped(in, s), &result->unsure);
 }
 
-/* ---- short transactions of one statement ---- */
-
-static enum status run(struct ingest *in, const char *sql, size_t n, const char *const params[], struct db_rows **rows)
-{
-    enum status s = db_begin(in->db, NULL);
-    struct db_rows *got = NULL;
-
-    if (s != STATUS_OK)
-        return s;
-    s = finish(in, db_query(in->db, sql, n, params, &got), NULL);
-    if (s == STATUS_OK && rows)
-        *rows = got;
-    else if (got)
-        db_rows_free(got);
-    return s;
-}
-
 enum status ingest_degraded_forget(struct ingest *in)
 {
-    return run(in, "DELETE FROM public.collector_degraded WHERE node = $1::uuid", 1, (const char *[]){in->node}, NULL);
-}
-
-enum status ingest_turn_days(struct ingest *in, char after[256])
-{
-    struct db_rows *rows = NULL;
-    enum status s = run(in, "SELECT tollgate.turn_days($1, " TURN_TENANTS ")", 1, (const char *[]){after}, &rows);
-
-    if (s != STATUS_OK)
-        return s;
-    snprintf(after, 256, "%s", db_null(rows, 0, 0) ? "" : db_text(rows, 0, 0));
-    db_rows_free(rows);
-    return STATUS_OK;
-}
-
-enum status ingest_chores(struct ingest *in, int partitions_ahead, int retention_months, int64_t session_absolute_s)
-{
-    char ahead[16], months[16], absolute[24];
-    enum status s;
-
-    snprintf(ahead, sizeof(ahead), "%d", partitions_ahead);
-    snprintf(months, sizeof(months), "%d", retention_months);
-    snprintf(absolute, sizeof(absolute), "%" PRId64, session_absolute_s);
-    s = run(
-        in,
-        "SELECT tollgate.ensure_partitions(now() - interval '1 month', now() + make_interval(months => $1::integer))",
-        1, (const char *[]){ahead}, NULL);
-    if (s == STATUS_OK)
-        s = run(in, "SELECT tollgate.drop_partitions($1::integer)", 1, (const char *[]){months}, NULL);
-    if (s == STATUS_OK)
-        s = run(in, "DELETE FROM public.usage_event_ids WHERE accepted_at < now() - interval '36 days'", 0, NULL, NULL);
-    if (s == STATUS_OK)
-        s = run(in, "DELETE FROM public.config_changes WHERE made_at < now() - interval '1 day'", 0, NULL, NULL);
-    if (s == STATUS_OK)
-        s = run(in, "DELETE FROM public.limit_leases WHERE starts_at < now() - interval '40 days'", 0, NULL, NULL);
-    if (s == STATUS_OK)
-        s = run(in, "DELETE FROM public.account_sessions WHERE created_at < now() - make_interval(secs => $1::bigint)",
-                1, (const char *[]){absolute}, NULL);
-    if (s == STATUS_OK)
-        s = run(in, "DELETE FROM public.signin_failures WHERE failed_at < now() - interval '2 days'", 0, NULL, NULL);
-    if (s == STATUS_OK)
-        s = run(in, "SELECT tollgate.prune_node_samples()", 0, NULL, NULL);
-    return s;
-}
-
-enum status ingest_expire_limits(struct ingest *in)
-{
-    return run(in, "SELECT tollgate.expire_limits()", 0, NULL, NULL);
-}
-
-enum status ingest_attach_new(struct ingest *in, char left_out[256])
-{
-    struct db_rows *got = NULL;
-    enum status s = run(in, "SELECT tollgate.attach_new(50)", 0, NULL, &got);
-
-    left_out[0] = '\0';
-    if (s == STATUS_OK && !db_null(got, 0, 0))
-        snprintf(left_out, 256, "%s", db_text(got, 0, 0));
-    db_rows_free(got);
-    return s;
-}
-
-enum status ingest_report(struct ingest *in, uint64_t lag_events, double lag_seconds, uint64_t spool_bytes)
-{
-    char events[24], seconds[40], bytes[24];
-
-    snprintf(events, sizeof(events), "%" PRIu64, lag_events);
-    snprintf(seconds, sizeof(seconds), "%.3f", lag_seconds);
-    snprintf(bytes, sizeof(bytes), "%" PRIu64, spool_bytes);
-    return run(in,
-               "UPDATE public.collector_nodes SET seen_at = now(), lag_events = $2::bigint, lag_seconds = $3::float8, "
-               "spool_bytes = $4::bigint WHERE node = $1::uuid",
-               4, (const char *[]){in->node, events, seconds, bytes}, NULL);
-}
-
-void ingest_places_free(struct ingest_place *list, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        free(list[i].tenant);
-        free(list[i].path);
-    }
-    free(list);
-}
-
-static enum status read_places(struct db_rows *rows, struct ingest_place **list, size_t *n)
-{
-    size_t count = db_count(rows);
-    struct ingest_place *places = calloc(count + 1, sizeof(*places));
-    enum status s = places ? STATUS_OK : STATUS_NO_MEMORY;
-
-    for (size_t i = 0; i < count && s == STATUS_OK; i++) {
-        places[i].tenant = strdup(db_text(rows, i, 0));
-        places[i].path = strdup(db_text(rows, i, 1));
-        if (!places[i].tenant || !places[i].path)
-            s = STATUS_NO_MEMORY;
-    }
-    db_rows_free(rows);
-    if (s != STATUS_OK) {
-        if (places)
-            ingest_places_free(places, count);
-        return s;
-    }
-    *list = places;
-    *n = count;
-    return STATUS_OK;
-}
-
-enum status ingest_places(struct ingest *in, const char *after, int max, struct ingest_place **list, size_t *n)
-{
-    static const char sql[] =
-        "SELECT tenant_id, coalesce(storage_path, tenant_id) FROM public.tenant_settings WHERE tenant_id > $1 "
-        "ORDER BY tenant_id LIMIT $2::integer";
-    char most[16];
-    struct db_rows *rows;
-    enum status s;
-
-    snprintf(most, sizeof(most), "%d", max);
-    s = run(in, sql, 2, (const char *[]){after, most}, &rows);
-    return s == STATUS_OK ? read_places(rows, list, n) : s;
-}
-
-enum status ingest_place_of(struct ingest *in, const char *tenant, struct ingest_place **list, size_t *n)
-{
-    static const char sql[] =
-        "SELECT tenant_id, coalesce(storage_path, tenant_id) FROM public.tenant_settings WHERE tenant_id = $1";
-    struct db_rows *rows;
-    enum status s = run(in, sql, 1, (const char *[]){tenant}, &rows);
-
-    if (s == STATUS_OK)
-        s = read_places(rows, list, n);
-    if (s == STATUS_OK && *n == 0) {
-        ingest_places_free(*list, 0);
-        s = STATUS_NOT_FOUND;
-    }
-    return s;
-}
-
-enum status ingest_put_storage(struct ingest *in, const char *tenant, int64_t bytes)
-{
-    char text[24];
-
-    snprintf(text, sizeof(text), "%" PRId64, bytes);
-    return run(in, "SELECT tollgate.put_storage($1, $2::bigint)", 2, (const char *[]){tenant, text}, NULL);
+    return db_run(in->db, "DELETE FROM public.collector_degraded WHERE node = $1::uuid", 1, (const char *[]){in->node},
+                  NULL);
 }

@@ -32,15 +32,6 @@ void ingest_close(struct ingest *in);
 /* What the last failure said, and its SQLSTATE. */
 const char *ingest_error(const struct ingest *in);
 
-/*
- * Takes the node for this start: `next` becomes the token in force if the one held is `held` or `pending` (either may have
- * been written before a crash), if there is none, or if `take_over`. STATUS_CONFLICT: the node was started elsewhere since;
- * `where` then says on which host and when.
- */
-MUST_CHECK enum status ingest_take_node(struct ingest *in, const unsigned char held[16], const unsigned char *pending,
-                                        const unsigned char next[16], const char *host, bool take_over,
-                                        char where[256]);
-
 struct ingest_position {
     uint64_t segment, position;
 };
@@ -108,33 +99,5 @@ MUST_CHECK enum status ingest_degraded_forget(struct ingest *in);
 
 /* Its connection, for other short transactions between two batches. */
 struct db *ingest_db(struct ingest *in);
-
-/* ---- periodic work; each its own transaction ---- */
-
-/* Midnights of the next tenants behind `after`, which moves on; empty again when all had their turn. */
-MUST_CHECK enum status ingest_turn_days(struct ingest *in, char after[256]);
-/* Partitions ahead and behind the retention, what is kept for a time: ids, changes, leases, sessions, samples. */
-MUST_CHECK enum status ingest_chores(struct ingest *in, int partitions_ahead, int retention_months,
-                                     int64_t session_absolute_s);
-/* Brings limits back whose overrides have expired. */
-MUST_CHECK enum status ingest_expire_limits(struct ingest *in);
-/*
- * Puts the gauges' triggers on tables that came since. `left_out`: a tenant whose tables are locked or out of reach, "" when
- * there is none.
- */
-MUST_CHECK enum status ingest_attach_new(struct ingest *in, char left_out[256]);
-MUST_CHECK enum status ingest_report(struct ingest *in, uint64_t lag_events, double lag_seconds, uint64_t spool_bytes);
-
-struct ingest_place {
-    char *tenant, *path; /* path: below storage.dir */
-};
-/* The tenants after `after` by id, at most `max`, for measuring; *list is freed with ingest_places_free. */
-MUST_CHECK enum status ingest_places(struct ingest *in, const char *after, int max, struct ingest_place **list,
-                                     size_t *n);
-/* One tenant's place; STATUS_NOT_FOUND. */
-MUST_CHECK enum status ingest_place_of(struct ingest *in, const char *tenant, struct ingest_place **list, size_t *n);
-void ingest_places_free(struct ingest_place *list, size_t n);
-/* What was measured; counted by the next ingest_changes. A level that stands already changes nothing. */
-MUST_CHECK enum status ingest_put_storage(struct ingest *in, const char *tenant, int64_t bytes);
 
 #endif

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "lib/base/clock.h"
+#include "lib/store/maintenance.h"
+#include "lib/store/node.h"
 #include "tests/unit/store/schema.h"
 
 #define M EVENT_MILLION
@@ -38,6 +40,17 @@ static struct ingest *open_ingest(void)
     return ingest_open(&o, &made) == STATUS_OK ? made : NULL;
 }
 
+/* A start that holds `held`, which is to be in force. */
+static enum status take(struct ingest *by, const unsigned char held[16], const unsigned char *pending, const char *host,
+                        bool take_over, char where[256])
+{
+    struct spool_node n;
+
+    memcpy(n.uuid, node, sizeof(n.uuid));
+    memcpy(n.token, held, sizeof(n.token));
+    return node_take(ingest_db(by), &n, pending, held, host, take_over, where);
+}
+
 static int start_server(void)
 {
     char where[256];
@@ -49,7 +62,7 @@ static int start_server(void)
         return 1;
     }
     in = open_ingest();
-    return !in || ingest_take_node(in, token, NULL, token, "test", false, where) != STATUS_OK;
+    return !in || take(in, token, NULL, "test", false, where) != STATUS_OK;
 }
 
 static int stop_server(void)
@@ -388,7 +401,7 @@ static void days_turn_by_pages(void)
         "LIKE 'turn%'");
     run("DELETE FROM public.usage_summary WHERE tenant_id LIKE 'turn%'");
     do {
-        CU_ASSERT_EQUAL_FATAL(ingest_turn_days(in, after), STATUS_OK);
+        CU_ASSERT_EQUAL_FATAL(maintenance_rollover(ingest_db(in), after), STATUS_OK);
     } while (++pages < 10 && after[0]);
     CU_ASSERT(pages > 2 && pages < 10);
     CU_ASSERT_EQUAL(number("SELECT count(*) FROM public.tenant_subscriptions WHERE tenant_id LIKE 'turn%' "
@@ -408,12 +421,12 @@ static void a_copied_image_is_noticed(void)
     char where[256];
 
     CU_ASSERT_PTR_NOT_NULL_FATAL(copy);
-    CU_ASSERT_EQUAL(ingest_take_node(copy, other, NULL, other, "copy", false, where), STATUS_CONFLICT);
+    CU_ASSERT_EQUAL(take(copy, other, NULL, "copy", false, where), STATUS_CONFLICT);
     CU_ASSERT_PTR_NOT_NULL(strstr(where, "test"));
-    CU_ASSERT_EQUAL(ingest_take_node(copy, other, token, other, "copy", false, where), STATUS_OK);
+    CU_ASSERT_EQUAL(take(copy, other, token, "copy", false, where), STATUS_OK);
     CU_ASSERT_EQUAL(store(&e, 1, &r), STATUS_FENCED); /* the first one is fenced off */
     ingest_result_free(&r);
-    CU_ASSERT_EQUAL(ingest_take_node(copy, token, NULL, token, "test", true, where), STATUS_OK);
+    CU_ASSERT_EQUAL(take(copy, token, NULL, "test", true, where), STATUS_OK);
     ingest_close(copy);
 }
 

@@ -1,0 +1,69 @@
+/* retention.c: removes what is no longer kept, a slice at a time */
+#include "lib/store/retention.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define SLICE 5000
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+
+/* Says how many rows it removed, which is at most SLICE. */
+#define REMOVE(table, too_old)                                                                              \
+    "WITH gone AS (DELETE FROM " table " WHERE ctid = ANY (ARRAY(SELECT ctid FROM " table " WHERE " too_old \
+    " LIMIT " TEXT(SLICE) ")) RETURNING 1) SELECT count(*) FROM gone"
+
+enum bound { FIXED, ROW_MONTHS, SESSION_SECONDS }; /* what $1 of the statement is */
+
+static const struct item {
+    const char *name, *sql;
+    enum bound bound;
+    int full; /* a slice that removed so many has left more */
+} items[] = {
+    {"rows", "SELECT tollgate.drop_partitions($1::integer)", ROW_MONTHS, 1200},
+    {"event ids", REMOVE("public.usage_event_ids", "accepted_at < now() - interval '36 days'"), FIXED, SLICE},
+    {"changes of the configuration", REMOVE("public.config_changes", "made_at < now() - interval '1 day'"), FIXED,
+     SLICE},
+    {"leases", REMOVE("public.limit_leases", "starts_at < now() - interval '40 days'"), FIXED, SLICE},
+    {"sessions", REMOVE("public.account_sessions", "created_at < now() - pg_catalog.make_interval(secs => $1::bigint)"),
+     SESSION_SECONDS, SLICE},
+    {"failed sign-ins", REMOVE("public.signin_failures", "failed_at < now() - interval '2 days'"), FIXED, SLICE},
+    {"nodes' samples", REMOVE("public.node_samples", "sampled_at < now() - interval '8 days'"), FIXED, SLICE},
+};
+
+size_t retention_count(void)
+{
+    return sizeof(items) / sizeof(items[0]);
+}
+
+const char *retention_name(size_t item)
+{
+    return items[item].name;
+}
+
+static int64_t bound_of(enum bound bound, const struct retention_keep *keep)
+{
+    switch (bound) {
+    case ROW_MONTHS:
+        return keep->row_months;
+    case SESSION_SECONDS:
+        return keep->session_absolute_s;
+    default:
+        return 0;
+    }
+}
+
+enum status retention_slice(struct db *d, size_t item, const struct retention_keep *keep, bool *more)
+{
+    const struct item *it = &items[item];
+    char bound[24];
+    struct db_rows *rows;
+    enum status s;
+
+    snprintf(bound, sizeof(bound), "%" PRId64, bound_of(it->bound, keep));
+    s = db_run(d, it->sql, it->bound != FIXED, (const char *[]){bound}, &rows);
+    *more = s == STATUS_OK && db_int(rows, 0, 0) >= it->full;
+    if (s == STATUS_OK)
+        db_rows_free(rows);
+    return s;
+}
