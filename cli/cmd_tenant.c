@@ -5,7 +5,7 @@
 #include "cli/cli.h"
 #include "cli/table.h"
 #include "lib/base/tenant_id.h"
-#include "lib/store/tenant_admin.h"
+#include "lib/store/tenants.h"
 
 static const struct table_column list_columns[] = {
     {"id", "id", TABLE_TEXT},
@@ -62,7 +62,7 @@ static int begin_as_owner(struct cli *c, const char *there)
 
     if (cli_begin(c))
         return CLI_FAILED;
-    if (tenant_admin_owns(c->db, &owns)) {
+    if (tenant_owns(c->db, &owns)) {
         cli_say("%s", db_error(c->db));
         return CLI_FAILED;
     }
@@ -87,17 +87,17 @@ int cmd_tenant_create(struct cli *c, int argc, char *argv[])
     }
     if ((began = begin_as_owner(c, "make it there; Tollgate gives it settings and counts it at once")))
         return began;
-    return cli_end(c, tenant_admin_create(c->db, id, &v), "the tenant was not made", "The tenant is made.", id);
+    return cli_end(c, tenant_create(c->db, id, &v), "the tenant was not made", "The tenant is made.", id);
 }
 
 int cmd_tenant_list(struct cli *c, int argc, char *argv[])
 {
-    return cli_list(c, argc, argv, tenant_admin_list, list_columns, "the tenants can't be listed");
+    return cli_list(c, argc, argv, tenant_list, list_columns, "the tenants can't be listed");
 }
 
 int cmd_tenant_show(struct cli *c, int argc, char *argv[])
 {
-    return cli_show_named(c, argc, argv, tenant_admin_show, show_columns);
+    return cli_show_named(c, argc, argv, tenant_show, show_columns);
 }
 
 int cmd_tenant_change(struct cli *c, int argc, char *argv[])
@@ -116,7 +116,7 @@ int cmd_tenant_change(struct cli *c, int argc, char *argv[])
         return began;
     if (!v.name && cli_begin(c))
         return CLI_FAILED;
-    return cli_end(c, tenant_admin_change(c->db, id, &v), id, "The tenant is changed.", id);
+    return cli_end(c, tenant_change(c->db, id, &v), id, "The tenant is changed.", id);
 }
 
 static int set_state(struct cli *c, int argc, char *argv[], const char *state, const char *done)
@@ -127,7 +127,7 @@ static int set_state(struct cli *c, int argc, char *argv[], const char *state, c
         return CLI_USAGE;
     if (cli_begin(c))
         return CLI_FAILED;
-    return cli_end(c, tenant_admin_set_state(c->db, id, state), id, done, id);
+    return cli_end(c, tenant_set_state(c->db, id, state), id, done, id);
 }
 
 int cmd_tenant_suspend(struct cli *c, int argc, char *argv[])
@@ -154,5 +154,5 @@ int cmd_tenant_remove(struct cli *c, int argc, char *argv[])
         return CLI_REFUSED;
     if ((began = begin_as_owner(c, "remove it there; that deletes Tollgate's data for it too")))
         return began;
-    return cli_end(c, tenant_admin_remove(c->db, id), id, "The tenant is removed.", id);
+    return cli_end(c, tenant_remove(c->db, id), id, "The tenant is removed.", id);
 }

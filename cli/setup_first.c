@@ -8,7 +8,7 @@
 #include "lib/store/accounts.h"
 #include "lib/store/db.h"
 #include "lib/store/keys.h"
-#include "lib/store/tenant_admin.h"
+#include "lib/store/tenants.h"
 #include "lib/store/tiers.h"
 
 /* ---- the first operator ---- */
@@ -142,7 +142,7 @@ static enum status add_tenant(struct setup *s, bool there)
         return STATUS_OK;
     }
     setup_step("Making the tenant %s on the tier %s.", s->tenant, s->tier);
-    st = tenant_admin_create(s->c->db, s->tenant, &v);
+    st = tenant_create(s->c->db, s->tenant, &v);
     s->made_tenant = !st;
     return st;
 }
@@ -175,9 +175,9 @@ int setup_tenant(struct setup *s)
         s->tier = "starter";
     if (cli_begin(s->c))
         return CLI_FAILED;
-    if ((st = tenant_admin_owns(s->c->db, &owns)))
+    if ((st = tenant_owns(s->c->db, &owns)))
         return cli_fail(s->c, st, "the tenants can't be listed");
-    st = tenant_admin_list(s->c->db, &rows);
+    st = tenant_list(s->c->db, &rows);
     if ((st = look_for(st, rows, s->tenant, &there, &others)))
         return cli_fail(s->c, st, "the tenants can't be listed");
     if (!owns || (!asked && !tier_asked && !there && others)) {

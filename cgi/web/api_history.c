@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "cgi/web/api.h"
-#include "lib/store/usage.h"
+#include "lib/store/query.h"
 #include "lib/web/json.h"
 
 /* YYYY-MM-DD by its form; whether there is such a day PostgreSQL knows. */
@@ -47,7 +47,7 @@ void api_history(struct app *app)
     if (is_day(from) && is_day(to)) {
         s = app_begin(app);
         if (s == STATUS_OK)
-            s = usage_history(app->db, app->tenant, from, to, request_query(app->request, "metric"), &rows);
+            s = query_history(app->db, app->tenant, from, to, request_query(app->request, "metric"), &rows);
         s = app_end(app, s);
     }
     if (s == STATUS_INVALID) {

@@ -4,7 +4,7 @@
 #include <talloc.h>
 
 #include "cgi/web/api.h"
-#include "lib/store/tenants.h"
+#include "lib/store/subscription.h"
 #include "lib/store/usage.h"
 #include "lib/web/json.h"
 

@@ -4,7 +4,7 @@
 #include "cgi/web/page.h"
 #include "lib/base/password.h"
 #include "lib/base/password_common.h"
-#include "lib/store/accounts_web.h"
+#include "lib/store/session.h"
 #include "lib/web/session.h"
 
 static void show(struct app *app, int status, const char *problem)

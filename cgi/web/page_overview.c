@@ -7,7 +7,7 @@
 #include "cgi/web/page.h"
 #include "lib/base/address.h"
 #include "lib/meter/limit.h"
-#include "lib/store/accounts_web.h"
+#include "lib/store/query.h"
 #include "lib/store/usage.h"
 
 #define APPROACHING 80 /* percent */

@@ -8,7 +8,7 @@
 #include "cgi/web/page.h"
 #include "lib/base/log.h"
 #include "lib/base/password.h"
-#include "lib/store/accounts_web.h"
+#include "lib/store/session.h"
 #include "lib/web/csrf.h"
 #include "lib/web/session.h"
 

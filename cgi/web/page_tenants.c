@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "cgi/web/page.h"
-#include "lib/store/accounts_web.h"
+#include "lib/store/tenants.h"
 
 #define ROWS 50
 

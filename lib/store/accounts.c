@@ -1,5 +1,8 @@
-/* accounts.c: who may sign in, for the command line */
+/* accounts.c: who may sign in */
 #include "lib/store/accounts.h"
+
+#include <inttypes.h>
+#include <stdio.h>
 
 #define COLUMNS                                                                                                        \
     "SELECT a.email, a.tenant_id, a.role, to_char(a.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')," \
@@ -15,6 +18,8 @@ static const char change_sql[] =
     " password_hash = coalesce($4, password_hash) WHERE email = lower($1) RETURNING id";
 static const char sign_out_sql[] = "DELETE FROM public.account_sessions WHERE account_id = $1";
 static const char remove_sql[] = "DELETE FROM public.accounts WHERE email = lower($1) RETURNING id";
+
+static const char find_sql[] = "SELECT id, $1::text, role, tenant_id, password_hash FROM tollgate.account_by_email($1)";
 
 enum status accounts_list(struct db *d, const char *tenant, struct db_rows **rows)
 {
@@ -48,4 +53,41 @@ enum status accounts_change(struct db *d, const char *email, const char *new_ema
 enum status accounts_remove(struct db *d, const char *email)
 {
     return db_query_found(d, remove_sql, 1, (const char *const[]){email}, NULL);
+}
+
+enum status accounts_read(struct db *d, const char *sql, size_t n, const char *const params[], struct account *out)
+{
+    struct db_rows *rows = NULL;
+    enum status s = db_query_found(d, sql, n, params, &rows);
+
+    if (s == STATUS_OK) {
+        *out = (struct account){.id = db_int(rows, 0, 0)};
+        snprintf(out->email, sizeof out->email, "%s", db_text(rows, 0, 1));
+        snprintf(out->role, sizeof out->role, "%s", db_text(rows, 0, 2));
+        snprintf(out->tenant, sizeof out->tenant, "%s", db_text(rows, 0, 3));
+        snprintf(out->password_hash, sizeof out->password_hash, "%s", db_text(rows, 0, 4));
+    }
+    db_rows_free(rows);
+    return s;
+}
+
+enum status account_find(struct db *d, const char *email, struct account *out)
+{
+    return accounts_read(d, find_sql, 1, &email, out);
+}
+
+enum status account_set_password(struct db *d, const char *token_hash, const char *hash)
+{
+    const char *params[] = {token_hash, hash};
+
+    return db_query(d, "SELECT tollgate.account_password($1::bytea, $2)", 2, params, NULL);
+}
+
+enum status account_renew_hash(struct db *d, const struct account *account, const char *hash)
+{
+    char id[24];
+    const char *params[] = {id, account->password_hash, hash};
+
+    snprintf(id, sizeof id, "%" PRId64, account->id);
+    return db_query(d, "SELECT tollgate.account_renew_hash($1::bigint, $2, $3)", 3, params, NULL);
 }

@@ -1,11 +1,14 @@
 /*
- * accounts: people who sign in, as the command line sees and changes them; the host's `users` are not among them.
+ * accounts: people who sign in; the host's `users` are not among them.
  *
- * Each function is part of the caller's transaction (db_begin with no tenant, as the owner); rows belong to the caller.
- * An e-mail address is compared in lower case. Whatever changes what an account may do ends its sessions.
+ * Each function is part of the caller's transaction; rows belong to the caller. accounts_* are the command line's, as the owner;
+ * account_* are tollgate-web's, through SECURITY DEFINER functions. An e-mail address is compared in lower case. Whatever
+ * changes what an account may do ends its sessions. Hashes of tokens are bytea texts ("\x…").
  */
 #ifndef STORE_ACCOUNTS_H
 #define STORE_ACCOUNTS_H
+
+#include <stdint.h>
 
 #include "lib/store/db.h"
 
@@ -19,5 +22,21 @@ MUST_CHECK enum status accounts_create(struct db *d, const char *email, const ch
 MUST_CHECK enum status accounts_change(struct db *d, const char *email, const char *new_email, const char *role,
                                        const char *hash);
 MUST_CHECK enum status accounts_remove(struct db *d, const char *email);
+
+struct account {
+    int64_t id;
+    char email[321], role[16], tenant[256]; /* tenant "": an operator */
+    char password_hash[256];                /* of account_find only */
+};
+
+/* Of a statement that gives id, email, role, tenant and password hash. STATUS_NOT_FOUND. */
+MUST_CHECK enum status accounts_read(struct db *d, const char *sql, size_t n, const char *const params[],
+                                     struct account *out);
+/* STATUS_NOT_FOUND. */
+MUST_CHECK enum status account_find(struct db *d, const char *email, struct account *out);
+/* A new password of the session's account; ends all its sessions. */
+MUST_CHECK enum status account_set_password(struct db *d, const char *token_hash, const char *hash);
+/* Another hash of the same password, unless the account has a new one meanwhile; sessions stay. */
+MUST_CHECK enum status account_renew_hash(struct db *d, const struct account *account, const char *hash);
 
 #endif

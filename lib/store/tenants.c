@@ -1,32 +1,40 @@
-/* tenants.c: queries of tenants and subscriptions */
+/* tenants.c: tenants with their settings: lists, and what the command line changes */
 #include "lib/store/tenants.h"
 
 #include <stdio.h>
-#include <string.h>
 
+#define COLUMNS                                                                          \
+    "SELECT t.id, t.name, s.tier_id, c.state, c.time_zone, c.anchor_day, c.schema_name," \
+    " coalesce(c.storage_path, t.id), c.enforced,"                                       \
+    " to_char(c.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+#define TABLES                                                                        \
+    " FROM public.tenants t LEFT JOIN public.tenant_settings c ON c.tenant_id = t.id" \
+    " LEFT JOIN public.tenant_subscriptions s ON s.tenant_id = t.id"
+
+static const char list_sql[] = COLUMNS TABLES " ORDER BY t.id";
+static const char show_sql[] = COLUMNS ", s.usage_limits, s.current_usage" TABLES " WHERE t.id = $1";
+static const char insert_sql[] = "INSERT INTO public.tenants (id, name) VALUES ($1, $2)";
+static const char settings_sql[] =
+    "INSERT INTO public.tenant_settings (tenant_id, time_zone, anchor_day, schema_name, storage_path)"
+    " VALUES ($1::text, coalesce($2, 'UTC'), coalesce($3::smallint, 1), coalesce($4, $1::text), $5)";
+static const char subscribe_sql[] = "SELECT tollgate.set_subscription($1, $2, NULL)";
+static const char periods_sql[] = "SELECT tollgate.ensure_periods($1, now(), now() + interval '40 days')";
+static const char attach_sql[] = "SELECT tollgate.attach($1), tollgate.recount($1)";
+static const char rename_sql[] = "UPDATE public.tenants SET name = $2 WHERE id = $1 RETURNING id";
+static const char there_sql[] = "SELECT id FROM public.tenants WHERE id = $1";
+static const char owns_sql[] = "SELECT has_table_privilege('tollgate_owner', 'public.tenants', 'DELETE')";
+static const char change_sql[] = "UPDATE public.tenant_settings SET time_zone = coalesce($2, time_zone), anchor_day = "
+                                 "coalesce($3::smallint, anchor_day),"
+                                 " storage_path = coalesce($4, storage_path), updated_at = now() WHERE tenant_id = $1";
+static const char state_sql[] =
+    "UPDATE public.tenant_settings SET state = $2, updated_at = now() WHERE tenant_id = $1 RETURNING tenant_id";
+static const char detach_sql[] = "SELECT tollgate.detach($1) WHERE EXISTS (SELECT FROM public.tenants WHERE id = $1)";
+static const char remove_sql[] = "DELETE FROM public.tenants WHERE id = $1 RETURNING id";
 static const char own_sql[] = "SELECT t.id, t.name, s.tier_id, coalesce(t.state, 'active') FROM tollgate.host_tenant t"
                               " LEFT JOIN tollgate.host_subscription s ON s.tenant_id = t.id WHERE t.id = $1";
-
-static const char subscription_sql[] =
-    "SELECT t.id, s.tier_id, coalesce(s.tier_name, s.tier_id), coalesce(t.state, 'active'),"
-    " coalesce(s.usage_limits, '{}'),"
-    " coalesce((SELECT jsonb_object_agg(o.limit_key, jsonb_strip_nulls(jsonb_build_object('max', o.max, 'mode', o.mode,"
-    "   'grace_percent', nullif(o.grace_percent, 0),"
-    "   'grace_until', to_char(o.grace_until AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"
-    "   'expires_at', to_char(o.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'))))"
-    "   FROM public.usage_limit_overrides o WHERE o.tenant_id = $1), '{}'),"
-    " coalesce(s.tier_limits, '{}'), coalesce(s.current_usage, '{}')"
-    " FROM tollgate.host_tenant t LEFT JOIN tollgate.host_subscription s ON s.tenant_id = t.id WHERE t.id = $1";
-
-static enum status one_row(enum status s, struct db_rows **rows)
-{
-    if (s == STATUS_OK && db_count(*rows) == 0) {
-        db_rows_free(*rows);
-        *rows = NULL;
-        return STATUS_NOT_FOUND;
-    }
-    return s;
-}
+static const char by_percent_sql[] =
+    "SELECT tenant_id, name, coalesce(tier_name, tier_id, ''), state, percent, limit_label,"
+    " trim_scale(used), max FROM tollgate.operator_tenants($1::float8, $2, $3, $4::int)";
 
 enum status tenants_all(struct db *d, const char *after, int n, struct db_rows **rows)
 {
@@ -40,18 +48,81 @@ enum status tenants_all(struct db *d, const char *after, int n, struct db_rows *
 
 enum status tenants_own(struct db *d, const char *tenant, struct db_rows **rows)
 {
-    return one_row(db_query(d, own_sql, 1, &tenant, rows), rows);
+    return db_query_found(d, own_sql, 1, &tenant, rows);
 }
 
-enum status subscription_read(struct db *d, const char *tenant, struct db_rows **rows)
+enum status tenants_by_percent(struct db *d, const char *after_percent, const char *after_id, const char *search, int n,
+                               struct db_rows **rows)
 {
-    return one_row(db_query(d, subscription_sql, 1, &tenant, rows), rows);
+    char most[16];
+    const char *params[] = {after_percent, after_id, search, most};
+
+    snprintf(most, sizeof most, "%d", n);
+    return db_query(d, by_percent_sql, 4, params, rows);
 }
 
-enum status subscription_set(struct db *d, const char *tenant, const char *tier, const char *limits)
+enum status tenant_list(struct db *d, struct db_rows **rows)
 {
-    const char *const params[] = {tenant, tier, limits};
-    enum status s = db_query(d, "SELECT tollgate.set_subscription($1, $2, $3::jsonb)", 3, params, NULL);
+    return db_query(d, list_sql, 0, NULL, rows);
+}
 
-    return s == STATUS_INVALID && strcmp(db_sqlstate(d), "TG004") == 0 ? STATUS_NOT_FOUND : s;
+enum status tenant_show(struct db *d, const char *id, struct db_rows **rows)
+{
+    return db_query_found(d, show_sql, 1, (const char *const[]){id}, rows);
+}
+
+enum status tenant_create(struct db *d, const char *id, const struct tenant_values *v)
+{
+    const char *const settings[] = {id, v->zone, v->anchor, v->schema, v->storage};
+    const char *const own[] = {id};
+    enum status s;
+
+    s = db_query(d, insert_sql, 2, (const char *const[]){id, v->name ? v->name : id}, NULL);
+    if (s == STATUS_CONFLICT)
+        s = STATUS_EXISTS;
+    if (!s)
+        s = db_query(d, settings_sql, 5, settings, NULL);
+    if (!s && v->tier)
+        s = db_query(d, subscribe_sql, 2, (const char *const[]){id, v->tier}, NULL);
+    if (!s)
+        s = db_query(d, periods_sql, 1, own, NULL);
+    if (!s)
+        s = db_query(d, attach_sql, 1, own, NULL);
+    return s;
+}
+
+enum status tenant_change(struct db *d, const char *id, const struct tenant_values *v)
+{
+    enum status s = v->name ? db_query_found(d, rename_sql, 2, (const char *const[]){id, v->name}, NULL)
+                            : db_query_found(d, there_sql, 1, (const char *const[]){id}, NULL);
+
+    if (!s && (v->zone || v->anchor || v->storage))
+        s = db_query(d, change_sql, 4, (const char *const[]){id, v->zone, v->anchor, v->storage}, NULL);
+    if (!s && v->tier)
+        s = db_query(d, subscribe_sql, 2, (const char *const[]){id, v->tier}, NULL);
+    return s;
+}
+
+enum status tenant_set_state(struct db *d, const char *id, const char *state)
+{
+    return db_query_found(d, state_sql, 2, (const char *const[]){id, state}, NULL);
+}
+
+enum status tenant_owns(struct db *d, bool *owns)
+{
+    struct db_rows *rows;
+    enum status s = db_query(d, owns_sql, 0, NULL, &rows);
+
+    if (s)
+        return s;
+    *owns = db_bool(rows, 0, 0);
+    db_rows_free(rows);
+    return STATUS_OK;
+}
+
+enum status tenant_remove(struct db *d, const char *id)
+{
+    enum status s = db_query(d, detach_sql, 1, (const char *const[]){id}, NULL);
+
+    return s ? s : db_query_found(d, remove_sql, 1, (const char *const[]){id}, NULL);
 }

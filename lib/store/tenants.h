@@ -1,12 +1,14 @@
 /*
- * tenants: lists of tenants and a tenant's subscription, for scripts. Callers are in a transaction (db_begin); *rows
- * are
- * freed with db_rows_free. Called by tollgate-web.
+ * tenants: the tenants with their settings and their place in a plan.
+ *
+ * Each function is part of the caller's transaction (db_begin); *rows are freed with db_rows_free. tenants_* are lists for
+ * tollgate-web; tenant_* are the command line's, as the owner, and give STATUS_NOT_FOUND when there is no such tenant.
  */
 #ifndef STORE_TENANTS_H
 #define STORE_TENANTS_H
 
-#include "lib/base/status.h"
+#include <stdbool.h>
+
 #include "lib/store/db.h"
 
 enum tenants_column { TENANTS_ID, TENANTS_NAME, TENANTS_TIER, TENANTS_STATE };
@@ -19,23 +21,31 @@ MUST_CHECK enum status tenants_all(struct db *d, const char *after, int n, struc
 /* The transaction's own tenant, one row, in the same columns. STATUS_NOT_FOUND. */
 MUST_CHECK enum status tenants_own(struct db *d, const char *tenant, struct db_rows **rows);
 
-enum subscription_column {
-    SUBSCRIPTION_TENANT,
-    SUBSCRIPTION_TIER,
-    SUBSCRIPTION_TIER_NAME,
-    SUBSCRIPTION_STATE,
-    SUBSCRIPTION_LIMITS, /* JSON objects, from here on */
-    SUBSCRIPTION_OVERRIDES,
-    SUBSCRIPTION_TIER_LIMITS,
-    SUBSCRIPTION_USAGE,
-};
-/* One row; tier is NULL when the tenant has no subscription. STATUS_NOT_FOUND: no such tenant. */
-MUST_CHECK enum status subscription_read(struct db *d, const char *tenant, struct db_rows **rows);
 /*
- * Sets the tier (NULL: stays) and overrides (`limits`, a JSON object, null removes one; NULL: stay). STATUS_INVALID
- * with
- * db_sqlstate TG001 (unknown key), TG002 (tier), TG003 (value): db_error says what, db_detail where. STATUS_NOT_FOUND.
+ * The operator's list, highest percentage first: tenant, name, tier's name, state, percent, limit's label, used, max.
+ * `after_percent` and `after_id` are the last row of the page before, NULL at first.
  */
-MUST_CHECK enum status subscription_set(struct db *d, const char *tenant, const char *tier, const char *limits);
+MUST_CHECK enum status tenants_by_percent(struct db *d, const char *after_percent, const char *after_id,
+                                          const char *search, int n, struct db_rows **rows);
+
+/* What is NULL stays as it is; at creation: the default. */
+struct tenant_values {
+    const char *name, *tier, *zone, *anchor, *schema, *storage;
+};
+
+/* id, name, tier, state, zone, anchor day, schema, storage path, enforced, created */
+MUST_CHECK enum status tenant_list(struct db *d, struct db_rows **rows);
+/* The same of one tenant, then usage_limits and current_usage as JSON. */
+MUST_CHECK enum status tenant_show(struct db *d, const char *id, struct db_rows **rows);
+/* Also attaches the gauges' triggers and counts anew when the tenant's schema is there. STATUS_EXISTS. */
+MUST_CHECK enum status tenant_create(struct db *d, const char *id, const struct tenant_values *v);
+MUST_CHECK enum status tenant_change(struct db *d, const char *id, const struct tenant_values *v);
+MUST_CHECK enum status tenant_set_state(struct db *d, const char *id, const char *state);
+/*
+ * Whether the tenants are ours to make, rename and remove; false where the database was adopted: they are its host's.
+ */
+MUST_CHECK enum status tenant_owns(struct db *d, bool *owns);
+/* With all that refers to it; its schema stays. */
+MUST_CHECK enum status tenant_remove(struct db *d, const char *id);
 
 #endif

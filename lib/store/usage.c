@@ -1,4 +1,4 @@
-/* usage.c: queries of usage, reports and history */
+/* usage.c: what a tenant uses now, and against its plan */
 #include "lib/store/usage.h"
 
 #include <inttypes.h>
@@ -7,9 +7,6 @@
 #include <string.h>
 
 #define ISO(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
-/* As a bigint of millionths; what is larger than one holds counts as the largest. */
-#define MILLIONTHS(expression) \
-    "least(greatest(" expression " * 1000000, -9223372036854775807), 9223372036854775807)::bigint"
 
 /*
  * The period and the day that now is in, reckoned once: under row-level security a function in a condition would be called
@@ -22,7 +19,7 @@
 /* clang-format off */
 static const char current_sql[] = TODAY
     "SELECT u.id, u.tenant_id, u.period_start, u.period_end, u.patients_count, u.users_count, u.api_calls_count,"
-    " u.file_uploads_count, u.appointments_count, " MILLIONTHS("u.storage_used_gb") ","
+    " u.file_uploads_count, u.appointments_count, " DB_MILLIONTHS("u.storage_used_gb") ","
     " coalesce((SELECT sum(d.total) FROM public.usage_daily d WHERE d.tenant_id = $1 AND d.metric_type = 'api_call'"
     "           AND d.day = p.today), 0)::bigint, " ISO("u.created_at") ", " ISO("u.updated_at")
     " FROM p JOIN public.usage_summary u ON u.tenant_id = p.tenant_id AND u.period_start = p.period_start";
@@ -40,19 +37,14 @@ static const char plan_sql[] =
 static const char limits_sql[] = TODAY
     "SELECT k.limit_key, k.metric_type, k.limit_window, k.label, m.unit,"
     " CASE WHEN jsonb_typeof(s.usage_limits -> k.limit_key) = 'number'"
-    "      THEN " MILLIONTHS("greatest(-0.000001, (s.usage_limits ->> k.limit_key)::numeric)") " ELSE -1 END,"
-    " coalesce((SELECT " MILLIONTHS("c.used") " FROM public.usage_counts c JOIN p ON p.tenant_id = c.tenant_id"
+    "      THEN " DB_MILLIONTHS("greatest(-0.000001, (s.usage_limits ->> k.limit_key)::numeric)") " ELSE -1 END,"
+    " coalesce((SELECT " DB_MILLIONTHS("c.used") " FROM public.usage_counts c JOIN p ON p.tenant_id = c.tenant_id"
     "   WHERE c.tenant_id = $1 AND c.metric_type = k.metric_type AND c.limit_window = k.limit_window"
     "   AND c.window_start = CASE k.limit_window WHEN 'day' THEN p.today ELSE p.period_start END), 0)"
     " FROM public.usage_limit_keys k JOIN public.usage_metrics m ON m.metric_type = k.metric_type"
     " CROSS JOIN tollgate.host_subscription s WHERE s.tenant_id = $1 AND k.limit_window <> 'minute'"
     " ORDER BY k.limit_window = 'none' DESC, k.limit_key LIMIT 16";
 
-static const char history_sql[] =
-    "SELECT d.day, d.metric_type, " MILLIONTHS("sum(d.total)") ", sum(d.events)::bigint FROM public.usage_daily d"
-    " WHERE d.tenant_id = $1 AND d.day >= coalesce($2::date, $3::date - 29, current_date - 29)"
-    " AND d.day <= coalesce($3::date, current_date + 1) AND ($4::text IS NULL OR d.metric_type = $4)"
-    " GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 10000";
 /* clang-format on */
 
 static void copy(char *to, size_t size, const char *text)
@@ -209,14 +201,6 @@ enum status usage_refresh(struct db *d, const char *tenant)
     if (s == STATUS_OK)
         s = db_query(d, "SELECT tollgate.request_measure($1)", 1, &tenant, NULL);
     return s;
-}
-
-enum status usage_history(struct db *d, const char *tenant, const char *from, const char *to, const char *metric,
-                          struct db_rows **rows)
-{
-    const char *const params[] = {tenant, from, to, metric};
-
-    return db_query(d, history_sql, 4, params, rows);
 }
 
 enum status usage_committed(struct db *d, const char *node, uint64_t number, uint64_t *position)

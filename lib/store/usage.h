@@ -51,13 +51,6 @@ void usage_report_term(struct usage_report *r);
 /* Counts patients, appointments and users anew, and asks for a measurement of the storage. */
 MUST_CHECK enum status usage_refresh(struct db *d, const char *tenant);
 
-/*
- * Daily totals from `from` to `to` ("YYYY-MM-DD", NULL: the last 30 days), of one metric or all (NULL), without
- * method and endpoint:
- * rows of day, metric_type, total (millionths), events. STATUS_INVALID: a day that is none.
- */
-MUST_CHECK enum status usage_history(struct db *d, const char *tenant, const char *from, const char *to,
-                                     const char *metric, struct db_rows **rows);
 /* How far segment `number` (of `node`, a UUID's text) is committed; 0 when not at all. */
 MUST_CHECK enum status usage_committed(struct db *d, const char *node, uint64_t number, uint64_t *position);
 /* How many event ids of the tenant were claimed by events appended at that instant (the writer's clock). */
