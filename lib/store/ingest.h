@@ -2,7 +2,7 @@
  * ingest: a batch of spooled events into PostgreSQL, in one transaction with the positions it was read from.
  *
  * The collector calls this, and `tollgate spool ingest`; nothing else writes events. What a batch says is copied to a
- * staging table and stored by tollgate.ingest (sql/005_ingest.sql). A connection lost during COMMIT gives
+ * staging table and stored by tollgate.ingest (sql/functions/ingest.sql). A connection lost during COMMIT gives
  * STATUS_UNAVAILABLE with `unsure` set: whether it was committed stands in ingest_progress, nobody guesses. The result of
  * the batch is complete before the COMMIT, so it holds also when that answer is found later.
  */

@@ -1,53 +1,18 @@
-/* migrate.c: numbered files of SQL, each once */
+/* migrate.c: tables by numbered files, each once; functions as their files are */
 #include "lib/store/migrate.h"
 
-#include <ctype.h>
-#include <dirent.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/io.h"
+#include "lib/store/functions.h"
 #include "lib/store/provision.h"
+#include "lib/store/sql_files.h"
 
-#define FILES_MAX 256
 #define FILE_BYTES_MAX (4u << 20)
-#define PROBLEM_SIZE 512
-#define CHECKSUM_SIZE 33 /* 16 bytes in hex */
-
-struct files {
-    int n;
-    struct dirent **names;
-};
-
-static int is_sql(const struct dirent *e)
-{
-    size_t n = strlen(e->d_name);
-
-    return n > 8 && isdigit((unsigned char)e->d_name[0]) && isdigit((unsigned char)e->d_name[1]) &&
-           isdigit((unsigned char)e->d_name[2]) && e->d_name[3] == '_' && strcmp(e->d_name + n - 4, ".sql") == 0;
-}
-
-static void files_term(struct files *f)
-{
-    for (int i = 0; i < f->n; i++)
-        free(f->names[i]);
-    free(f->names);
-}
-
-static enum status files_init(struct files *f, const char *dir, char problem[PROBLEM_SIZE])
-{
-    f->n = scandir(dir, &f->names, is_sql, alphasort);
-    if (f->n > 0 && f->n <= FILES_MAX)
-        return STATUS_OK;
-    if (f->n >= 0)
-        files_term(f);
-    snprintf(problem, PROBLEM_SIZE, "%.300s holds no numbered SQL files: set [paths] sql_dir to Tollgate's folder sql",
-             dir);
-    return STATUS_NOT_FOUND;
-}
+#define PROBLEM_SIZE SQL_PROBLEM_SIZE
 
 static void say(const struct migrate_options *o, const char *line)
 {
@@ -59,14 +24,6 @@ static enum status explain(struct db *d, enum status s, const char *what, char p
 {
     snprintf(problem, PROBLEM_SIZE, "%.200s: %.250s", what, db_error(d)[0] ? db_error(d) : status_text(s));
     return s;
-}
-
-static void checksum_of(const char *text, size_t length, char out[CHECKSUM_SIZE])
-{
-    unsigned char sum[16];
-
-    crypto_generichash(sum, sizeof(sum), (const unsigned char *)text, length, NULL, 0);
-    sodium_bin2hex(out, CHECKSUM_SIZE, sum, sizeof(sum));
 }
 
 static enum status read_sql(const char *dir, const char *name, char **text, size_t *length, char problem[PROBLEM_SIZE])
@@ -228,89 +185,134 @@ static enum status prepare_host(struct db *d, const struct migrate_options *o, c
 enum status migrate_folder(struct db *d, const struct migrate_options *o, const char *folder,
                            char problem[PROBLEM_SIZE])
 {
-    char dir[1024], line[320];
-    struct files f;
-    enum status s = io_path(dir, sizeof(dir), o->sql_dir, folder);
+    char line[320];
+    struct sql_files f;
+    enum status s = sql_files_init(&f, o->sql_dir, folder, problem);
 
-    if (s != STATUS_OK || (s = files_init(&f, dir, problem)) != STATUS_OK)
+    if (s != STATUS_OK)
         return s;
     for (int i = 0; i < f.n && s == STATUS_OK; i++) {
         int64_t from = clock_mono_us();
 
-        s = run_file(d, dir, f.names[i]->d_name, as_owner, problem);
+        s = run_file(d, f.dir, sql_files_name(&f, i), as_owner, problem);
         if (s == STATUS_OK) {
-            snprintf(line, sizeof(line), "%.20s/%.200s (%.1f s)", folder, f.names[i]->d_name,
+            snprintf(line, sizeof(line), "%.20s/%.200s (%.1f s)", folder, sql_files_name(&f, i),
                      (double)(clock_mono_us() - from) / 1e6);
             say(o, line);
         }
     }
-    files_term(&f);
+    sql_files_term(&f);
     return s;
 }
 
-/* What is recorded of a version: "" when nothing. */
-static enum status recorded(struct db *d, const char *version, char out[CHECKSUM_SIZE])
+/* One value of one row, in the transaction that is open. */
+static enum status value_of(struct db *d, const char *sql, const char *param, char *out, size_t size)
 {
-    return ask(d, "SELECT checksum FROM tollgate.schema_migrations WHERE version = $1::int", version, out,
-               CHECKSUM_SIZE);
+    const char *params[] = {param};
+    struct db_rows *r = NULL;
+    enum status s = db_query(d, sql, param ? 1 : 0, params, &r);
+
+    if (s == STATUS_OK)
+        snprintf(out, size, "%s", db_count(r) > 0 ? db_text(r, 0, 0) : "");
+    db_rows_free(r);
+    return s;
 }
 
-static enum status apply(struct db *d, const char *name, const char *version, const char *text, const char *sum)
+static enum status record(struct db *d, const char *version, const char *name, const char *sum)
 {
     const char *params[] = {version, name, sum};
-    enum status s = db_begin(d, NULL);
 
-    if (s == STATUS_OK)
-        s = db_script(d, as_owner);
-    if (s == STATUS_OK)
-        s = db_script(d, text);
-    if (s == STATUS_OK)
-        s = db_query(d, "INSERT INTO tollgate.schema_migrations (version, name, checksum) VALUES ($1::int, $2, $3)", 3,
-                     params, NULL);
-    if (s == STATUS_OK)
-        return db_commit(d);
-    db_rollback(d);
-    return s;
+    return db_query(d, "INSERT INTO tollgate.schema_migrations (version, name, checksum) VALUES ($1::int, $2, $3)", 3,
+                    params, NULL);
 }
 
-static enum status one_file(struct db *d, const struct migrate_options *o, const char *name, char problem[PROBLEM_SIZE])
+static enum status changed_file(const char *name, char problem[PROBLEM_SIZE])
 {
-    char version[4] = {name[0], name[1], name[2], '\0'};
-    char sum[CHECKSUM_SIZE], before[CHECKSUM_SIZE], line[320];
+    snprintf(problem, PROBLEM_SIZE,
+             "%.200s was changed after this database ran it: restore the file and put the change into a new one", name);
+    return STATUS_VERSION;
+}
+
+/* One file of sql_dir/schema: runs it unless the database has it. */
+static enum status one_file(struct db *d, const struct migrate_options *o, const struct sql_files *f, int i,
+                            char problem[PROBLEM_SIZE])
+{
+    const char *name = sql_files_name(f, i);
+    char version[4] = "", sum[SQL_CHECKSUM_SIZE], before[SQL_CHECKSUM_SIZE], line[320];
     int64_t from = clock_mono_us();
     char *text = NULL;
     size_t length;
-    enum status s = read_sql(o->sql_dir, name, &text, &length, problem);
+    enum status s = sql_files_read(f, i, &text, &length, problem);
 
     if (s != STATUS_OK)
         return s;
-    checksum_of(text, length, sum);
-    if ((s = recorded(d, version, before)) != STATUS_OK) {
+    snprintf(version, sizeof(version), "%.3s", name);
+    sql_checksum(text, length, sum);
+    s = value_of(d, "SELECT checksum FROM tollgate.schema_migrations WHERE version = $1::int", version, before,
+                 sizeof(before));
+    if (s != STATUS_OK || (before[0] == '\0' && ((s = db_script(d, text)) != STATUS_OK ||
+                                                 (s = record(d, version, name, sum)) != STATUS_OK))) {
         s = explain(d, s, name, problem);
     } else if (before[0] == '\0') {
-        s = apply(d, name, version, text, sum);
-        snprintf(line, sizeof(line), "%.250s (%.1f s)", name, (double)(clock_mono_us() - from) / 1e6);
-        if (s == STATUS_OK)
-            say(o, line);
-        else
-            s = explain(d, s, name, problem);
+        snprintf(line, sizeof(line), "schema/%.250s (%.1f s)", name, (double)(clock_mono_us() - from) / 1e6);
+        say(o, line);
     } else if (strcmp(before, sum) != 0) {
-        s = STATUS_VERSION;
-        snprintf(problem, PROBLEM_SIZE,
-                 "%.200s was changed after this database ran it: restore the file and put the change into a new one",
-                 name);
+        s = changed_file(name, problem);
     }
     free(text);
     return s;
 }
 
+/* Before this numbering there were 001_tables.sql to 026_kept.sql: tables, functions and rights in turn. */
+#define OLDEST_UPGRADED "19"
+#define OLD_NUMBERING "SELECT name FROM tollgate.schema_migrations WHERE version = 1 AND name = '001_tables.sql'"
+
+/* A database of the old numbering becomes one that ran the first file of the new one. */
+static enum status upgrade(struct db *d, const struct migrate_options *o, const struct sql_files *f,
+                           char problem[PROBLEM_SIZE])
+{
+    static const char too_old[] = "SELECT max(version) FROM tollgate.schema_migrations HAVING max(version) < $1::int";
+    char found[128], sum[SQL_CHECKSUM_SIZE];
+    char *sql = NULL, *first = NULL;
+    size_t length;
+    enum status s = value_of(d, OLD_NUMBERING, NULL, found, sizeof(found));
+
+    if (s != STATUS_OK || found[0] == '\0')
+        return s == STATUS_OK ? s : explain(d, s, "schema_migrations", problem);
+    if ((s = value_of(d, too_old, OLDEST_UPGRADED, found, sizeof(found))) != STATUS_OK)
+        return explain(d, s, "schema_migrations", problem);
+    if (found[0] != '\0') {
+        snprintf(problem, PROBLEM_SIZE,
+                 "this database is at migration %.10s, and this Tollgate brings those of migration " OLDEST_UPGRADED
+                 " and later up to date: install the last one that had migrations of this numbering and run its "
+                 "`tollgate migrate` first",
+                 found);
+        return STATUS_VERSION;
+    }
+    if ((s = read_sql(o->sql_dir, "upgrade.sql", &sql, &length, problem)) != STATUS_OK ||
+        (s = sql_files_read(f, 0, &first, &length, problem)) != STATUS_OK)
+        goto out;
+    sql_checksum(first, length, sum);
+    if ((s = db_script(d, sql)) != STATUS_OK || (s = record(d, "1", sql_files_name(f, 0), sum)) != STATUS_OK)
+        s = explain(d, s, "upgrade.sql", problem);
+    else
+        say(o, "upgrade.sql");
+out:
+    free(sql);
+    free(first);
+    return s;
+}
+
 static enum status refuse_newer(struct db *d, const char *newest, char problem[PROBLEM_SIZE])
 {
-    char version[4] = {newest[0], newest[1], newest[2], '\0'}, found[128];
-    enum status s = ask(d,
-                        "SELECT name FROM tollgate.schema_migrations WHERE version > $1::int ORDER BY version LIMIT 1",
-                        version, found, sizeof(found));
+    char version[4], found[128];
+    enum status s;
 
+    snprintf(version, sizeof(version), "%.3s", newest);
+    s = value_of(d,
+                 "SELECT name FROM tollgate.schema_migrations WHERE version > $1::int AND NOT EXISTS (" OLD_NUMBERING
+                 ") ORDER BY version LIMIT 1",
+                 version, found, sizeof(found));
     if (s != STATUS_OK)
         return explain(d, s, "schema_migrations", problem);
     if (found[0] == '\0')
@@ -318,6 +320,28 @@ static enum status refuse_newer(struct db *d, const char *newest, char problem[P
     snprintf(problem, PROBLEM_SIZE, "the database is newer than this program: it has %s; install the newer Tollgate",
              found);
     return STATUS_VERSION;
+}
+
+/* Tables and functions in one transaction: nobody ever sees the ones without the others. */
+static enum status bring_up(struct db *d, const struct migrate_options *o, const struct sql_files *f,
+                            char problem[PROBLEM_SIZE])
+{
+    enum status s = db_begin(d, NULL);
+
+    if (s == STATUS_OK)
+        s = db_script(d, as_owner);
+    if (s != STATUS_OK)
+        return explain(d, s, "schema tollgate", problem);
+    if ((s = refuse_newer(d, sql_files_name(f, f->n - 1), problem)) == STATUS_OK)
+        s = upgrade(d, o, f, problem);
+    for (int i = 0; i < f->n && s == STATUS_OK; i++)
+        s = one_file(d, o, f, i, problem);
+    if (s == STATUS_OK)
+        s = functions_apply(d, o->sql_dir, o->progress, problem);
+    if (s == STATUS_OK)
+        return (s = db_commit(d)) == STATUS_OK ? s : explain(d, s, "commit", problem);
+    db_rollback(d);
+    return s;
 }
 
 /*
@@ -381,30 +405,28 @@ static enum status refuse_shadows(struct db *d, char problem[PROBLEM_SIZE])
 
 static enum status migrate_locked(struct db *d, const struct migrate_options *o, char problem[PROBLEM_SIZE])
 {
-    static const char table[] =
+    static const char tables[] =
         "CREATE SCHEMA IF NOT EXISTS tollgate; "
         "CREATE TABLE IF NOT EXISTS tollgate.schema_migrations (version integer PRIMARY KEY, name text NOT NULL, "
-        "checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())";
-    struct files f;
+        "checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()); "
+        "CREATE TABLE IF NOT EXISTS tollgate.schema_functions (name text PRIMARY KEY, checksum text NOT NULL)";
+    struct sql_files f;
     bool give = false;
-    enum status s = files_init(&f, o->sql_dir, problem);
+    enum status s = sql_files_init(&f, o->sql_dir, "schema", problem);
 
     if (s != STATUS_OK)
         return s;
     if ((s = prepare_roles(d, o, problem)) != STATUS_OK || (s = prepare_adopted(d, o, &give, problem)) != STATUS_OK ||
         (s = refuse_shadows(d, problem)) != STATUS_OK || (s = prepare_host(d, o, problem)) != STATUS_OK)
         goto out;
-    if ((s = run_text(d, as_owner, table)) != STATUS_OK) {
+    if ((s = run_text(d, as_owner, tables)) != STATUS_OK)
         s = explain(d, s, "schema tollgate", problem);
-        goto out;
-    }
-    s = refuse_newer(d, f.names[f.n - 1]->d_name, problem);
-    for (int i = 0; i < f.n && s == STATUS_OK; i++)
-        s = one_file(d, o, f.names[i]->d_name, problem);
+    else
+        s = bring_up(d, o, &f, problem);
     if (s == STATUS_OK && give)
         s = run_file(d, o->sql_dir, "adopt.sql", "SELECT 1", problem);
 out:
-    files_term(&f);
+    sql_files_term(&f);
     return s;
 }
 

@@ -1,8 +1,9 @@
 /*
  * migrate: brings a database to the schema in sql_dir.
  *
- * Numbered files (001_tables.sql, …), each in a transaction of its own as tollgate_owner, recorded with a checksum in
- * tollgate.schema_migrations; again is a no-op. A changed file and a database newer than the program are refused. An
+ * The tables are numbered files (schema/001_schema.sql, …), each run once and recorded with a checksum in
+ * tollgate.schema_migrations; functions, views, triggers and rights are applied anew whenever they changed (functions.h). All in one
+ * transaction as tollgate_owner; again is a no-op. A changed file of tables and a database newer than the program are refused. An
  * advisory lock keeps two apart. Called by `tollgate migrate`, `adopt` and `demo` on a connection of theirs.
  */
 #ifndef STORE_MIGRATE_H

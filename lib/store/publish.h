@@ -77,7 +77,7 @@ MUST_CHECK enum status publish_removed(struct publish *p, publish_change_fn *fn,
 /* What was changed since the cursor; each change once a call, again in the next while transactions overlap. */
 MUST_CHECK enum status publish_changes(struct publish *p, const char *cursor, publish_change_fn *fn, void *arg);
 
-/* ---- leases: tollgate.lease (sql/012_leases.sql) tells the protocol ---- */
+/* ---- leases: tollgate.lease (sql/functions/leases.sql) tells the protocol ---- */
 
 /* Which limit's window is leased. */
 struct publish_lease {

@@ -1,7 +1,7 @@
 /*
  * samples: each node's counters once a minute (node_samples): written by the collector, read by the status page.
  *
- * Counters are given as they stand; what grew is told by SQL (sql/013_samples.sql), which knows when a limit table or a
+ * Counters are given as they stand; what grew is told by SQL (sql/functions/samples.sql), which knows when a limit table or a
  * collector was another. Nothing of a tenant is in here.
  */
 #ifndef STORE_SAMPLES_H

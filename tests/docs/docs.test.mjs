@@ -43,7 +43,7 @@ test('make install puts programs, templates, schema, confs and units into DESTDI
   const found = spawnSync('find', ['.', '-type', 'f'], { cwd: dir, encoding: 'utf8' }).stdout.split('\n').map((name) => name.slice(1));
   const conf = (folder) => readdirSync(join(root, folder)).map((name) => `/usr/share/tollgate/${folder}/${name}`);
   for (const name of ['/usr/bin/tollgate', '/usr/sbin/tollgate-gate', '/usr/sbin/tollgate-web', '/usr/sbin/tollgate-collector',
-    '/etc/tollgate/tollgate.conf', '/usr/lib/sysusers.d/tollgate.conf', '/usr/share/tollgate/sql/roles.sql', '/usr/share/tollgate/sql/001_tables.sql',
+    '/etc/tollgate/tollgate.conf', '/usr/lib/sysusers.d/tollgate.conf', '/usr/share/tollgate/sql/roles.sql', '/usr/share/tollgate/sql/schema/001_schema.sql',
     '/usr/share/tollgate/htdocs/tollgate.css', '/usr/share/tollgate/templates/overview.tpl',
     '/usr/lib/tmpfiles.d/tollgate.conf', '/usr/share/man/man1/tollgate.1', '/usr/share/bash-completion/completions/tollgate', '/usr/share/man/man5/tollgate.conf.5', '/usr/share/man/man8/tollgate-gate.8',
     ...['collector.service', 'gate.service', 'gate.socket', 'gate-tcp.socket', 'web.service', 'web.socket'].map((unit) => `/usr/lib/systemd/system/tollgate-${unit}`),

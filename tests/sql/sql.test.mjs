@@ -2,7 +2,7 @@
 import { test, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync, appendFileSync } from 'node:fs';
+import { appendFileSync, cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -56,28 +56,6 @@ test('rows beyond the plan are refused by mode, time and what is left', () => ru
 test('concurrent sessions fill a plan exactly', () => {
   const r = run('tests/sql/enforce.sh', [pg]);
   assert.equal(r.status, 0, r.out + r.err);
-});
-test('who was enforced when shares moved to 018 stays so, with what was left', () => {
-  psql('postgres', 'CREATE DATABASE older');
-  const later = readdirSync(join(files, 'sql')).filter((name) => /^\d{3}_/.test(name) && name >= '018');
-  for (const name of later) renameSync(join(files, 'sql', name), join(files, name));
-  assert.equal(tollgate('older', 'migrate', '--new').status, 0);
-  psql('older', `CREATE SCHEMA "m\u00fcnchen" AUTHORIZATION tollgate_owner; CREATE SCHEMA plain AUTHORIZATION tollgate_owner; SET ROLE tollgate_owner;
-    INSERT INTO tenants (id, name) VALUES ('m\u00fcnchen', 'M'), ('plain', 'P');
-    INSERT INTO subscription_tiers (id, name, limits) VALUES ('t', 'T', '{"max_patients":5,"max_users":1}');
-    CREATE TABLE "m\u00fcnchen".patients (id serial, status text DEFAULT 'active'); CREATE TABLE plain.patients (id serial, status text DEFAULT 'active');
-    SELECT tollgate.set_subscription(t.id, 't', NULL), tollgate.attach(t.id) FROM tenants t;
-    SELECT tollgate.enforce('m\u00fcnchen', true);
-    INSERT INTO "m\u00fcnchen".patients (status) VALUES ('active'), ('active'); INSERT INTO users (tenant_id, email) VALUES ('m\u00fcnchen', 'x');`);
-  for (const name of later) renameSync(join(files, name), join(files, 'sql', name));
-  const r = tollgate('older', 'migrate');
-  assert.equal(r.status, 0, r.err);
-  const used = "SELECT string_agg(g.metric || ' ' || used, ', ' ORDER BY g.metric) FROM enforced_gauges g, LATERAL (SELECT max(s.max) - sum(s.free) AS used FROM enforce_shares s WHERE s.gauge = g.id) s";
-  assert.equal(psql('older', used), 'patients_count 2, users_count 1');
-  psql('older', `INSERT INTO "m\u00fcnchen".patients (status) VALUES ('active'), ('active'), ('active'); INSERT INTO plain.patients SELECT generate_series(1, 9);
-    DO $$BEGIN INSERT INTO "m\u00fcnchen".patients DEFAULT VALUES; ASSERT false; EXCEPTION WHEN SQLSTATE 'TG429' THEN NULL; END$$;
-    DO $$BEGIN INSERT INTO users (tenant_id, email) VALUES ('m\u00fcnchen', 'y'); ASSERT false; EXCEPTION WHEN SQLSTATE 'TG429' THEN NULL; END$$;`);
-  assert.equal(psql('older', used), 'patients_count 5, users_count 1');
 });
 test('adopt lists, refuses without a yes, then adds nothing but its own', () => {
   psql('host', `CREATE TABLE tenants (id varchar(255) PRIMARY KEY, name text, plan text);
@@ -214,9 +192,35 @@ test('a newer database is refused by name', () => {
   assert.match(r.err, /999_future\.sql/);
   psql('main', 'DELETE FROM tollgate.schema_migrations WHERE version = 999');
 });
-test('a changed file is refused by name', () => {
-  appendFileSync(join(files, 'sql/003_periods.sql'), '\n-- changed\n');
+test('a changed file of tables is refused by name', () => {
+  cpSync(join(files, 'sql/schema/001_schema.sql'), join(files, 'kept.sql'));
+  appendFileSync(join(files, 'sql/schema/001_schema.sql'), '\n-- changed\n');
   const r = tollgate('main', 'migrate');
   assert.equal(r.status, 3);
-  assert.match(r.err, /003_periods\.sql was changed/);
+  assert.match(r.err, /001_schema\.sql was changed/);
+  cpSync(join(files, 'kept.sql'), join(files, 'sql/schema/001_schema.sql'));
+});
+test('functions are applied anew when a file or the database changed, and not one of them without the others', () => {
+  const applied = () => psql('main', 'SELECT count(DISTINCT xmin::text) FROM pg_proc WHERE pronamespace = \'tollgate\'::regnamespace') === '1';
+  const triggers = () => psql('main', "SELECT string_agg(oid || ' ' || xmin, ',' ORDER BY oid) FROM pg_trigger WHERE NOT tgisinternal");
+  const before = triggers();
+  const file = join(files, 'sql/functions/operator.sql');
+  appendFileSync(file, "\nCREATE OR REPLACE FUNCTION tollgate.added() RETURNS int LANGUAGE sql AS 'SELECT 1';\n");
+  let r = tollgate('main', 'migrate');
+  assert.deepEqual([r.status, /functions \(/.test(r.err), psql('main', 'SELECT tollgate.added()'), applied()], [0, true, '1', true], r.err);
+  assert.equal(triggers(), before, 'triggers that are there stay as they are, so nobody waits');
+  cpSync(join(root, 'sql/functions/operator.sql'), file);
+  r = tollgate('main', 'migrate');
+  assert.match(r.err, /dropped function tollgate\.added\(\), which no file defines/);
+  assert.equal(psql('main', "SELECT to_regproc('tollgate.added') IS NULL"), 't');
+  psql('main', `CREATE OR REPLACE FUNCTION tollgate.percent(used numeric, max numeric) RETURNS double precision LANGUAGE sql AS 'SELECT 1.0::double precision';
+    CREATE FUNCTION tollgate.stray() RETURNS int LANGUAGE sql AS 'SELECT 1'; GRANT EXECUTE ON FUNCTION tollgate.recount(text) TO PUBLIC`);
+  r = tollgate('main', 'migrate');
+  assert.match(r.err, /the database has others than were applied: tollgate\.percent\(numeric,numeric\), tollgate\.stray\(\)/);
+  assert.equal(psql('main', "SELECT tollgate.percent(50, 200), to_regproc('tollgate.stray') IS NULL, has_function_privilege('tollgate_counter', 'tollgate.recount(text)', 'EXECUTE')"), '25|t|f');
+  appendFileSync(file, '\nSELECT 1 / 0;\n');
+  const proc = psql('main', "SELECT md5(string_agg(xmin::text, ',' ORDER BY oid)) FROM pg_proc");
+  r = tollgate('main', 'migrate');
+  assert.deepEqual([r.status !== 0, /operator\.sql: .*division by zero/.test(r.err)], [true, true], r.err);
+  assert.equal(psql('main', "SELECT md5(string_agg(xmin::text, ',' ORDER BY oid)) FROM pg_proc"), proc);
 });

@@ -2,20 +2,19 @@
 -- the books say what the rows say. Both for the owner alone: the command line.
 
 -- The first local day of which no row can have been dropped with its partition; null when the tenant has no rows.
-CREATE FUNCTION tollgate.first_kept_day(tenant text) RETURNS date LANGUAGE sql STABLE AS $$
-  SELECT CASE WHEN f.kept_from > tollgate.day_start(f.day, f.zone) THEN f.day + 1 ELSE f.day END
+CREATE OR REPLACE FUNCTION tollgate.first_kept_day(tenant text) RETURNS date LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN f.dropped > tollgate.day_start(f.day, f.zone) THEN f.day + 1 ELSE f.day END
   FROM (
-    SELECT tollgate.day_of(r.at, z.zone) AS day, z.zone,
-      (SELECT min(to_timestamp(right(c.relname, 7), 'YYYY_MM')::timestamp AT TIME ZONE 'UTC') FROM pg_inherits i
-       JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'public.usage_tracking'::regclass
-         AND c.relname ~ '^usage_tracking_\d{4}_\d{2}$') AS kept_from
-    FROM (SELECT min(u.recorded_at) AS at FROM public.usage_tracking u WHERE u.tenant_id = tenant) r
+    SELECT tollgate.day_of(r.at, z.zone) AS day, z.zone, r.dropped
+    FROM (SELECT greatest(u.first, d.before) AS at, d.before AS dropped
+          FROM (SELECT min(x.recorded_at) AS first FROM public.usage_tracking x WHERE x.tenant_id = tenant) u
+          LEFT JOIN tollgate.rows_dropped d ON true WHERE u.first IS NOT NULL) r
     CROSS JOIN LATERAL (SELECT p.time_zone AS zone FROM public.tenant_periods p WHERE p.tenant_id = tenant
                         AND p.starts_at <= r.at ORDER BY p.starts_at DESC LIMIT 1) z) f
 $$;
 
 -- Every difference: which book ('hourly', 'daily', 'counts', 'summary', 'current_usage'), its key, what it says and what it should.
-CREATE FUNCTION tollgate.reconcile(tenant text) RETURNS TABLE (book text, metric text, at text, method text, endpoint text,
+CREATE OR REPLACE FUNCTION tollgate.reconcile(tenant text) RETURNS TABLE (book text, metric text, at text, method text, endpoint text,
   stored numeric, counted numeric, stored_events bigint, counted_events bigint) LANGUAGE sql STABLE AS $$
   WITH kept AS MATERIALIZED (
     SELECT f.day, tollgate.day_start(f.day, p.time_zone) AS at FROM (SELECT tollgate.first_kept_day(tenant) AS day) f
@@ -107,33 +106,44 @@ CREATE FUNCTION tollgate.reconcile(tenant text) RETURNS TABLE (book text, metric
   WHERE coalesce(m.stored, 0) <> coalesce(m.counted, 0)
 $$;
 
--- Gauges against the host's tables, with what waits in usage_changes: one statement, one snapshot.
-CREATE FUNCTION tollgate.reconcile_gauges(tenant text) RETURNS TABLE (metric text, stored numeric, counted numeric)
-LANGUAGE plpgsql STABLE AS $$
+-- Gauges against the host's tables, with what waits in usage_changes: one statement, one snapshot. An enforced gauge's shares must
+-- agree too; what they say, the summary has unless a collector has still to look. What can't be counted is not compared.
+CREATE OR REPLACE FUNCTION tollgate.reconcile_gauges(tenant text) RETURNS TABLE (metric text, stored numeric, counted numeric)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
 DECLARE
   patients regclass := tollgate.tenant_table(tenant, 'patients');
   appointments regclass := tollgate.tenant_table(tenant, 'appointments');
 BEGIN
-  RETURN QUERY EXECUTE format(
-    'SELECT v.metric, v.stored + coalesce(w.delta, 0), v.counted FROM public.usage_summary s '
-    'JOIN public.tenant_periods p ON p.tenant_id = s.tenant_id AND p.period_start = s.period_start '
-    'CROSS JOIN LATERAL (VALUES (''patients_count'', s.patients_count::numeric, %s::numeric), '
-    '(''appointments_count'', s.appointments_count, %s), '
-    '(''users_count'', s.users_count, (SELECT count(*) FROM public.users u WHERE u.tenant_id = $1))) AS v (metric, stored, counted) '
-    'LEFT JOIN LATERAL (SELECT sum(c.delta) AS delta, bool_or(c.recount) AS anew FROM public.usage_changes c '
-    '  WHERE c.tenant_id = $1 AND c.metric = v.metric) w ON true '
-    'WHERE s.tenant_id = $1 AND p.starts_at <= now() AND p.ends_at > now() AND w.anew IS NOT true '
-    'AND v.stored + coalesce(w.delta, 0) <> v.counted',
-    CASE WHEN patients IS NULL THEN '0' ELSE format('(SELECT count(*) FROM %s WHERE status = ''active'')', patients) END,
-    CASE WHEN appointments IS NULL THEN '0' ELSE format('(SELECT count(*) FROM %s)', appointments) END) USING tenant;
+  RETURN QUERY
+  WITH counted AS MATERIALIZED (
+    SELECT CASE WHEN patients IS NULL THEN 0 ELSE tollgate.count_rows(patients, 'patients_count', tenant) END AS patients,
+           CASE WHEN appointments IS NULL THEN 0 ELSE tollgate.count_rows(appointments, 'appointments_count', tenant) END AS appointments,
+           tollgate.count_rows('public.users', 'users_count', tenant) AS people
+  )
+  SELECT v.metric, k.stored, v.counted FROM public.usage_summary s
+  JOIN public.tenant_periods p ON p.tenant_id = s.tenant_id AND p.period_start = s.period_start
+  CROSS JOIN counted n
+  CROSS JOIN LATERAL (VALUES ('patients_count', s.patients_count::numeric, n.patients::numeric),
+    ('appointments_count', s.appointments_count, n.appointments), ('users_count', s.users_count, n.people)) AS v (metric, stored, counted)
+  LEFT JOIN tollgate.enforced_levels(tenant) l ON l.metric = v.metric
+  LEFT JOIN LATERAL (SELECT sum(c.delta) AS delta, bool_or(c.recount) AS anew FROM public.usage_changes c
+    WHERE c.tenant_id = tenant AND c.metric = v.metric AND l.used IS NULL) w ON true
+  CROSS JOIN LATERAL (SELECT CASE WHEN l.changed OR l.used <> v.counted THEN l.used ELSE v.stored + coalesce(w.delta, 0) END) k (stored)
+  WHERE s.tenant_id = tenant AND p.starts_at <= now() AND p.ends_at > now() AND w.anew IS NOT true AND k.stored <> v.counted;
 END $$;
 
--- One transaction a tenant. Collectors wait at usage_hourly, their first book, so nothing is counted meanwhile.
-CREATE FUNCTION tollgate.repair(tenant text) RETURNS bigint LANGUAGE plpgsql AS $$
+-- One transaction a tenant. Collectors wait at usage_hourly, their first book, so nothing is counted meanwhile. Before that, as a
+-- collector does, the shares of an enforced tenant, which are counted anew.
+CREATE OR REPLACE FUNCTION tollgate.repair(tenant text) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
   d record;
-  mended bigint := 0;
+  gauges bigint := (SELECT count(*) FROM tollgate.reconcile_gauges(tenant));
+  mended bigint := gauges;
 BEGIN
+  IF gauges > 0 AND (SELECT s.enforced FROM public.tenant_settings s WHERE s.tenant_id = tenant) THEN
+    PERFORM tollgate.enforce(tenant, true);
+  END IF;
   LOCK TABLE public.usage_hourly IN SHARE ROW EXCLUSIVE MODE;
   FOR d IN SELECT * FROM tollgate.reconcile(tenant) LOOP
     mended := mended + 1;
@@ -158,12 +168,10 @@ BEGIN
           file_uploads_count = CASE d.metric WHEN 'file_uploads_count' THEN d.counted ELSE s.file_uploads_count END
         WHERE s.tenant_id = tenant AND s.period_start = d.at::date;
       ELSE
-        UPDATE public.tenant_subscriptions s
-        SET current_usage = s.current_usage || jsonb_build_object(d.metric, trim_scale(coalesce(d.counted, 0))) WHERE s.tenant_id = tenant;
+        PERFORM tollgate.put_usage(ARRAY[tenant], ARRAY[jsonb_build_object(d.metric, trim_scale(coalesce(d.counted, 0)))]);
     END CASE;
   END LOOP;
-  IF EXISTS (SELECT FROM tollgate.reconcile_gauges(tenant)) THEN
-    mended := mended + (SELECT count(*) FROM tollgate.reconcile_gauges(tenant));
+  IF gauges > 0 THEN
     PERFORM tollgate.recount(tenant);
   END IF;
   RETURN mended;

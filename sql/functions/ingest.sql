@@ -5,9 +5,14 @@
 -- The staging tables, empty at each transaction's end; behind a pooler they are left for the session's next user.
 -- Their text has the database's collation: with another one no index of the tables that it is compared with
 -- would serve, and each batch would read those from end to end.
-CREATE FUNCTION tollgate.batch_open() RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION tollgate.batch_open() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   IF to_regclass('pg_temp.batch') IS NOT NULL THEN
+    -- A table by this name that another role made in this session could have triggers of that role's.
+    IF EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = pg_catalog.pg_my_temp_schema() AND c.relname ~ '^batch'
+               AND c.relowner <> (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)) THEN
+      RAISE EXCEPTION 'a temporary table batch of another role stands in this session' USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
     RETURN;
   END IF;
   CREATE TEMP TABLE batch (
@@ -38,15 +43,11 @@ BEGIN
     tenant_id text, metric_type text, limit_window text, window_start date, used numeric
   ) ON COMMIT DELETE ROWS;
 END $$;
-
--- The first instant of the hour, in its zone, that holds `at`: exact also in the hour that a clock goes through twice.
-CREATE FUNCTION tollgate.hour_start(at timestamptz, zone text) RETURNS timestamptz LANGUAGE sql STABLE AS $$
-  SELECT at - (at AT TIME ZONE zone - date_trunc('hour', at AT TIME ZONE zone))
-$$;
+GRANT EXECUTE ON FUNCTION tollgate.batch_open() TO tollgate_collector;
 
 -- Holds the node for this transaction and moves its positions, if they are where the batch began.
 -- TG011: another collector has started with this node's id since (a copied image); 40001: the positions have moved.
-CREATE FUNCTION tollgate.ingest_fence(p_node uuid, p_token bytea, p_segments bigint[], p_from bigint[], p_to bigint[])
+CREATE OR REPLACE FUNCTION tollgate.ingest_fence(p_node uuid, p_token bytea, p_segments bigint[], p_from bigint[], p_to bigint[])
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   held bytea;
@@ -65,9 +66,10 @@ BEGIN
   SELECT p_node, s.segment, s.position FROM unnest(p_segments, p_to) AS s (segment, position) ORDER BY s.segment
   ON CONFLICT (node, segment) DO UPDATE SET position = excluded.position, updated_at = now();
 END $$;
+GRANT EXECUTE ON FUNCTION tollgate.ingest_fence(uuid, bytea, bigint[], bigint[], bigint[]) TO tollgate_collector;
 
 -- Takes out of the batch what cannot be stored, and says why.
-CREATE FUNCTION tollgate.ingest_reject() RETURNS TABLE (ordinal bigint, reason text) LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION tollgate.ingest_reject() RETURNS TABLE (ordinal bigint, reason text) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
   tenants text[];
@@ -91,9 +93,10 @@ BEGIN
   )
   SELECT g.ordinal, g.reason FROM gone g;
 END $$;
+GRANT EXECUTE ON FUNCTION tollgate.ingest_reject() TO tollgate_collector;
 
 -- Claims the ids of events that carry one; those claimed before, here or by another batch, leave the batch.
-CREATE FUNCTION tollgate.ingest_claim() RETURNS bigint LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION tollgate.ingest_claim() RETURNS bigint LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
   duplicates bigint;
@@ -118,9 +121,10 @@ BEGIN
   SELECT count(*) INTO duplicates FROM gone;
   RETURN duplicates;
 END $$;
+GRANT EXECUTE ON FUNCTION tollgate.ingest_claim() TO tollgate_collector;
 
 -- Day, hour and period of each quarter of an hour in the batch; makes partitions and periods that are missing.
-CREATE FUNCTION tollgate.ingest_spans() RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION tollgate.ingest_spans() RETURNS void LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
   r record;
@@ -148,10 +152,11 @@ BEGIN
   CROSS JOIN LATERAL (SELECT * FROM public.tenant_periods p WHERE p.tenant_id = d.tenant_id AND p.starts_at <= d.quarter
                       ORDER BY p.starts_at DESC LIMIT 1) p;
 END $$;
+GRANT EXECUTE ON FUNCTION tollgate.ingest_spans() TO tollgate_collector;
 
 -- Endpoints beyond `most` a tenant and day become one: clients can't grow the rollups.
 -- A batch may bring as many new endpoints as rows, and the planner expects a few: no loop over all pairs.
-CREATE FUNCTION tollgate.ingest_cap_endpoints(most integer) RETURNS void LANGUAGE plpgsql SET enable_nestloop = off AS $$
+CREATE OR REPLACE FUNCTION tollgate.ingest_cap_endpoints(most integer) RETURNS void LANGUAGE plpgsql SET enable_nestloop = off AS $$
 BEGIN
   WITH new AS (
     SELECT DISTINCT s.tenant_id, s.day, s.method, s.endpoint FROM pg_temp.batch_sums s
@@ -170,8 +175,9 @@ BEGIN
   WHERE p.place > most AND s.tenant_id = p.tenant_id AND s.day = p.day AND s.method = p.method
     AND s.endpoint = p.endpoint AND s.metric_type = 'api_call';
 END $$;
+GRANT EXECUTE ON FUNCTION tollgate.ingest_cap_endpoints(int) TO tollgate_collector;
 
-CREATE FUNCTION tollgate.ingest_rollups() RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION tollgate.ingest_rollups() RETURNS void LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
   INSERT INTO public.usage_hourly AS h (tenant_id, metric_type, hour, method, endpoint, total, events)
@@ -201,9 +207,10 @@ BEGIN
     WHERE d.tenant_id = s.tenant_id AND d.metric_type = s.metric_type AND d.day = s.day;
   END IF;
 END $$;
+GRANT EXECUTE ON FUNCTION tollgate.ingest_rollups() TO tollgate_collector;
 
 -- Counts of days and periods, the summary and what the host's subscription row shows.
-CREATE FUNCTION tollgate.ingest_counts() RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION tollgate.ingest_counts() RETURNS void LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
   WITH added AS (
@@ -228,19 +235,19 @@ BEGIN
         GROUP BY 1, 2) t
   WHERE s.tenant_id = t.tenant_id AND s.period_start = t.window_start;
 
-  UPDATE public.tenant_subscriptions s
-  SET current_usage = s.current_usage || jsonb_build_object('api_calls_today', floor(t.used))
-  FROM pg_temp.batch_totals t
-  WHERE t.limit_window = 'day' AND t.metric_type = 'api_call' AND s.tenant_id = t.tenant_id
-    AND t.window_start = (SELECT tollgate.day_of(now(), b.time_zone) FROM pg_temp.batch_spans b
-                          WHERE b.tenant_id = t.tenant_id AND b.day = t.window_start LIMIT 1);
+  PERFORM tollgate.put_usage(array_agg(u.tenant_id), array_agg(u.usage))
+  FROM (SELECT t.tenant_id, jsonb_build_object('api_calls_today', floor(t.used)) AS usage FROM pg_temp.batch_totals t
+        WHERE t.limit_window = 'day' AND t.metric_type = 'api_call'
+          AND t.window_start = (SELECT tollgate.day_of(now(), b.time_zone) FROM pg_temp.batch_spans b
+                                WHERE b.tenant_id = t.tenant_id AND b.day = t.window_start LIMIT 1)) u;
 END $$;
+GRANT EXECUTE ON FUNCTION tollgate.ingest_counts() TO tollgate_collector;
 
 -- The whole of it, for what stands in pg_temp.batch. What it returns:
 --   kind 'total': a counter's day: day_at its first instant (µs), total its count now, added by this batch, uncounted of that
 --   kind 'rejected': ordinal and reason; the caller stores the bytes
 --   kind 'books': total = rows stored, added = duplicates
-CREATE FUNCTION tollgate.ingest(p_node uuid, p_token bytea, p_segments bigint[], p_from bigint[], p_to bigint[],
+CREATE OR REPLACE FUNCTION tollgate.ingest(p_node uuid, p_token bytea, p_segments bigint[], p_from bigint[], p_to bigint[],
                                 p_endpoints integer)
 RETURNS TABLE (kind text, ordinal bigint, reason text, tenant_id text, metric_type text, day_at bigint,
                total numeric, added numeric, uncounted numeric) LANGUAGE plpgsql
@@ -290,10 +297,11 @@ BEGIN
   JOIN pg_temp.batch_totals t ON t.tenant_id = s.tenant_id AND t.metric_type = s.metric_type AND t.limit_window = 'day'
     AND t.window_start = s.day;
 END $$;
+GRANT EXECUTE ON FUNCTION tollgate.ingest(uuid, bytea, bigint[], bigint[], bigint[], int) TO tollgate_collector;
 
 -- What the gates admitted while the spool could not be written: the counts that are not recorded yet become one event each
 -- in pg_temp.batch. The limit table counted them already.
-CREATE FUNCTION tollgate.ingest_degraded(p_node uuid, p_tenants text[], p_metrics text[], p_totals numeric[])
+CREATE OR REPLACE FUNCTION tollgate.ingest_degraded(p_node uuid, p_tenants text[], p_metrics text[], p_totals numeric[])
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
   found bigint;
@@ -315,123 +323,4 @@ BEGIN
   GET DIAGNOSTICS found = ROW_COUNT;
   RETURN found;
 END $$;
-
--- Asks the collector to measure a tenant's storage now: a change of storage without a level (created = 0).
-CREATE FUNCTION tollgate.request_measure(p_tenant text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  PERFORM tollgate.only_own(p_tenant);
-  INSERT INTO public.usage_changes (tenant_id, metric, recount)
-  SELECT t.id, 'storage_used_gb', true FROM public.tenants t WHERE t.id = p_tenant;
-END $$;
-
--- A level that was measured (created = 1): counted by the next tollgate.ingest_changes.
-CREATE FUNCTION tollgate.put_storage(p_tenant text, p_bytes bigint) RETURNS void LANGUAGE sql AS $$
-  INSERT INTO public.usage_changes (tenant_id, metric, delta, created, recount)
-  SELECT t.id, 'storage_used_gb', p_bytes, 1, true FROM public.tenants t WHERE t.id = p_tenant
-$$;
-
--- Adds what usage_changes brings to the summary and current_usage, and puts a row a changed gauge and one a new appointment
--- into pg_temp.batch, for tollgate.ingest in the same transaction. Returns the tenants whose storage is to be measured.
-CREATE FUNCTION tollgate.ingest_changes(p_max integer) RETURNS TABLE (tenant_id text) LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-DECLARE
-  c record;
-  s public.usage_summary;
-  before public.usage_summary;
-  place bigint := 0;
-BEGIN
-  FOR c IN
-    WITH taken AS (
-      DELETE FROM public.usage_changes u USING (
-        SELECT tenant_id, id FROM public.usage_changes ORDER BY tenant_id, id LIMIT p_max FOR UPDATE SKIP LOCKED) x
-      WHERE u.tenant_id = x.tenant_id AND u.id = x.id RETURNING u.*)
-    SELECT t.tenant_id,
-      coalesce(sum(delta) FILTER (WHERE metric = 'patients_count'), 0) AS patients,
-      coalesce(sum(delta) FILTER (WHERE metric = 'users_count'), 0) AS users,
-      coalesce(sum(delta) FILTER (WHERE metric = 'appointments_count'), 0) AS appointments,
-      coalesce(sum(created) FILTER (WHERE metric = 'appointments_count'), 0) AS created,
-      coalesce(bool_or(recount) FILTER (WHERE metric <> 'storage_used_gb'), false) AS recount,
-      coalesce(bool_or(recount AND created = 0) FILTER (WHERE metric = 'storage_used_gb'), false) AS measure,
-      (array_agg(delta ORDER BY id DESC) FILTER (WHERE metric = 'storage_used_gb' AND recount AND created = 1))[1] AS level,
-      coalesce(sum(delta) FILTER (WHERE metric = 'storage_used_gb' AND NOT recount), 0) AS bytes
-    FROM taken t GROUP BY t.tenant_id ORDER BY t.tenant_id
-  LOOP
-    CONTINUE WHEN NOT EXISTS (SELECT FROM public.tenants t WHERE t.id = c.tenant_id);
-    IF c.measure THEN
-      tenant_id := c.tenant_id;
-      RETURN NEXT;
-    END IF;
-    PERFORM tollgate.ensure_periods(c.tenant_id, now(), now());
-    SELECT u.* INTO before FROM public.usage_summary u JOIN public.tenant_periods p
-      ON p.tenant_id = u.tenant_id AND p.period_start = u.period_start
-    WHERE u.tenant_id = c.tenant_id AND p.starts_at <= now() AND p.ends_at > now() FOR UPDATE OF u;
-    CONTINUE WHEN NOT FOUND;
-    IF c.recount THEN
-      PERFORM tollgate.recount(c.tenant_id);
-    END IF;
-    UPDATE public.usage_summary u SET
-      patients_count = greatest(0, u.patients_count + CASE WHEN c.recount THEN 0 ELSE c.patients END),
-      users_count = greatest(0, u.users_count + CASE WHEN c.recount THEN 0 ELSE c.users END),
-      appointments_count = greatest(0, u.appointments_count + CASE WHEN c.recount THEN 0 ELSE c.appointments END),
-      storage_bytes = greatest(0, coalesce(c.level, u.storage_bytes) + c.bytes),
-      storage_used_gb = round(greatest(0, coalesce(c.level, u.storage_bytes) + c.bytes) / 1e9, 6),
-      updated_at = now()
-    WHERE u.tenant_id = before.tenant_id AND u.id = before.id RETURNING u.* INTO s;
-    UPDATE public.tenant_subscriptions t SET current_usage = t.current_usage || jsonb_build_object(
-      'patients_count', s.patients_count, 'users_count', s.users_count, 'storage_used_gb', trim_scale(s.storage_used_gb))
-    WHERE t.tenant_id = c.tenant_id;
-    INSERT INTO pg_temp.batch
-    SELECT place + row_number() OVER (), c.tenant_id, g.metric, g.level, now(), now(),
-           date_bin('15 minutes', now(), '2000-01-01Z'), '', '', '', '', '', true, g.metadata
-    FROM (
-      SELECT v.metric, v.level, v.metadata FROM (VALUES
-        ('patients_count', s.patients_count::numeric, s.patients_count - before.patients_count, '{}'),
-        ('users_count', s.users_count, s.users_count - before.users_count, '{}'),
-        ('storage_used_gb', s.storage_used_gb, s.storage_bytes - before.storage_bytes,
-         jsonb_build_object('bytes', s.storage_bytes)::text)) AS v (metric, level, change, metadata)
-      WHERE v.change <> 0
-      UNION ALL
-      SELECT 'appointment_created', 1, '{}' FROM generate_series(1, c.created)) g
-    WHERE EXISTS (SELECT FROM public.usage_metrics m WHERE m.metric_type = g.metric);
-    SELECT count(*) INTO place FROM pg_temp.batch;
-    -- Every node's limit table learns the new levels from here.
-    INSERT INTO public.config_changes (kind, subject) VALUES ('tenant', c.tenant_id);
-  END LOOP;
-END $$;
-
--- At a tenant's midnight: today's calls start anew in current_usage; the new period's row stands before its first event.
-CREATE FUNCTION tollgate.turn_days() RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE
-  r record;
-  turned bigint;
-BEGIN
-  FOR r IN SELECT t.tenant_id FROM public.tenant_settings t
-    WHERE NOT EXISTS (SELECT FROM public.tenant_periods p WHERE p.tenant_id = t.tenant_id
-                      AND p.starts_at > now() + interval '35 days')
-       OR NOT EXISTS (SELECT FROM public.tenant_periods p JOIN public.usage_summary u ON u.tenant_id = p.tenant_id
-                      AND u.period_start = p.period_start
-                      WHERE p.tenant_id = t.tenant_id AND p.starts_at <= now() AND p.ends_at > now())
-    ORDER BY t.tenant_id LOOP
-    PERFORM tollgate.ensure_periods(r.tenant_id, now(), now() + interval '70 days');
-    -- Events of a clock that runs ahead were counted before the summary's row was there.
-    UPDATE public.usage_summary u SET api_calls_count = floor(c.calls), file_uploads_count = floor(c.uploads)
-    FROM public.tenant_periods p, LATERAL (
-      SELECT coalesce(sum(used) FILTER (WHERE metric_type = 'api_call'), 0) AS calls,
-             coalesce(sum(used) FILTER (WHERE metric_type = 'file_upload'), 0) AS uploads
-      FROM public.usage_counts k WHERE k.tenant_id = p.tenant_id AND k.limit_window = 'period'
-        AND k.window_start = p.period_start) c
-    WHERE p.tenant_id = r.tenant_id AND p.starts_at <= now() AND p.ends_at > now() AND u.tenant_id = p.tenant_id
-      AND u.period_start = p.period_start AND (u.api_calls_count, u.file_uploads_count) <> (floor(c.calls), floor(c.uploads));
-  END LOOP;
-  UPDATE public.tenant_subscriptions s SET current_usage = s.current_usage || jsonb_build_object('api_calls_today', t.calls)
-  FROM (SELECT p.tenant_id, floor(coalesce(c.used, 0)) AS calls FROM public.tenant_periods p
-        LEFT JOIN public.usage_counts c ON c.tenant_id = p.tenant_id AND c.metric_type = 'api_call'
-          AND c.limit_window = 'day' AND c.window_start = tollgate.day_of(now(), p.time_zone)
-        WHERE p.starts_at <= now() AND p.ends_at > now()) t
-  WHERE s.tenant_id = t.tenant_id AND s.current_usage -> 'api_calls_today' IS DISTINCT FROM to_jsonb(t.calls);
-  GET DIAGNOSTICS turned = ROW_COUNT;
-  RETURN turned;
-END $$;
-
-GRANT EXECUTE ON FUNCTION tollgate.request_measure(text) TO tollgate_web;
+GRANT EXECUTE ON FUNCTION tollgate.ingest_degraded(uuid, text[], text[], numeric[]) TO tollgate_collector;

@@ -4,33 +4,9 @@
 -- A node that reached the leased part spends nothing there without a share. It is settled once all that it admitted before is
 -- committed. When every node that is alive has settled, what is used is the base, and ceiling - base is handed out: the sum of
 -- the shares and the base never pass the ceiling. Another ceiling begins a new epoch: all settle anew.
-CREATE TABLE limit_leases (
-  tenant_id varchar(255) NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
-  limit_key varchar(100) NOT NULL REFERENCES usage_limit_keys (limit_key) ON DELETE CASCADE,
-  starts_at timestamptz NOT NULL,        -- the window's first instant
-  epoch     bigint NOT NULL DEFAULT 1,
-  ceiling   numeric(20,6) NOT NULL,
-  base      numeric(26,6),               -- null until all have settled
-  PRIMARY KEY (tenant_id, limit_key, starts_at)
-);
-CREATE TABLE limit_lease_nodes (
-  tenant_id varchar(255) NOT NULL,
-  limit_key varchar(100) NOT NULL,
-  starts_at timestamptz NOT NULL,
-  node      uuid NOT NULL,
-  epoch     bigint NOT NULL,             -- in which it has settled
-  granted   numeric(26,6) NOT NULL DEFAULT 0,
-  PRIMARY KEY (tenant_id, limit_key, starts_at, node),
-  FOREIGN KEY (tenant_id, limit_key, starts_at) REFERENCES limit_leases ON DELETE CASCADE
-);
-SELECT tollgate.secure('limit_leases'), tollgate.secure('limit_lease_nodes');
-GRANT SELECT, INSERT, UPDATE, DELETE ON limit_leases, limit_lease_nodes TO tollgate_collector;
-
-ALTER TABLE config_changes DROP CONSTRAINT config_changes_kind_check,
-  ADD CONSTRAINT config_changes_kind_check CHECK (kind IN ('catalogue', 'tenant', 'key', 'lease'));
 
 -- What is used in the limit's window that starts at p_starts.
-CREATE FUNCTION tollgate.used_since(p_tenant text, p_key text, p_starts timestamptz) RETURNS numeric LANGUAGE sql STABLE AS $$
+CREATE OR REPLACE FUNCTION tollgate.used_since(p_tenant text, p_key text, p_starts timestamptz) RETURNS numeric LANGUAGE sql STABLE AS $$
   SELECT coalesce((
     SELECT c.used
     FROM public.usage_limit_keys k
@@ -39,10 +15,22 @@ CREATE FUNCTION tollgate.used_since(p_tenant text, p_key text, p_starts timestam
       AND c.window_start = CASE k.limit_window WHEN 'day' THEN tollgate.day_of(p_starts, p.time_zone) ELSE p.period_start END
     WHERE k.limit_key = p_key), 0)
 $$;
+GRANT EXECUTE ON FUNCTION tollgate.used_since(text, text, timestamptz) TO tollgate_collector;
+
+-- The leases of one tenant, or of all, in which this node has not settled.
+CREATE OR REPLACE FUNCTION tollgate.leases_unsettled(p_node uuid, p_tenant text DEFAULT NULL)
+RETURNS TABLE (tenant_id text, limit_key text, starts_at timestamptz) LANGUAGE sql STABLE AS $$
+  SELECT l.tenant_id, l.limit_key, l.starts_at FROM public.limit_leases l
+  WHERE (p_tenant IS NULL OR l.tenant_id = p_tenant)
+    AND NOT EXISTS (SELECT FROM public.limit_lease_nodes n WHERE n.tenant_id = l.tenant_id AND n.limit_key = l.limit_key
+                    AND n.starts_at = l.starts_at AND n.node = p_node AND n.epoch = l.epoch)
+  ORDER BY 1, 2, 3
+$$;
+GRANT EXECUTE ON FUNCTION tollgate.leases_unsettled(uuid, text) TO tollgate_collector;
 
 -- One step of a node. p_settled: the epoch in which it has settled, 0 when in none; p_back: what it gives back of its share.
 -- granted: what is its own from now on; waiting: how many nodes have yet to settle.
-CREATE FUNCTION tollgate.lease(p_tenant text, p_key text, p_starts timestamptz, p_node uuid, p_ceiling numeric,
+CREATE OR REPLACE FUNCTION tollgate.lease(p_tenant text, p_key text, p_starts timestamptz, p_node uuid, p_ceiling numeric,
   p_unleased numeric, p_settled bigint, p_back numeric, OUT epoch bigint, OUT granted numeric, OUT waiting bigint)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -94,15 +82,4 @@ BEGIN
   WHERE n.tenant_id = p_tenant AND n.limit_key = p_key AND n.starts_at = p_starts AND n.node = p_node;
   granted := share;
 END $$;
-
--- The leases of one tenant, or of all, in which this node has not settled.
-CREATE FUNCTION tollgate.leases_unsettled(p_node uuid, p_tenant text DEFAULT NULL)
-RETURNS TABLE (tenant_id text, limit_key text, starts_at timestamptz) LANGUAGE sql STABLE AS $$
-  SELECT l.tenant_id, l.limit_key, l.starts_at FROM public.limit_leases l
-  WHERE (p_tenant IS NULL OR l.tenant_id = p_tenant)
-    AND NOT EXISTS (SELECT FROM public.limit_lease_nodes n WHERE n.tenant_id = l.tenant_id AND n.limit_key = l.limit_key
-                    AND n.starts_at = l.starts_at AND n.node = p_node AND n.epoch = l.epoch)
-  ORDER BY 1, 2, 3
-$$;
-GRANT EXECUTE ON FUNCTION tollgate.lease(text, text, timestamptz, uuid, numeric, numeric, bigint, numeric),
-  tollgate.leases_unsettled(uuid, text), tollgate.used_since(text, text, timestamptz) TO tollgate_collector;
+GRANT EXECUTE ON FUNCTION tollgate.lease(text, text, timestamptz, uuid, numeric, numeric, bigint, numeric) TO tollgate_collector;

@@ -1,51 +1,26 @@
--- What the operator's status page shows over a day: each node's counters, once a minute. Only the collector writes here.
---
--- Counters are kept as they stand, not as differences: a minute written twice, a collector started anew or minutes without
--- PostgreSQL lose nothing. What grew between two samples is told when they are read: table_id is another when the limit table
--- was made anew, collecting_since when the collector was, and what belongs to them then began at 0.
-CREATE TABLE node_samples (
-  node             uuid NOT NULL REFERENCES collector_nodes (node) ON DELETE CASCADE,
-  sampled_at       timestamptz NOT NULL,          -- the minute
-  taken_at         timestamptz NOT NULL,
-  table_id         bigint NOT NULL,               -- which limit table counted the next four
-  admitted         bigint NOT NULL,               -- metered calls that passed, degraded ones included
-  passed           bigint NOT NULL,               -- not metered: own routes, operators
-  refused          bigint NOT NULL,
-  latency          bigint[] NOT NULL,             -- calls in each bucket of limit_latency_bounds_us
-  collecting_since timestamptz NOT NULL,          -- when the collector that counted the next four started
-  batches          bigint NOT NULL,
-  rows             bigint NOT NULL,
-  rejected         bigint NOT NULL,
-  degraded         bigint NOT NULL,
-  lag_seconds      double precision NOT NULL,     -- this and the next two: the worst since the sample before
-  spool_events     bigint NOT NULL,
-  spool_bytes      bigint NOT NULL,
-  PRIMARY KEY (node, sampled_at)
-);
-SELECT tollgate.secure('node_samples');
-GRANT SELECT, INSERT, UPDATE, DELETE ON node_samples TO tollgate_collector;
+-- What the operator's status page shows over a day: each node's counters, once a minute.
 
 -- What grew from one sample to the next; `same`: they count on from each other.
-CREATE FUNCTION tollgate.grown(now bigint, before bigint, same boolean) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+CREATE OR REPLACE FUNCTION tollgate.grown(now bigint, before bigint, same boolean) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
   $$ SELECT CASE WHEN same IS NULL THEN 0 WHEN same THEN greatest(now - before, 0) ELSE now END $$;
 
 -- Every node seen in the last `steps` of `step`, the last `most` that were; of each all steps, ascending, the one that runs now
 -- last. A step without a sample has samples 0. A node's first sample of all is where counting begins: nothing grew before it.
-CREATE FUNCTION tollgate.operator_node_steps(step interval, steps int, most int)
+CREATE OR REPLACE FUNCTION tollgate.operator_node_steps(step interval, steps int, most int)
 RETURNS TABLE (node uuid, host text, started_at timestamptz, seen_at timestamptz, starts_at timestamptz, samples bigint,
   admitted bigint, passed bigint, refused bigint, latency bigint[], batches bigint, rows bigint, rejected bigint, degraded bigint,
   lag_seconds double precision, spool_events bigint, spool_bytes bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp SET jit = off AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off AS $$
   WITH span AS (
     SELECT date_bin(step, now(), '2000-01-01Z') - step * (steps - 1) AS first
   ), nodes AS (
-    SELECT n.node, n.host, n.started_at, n.seen_at FROM collector_nodes n, span WHERE n.seen_at >= span.first
+    SELECT n.node, n.host, n.started_at, n.seen_at FROM public.collector_nodes n, span WHERE n.seen_at >= span.first
     ORDER BY n.seen_at DESC, n.node LIMIT least(greatest(most, 1), 100)
   ), seen AS MATERIALIZED (
     SELECT s.node, s.sampled_at, s.table_id, s.collecting_since, s.lag_seconds, s.spool_events, s.spool_bytes,
            date_bin(step, s.sampled_at, '2000-01-01Z') AS starts
-    FROM nodes n CROSS JOIN span JOIN node_samples s ON s.node = n.node AND s.sampled_at >= coalesce(
-      (SELECT max(x.sampled_at) FROM node_samples x WHERE x.node = n.node AND x.sampled_at < span.first), span.first)
+    FROM nodes n CROSS JOIN span JOIN public.node_samples s ON s.node = n.node AND s.sampled_at >= coalesce(
+      (SELECT max(x.sampled_at) FROM public.node_samples x WHERE x.node = n.node AND x.sampled_at < span.first), span.first)
   ), ends AS ( -- the last of each step and of whatever counted, and each node's first
     SELECT e.node, e.starts, max(e.sampled_at) AS sampled_at FROM seen e GROUP BY e.node, e.starts, e.table_id, e.collecting_since
     UNION
@@ -53,8 +28,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp SET jit =
   ), pairs AS (
     SELECT e.starts, a, b, a.table_id = b.table_id AS same_table, a.collecting_since = b.collecting_since AS same_collector
     FROM (SELECT x.*, lag(x.sampled_at) OVER (PARTITION BY x.node ORDER BY x.sampled_at) AS before FROM ends x) e
-    JOIN node_samples a ON a.node = e.node AND a.sampled_at = e.sampled_at
-    LEFT JOIN node_samples b ON b.node = e.node AND b.sampled_at = e.before
+    JOIN public.node_samples a ON a.node = e.node AND a.sampled_at = e.sampled_at
+    LEFT JOIN public.node_samples b ON b.node = e.node AND b.sampled_at = e.before
   ), growth AS (
     SELECT (p.a).node, p.starts,
       sum(tollgate.grown((p.a).admitted, (p.b).admitted, same_table))::bigint AS admitted,
@@ -81,20 +56,19 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp SET jit =
   LEFT JOIN buckets l ON l.node = n.node AND l.starts = g.at
   ORDER BY n.seen_at DESC, n.node, g.at
 $$;
+GRANT EXECUTE ON FUNCTION tollgate.operator_node_steps(interval, int, int) TO tollgate_web;
 
 -- A node's newest sample that is at least `age` old: what "now" is compared with.
-CREATE FUNCTION tollgate.operator_node_sample(node uuid, age interval)
+CREATE OR REPLACE FUNCTION tollgate.operator_node_sample(node uuid, age interval)
 RETURNS TABLE (age_seconds double precision, table_id bigint, admitted bigint, passed bigint, refused bigint, latency bigint[])
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   SELECT extract(epoch FROM now() - s.taken_at)::double precision, s.table_id, s.admitted, s.passed, s.refused, s.latency
-  FROM node_samples s WHERE s.node = operator_node_sample.node AND s.taken_at <= now() - age AND s.sampled_at > now() - interval '1 hour'
+  FROM public.node_samples s WHERE s.node = operator_node_sample.node AND s.taken_at <= now() - age AND s.sampled_at > now() - interval '1 hour'
   ORDER BY s.sampled_at DESC LIMIT 1
 $$;
-REVOKE EXECUTE ON FUNCTION tollgate.operator_node_steps(interval, int, int), tollgate.operator_node_sample(uuid, interval)
-  FROM PUBLIC, tollgate_collector;
-GRANT EXECUTE ON FUNCTION tollgate.operator_node_steps(interval, int, int), tollgate.operator_node_sample(uuid, interval)
-  TO tollgate_web;
+GRANT EXECUTE ON FUNCTION tollgate.operator_node_sample(uuid, interval) TO tollgate_web;
 
 -- A week and a day are kept, so that a day can be laid beside that of a week ago.
-CREATE FUNCTION tollgate.prune_node_samples() RETURNS void LANGUAGE sql AS
+CREATE OR REPLACE FUNCTION tollgate.prune_node_samples() RETURNS void LANGUAGE sql AS
   $$ DELETE FROM public.node_samples WHERE sampled_at < now() - interval '8 days' $$;
+GRANT EXECUTE ON FUNCTION tollgate.prune_node_samples() TO tollgate_collector;

@@ -1,0 +1,100 @@
+/* sql_files.c: the files of a folder of SQL */
+#include "lib/store/sql_files.h"
+
+#include <dirent.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/io.h"
+
+#define FILE_BYTES_MAX (4u << 20)
+
+static int is_sql(const struct dirent *e)
+{
+    size_t n = strlen(e->d_name);
+
+    return n > 4 && e->d_name[0] != '.' && strcmp(e->d_name + n - 4, ".sql") == 0;
+}
+
+/* By bytes, whatever the locale. */
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+enum status sql_files_init(struct sql_files *f, const char *sql_dir, const char *folder, char problem[SQL_PROBLEM_SIZE])
+{
+    f->names = NULL;
+    f->n = io_path(f->dir, sizeof(f->dir), sql_dir, folder) == STATUS_OK ? scandir(f->dir, &f->names, is_sql, by_name)
+                                                                         : -1;
+    if (f->n > 0)
+        return STATUS_OK;
+    if (f->n == 0)
+        free(f->names);
+    snprintf(problem, SQL_PROBLEM_SIZE,
+             "%.300s has no folder %.20s with SQL files: set [paths] sql_dir to Tollgate's folder sql", sql_dir,
+             folder);
+    return STATUS_NOT_FOUND;
+}
+
+void sql_files_term(struct sql_files *f)
+{
+    for (int i = 0; i < f->n; i++)
+        free(f->names[i]);
+    free(f->names);
+}
+
+const char *sql_files_name(const struct sql_files *f, int i)
+{
+    return f->names[i]->d_name;
+}
+
+enum status sql_files_read(const struct sql_files *f, int i, char **text, size_t *length,
+                           char problem[SQL_PROBLEM_SIZE])
+{
+    char path[1300];
+    enum status s = io_path(path, sizeof(path), f->dir, f->names[i]->d_name);
+
+    if (s == STATUS_OK)
+        s = io_read_file(path, FILE_BYTES_MAX, text, length);
+    if (s != STATUS_OK)
+        snprintf(problem, SQL_PROBLEM_SIZE, "cannot read %.300s: %s", f->names[i]->d_name, status_text(s));
+    return s;
+}
+
+static void checksum_end(crypto_generichash_state *state, char out[SQL_CHECKSUM_SIZE])
+{
+    unsigned char sum[16];
+
+    crypto_generichash_final(state, sum, sizeof(sum));
+    sodium_bin2hex(out, SQL_CHECKSUM_SIZE, sum, sizeof(sum));
+}
+
+void sql_checksum(const char *text, size_t length, char out[SQL_CHECKSUM_SIZE])
+{
+    crypto_generichash_state state;
+
+    crypto_generichash_init(&state, NULL, 0, 16);
+    crypto_generichash_update(&state, (const unsigned char *)text, length);
+    checksum_end(&state, out);
+}
+
+enum status sql_files_checksum(const struct sql_files *f, char out[SQL_CHECKSUM_SIZE], char problem[SQL_PROBLEM_SIZE])
+{
+    crypto_generichash_state state;
+    enum status s = STATUS_OK;
+
+    crypto_generichash_init(&state, NULL, 0, 16);
+    for (int i = 0; i < f->n && s == STATUS_OK; i++) {
+        char *text = NULL;
+        size_t length;
+
+        if ((s = sql_files_read(f, i, &text, &length, problem)) == STATUS_OK)
+            crypto_generichash_update(&state, (const unsigned char *)text, length);
+        free(text);
+    }
+    checksum_end(&state, out);
+    return s;
+}

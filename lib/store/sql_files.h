@@ -1,0 +1,37 @@
+/*
+ * sql_files: the files of a folder of SQL, by name.
+ *
+ * Called by lib/store/migrate.c and lib/store/functions.c. On failure `problem` says what to do.
+ */
+#ifndef STORE_SQL_FILES_H
+#define STORE_SQL_FILES_H
+
+#include <stddef.h>
+
+#include "lib/base/status.h"
+
+#define SQL_PROBLEM_SIZE 512
+#define SQL_CHECKSUM_SIZE 33 /* 16 bytes of BLAKE2b in hex */
+
+struct dirent;
+struct sql_files {
+    char dir[1024];
+    int n;
+    struct dirent **names;
+};
+
+/* The files of `folder` below `sql_dir`, in the order of their names; free them with sql_files_term. */
+MUST_CHECK enum status sql_files_init(struct sql_files *f, const char *sql_dir, const char *folder,
+                                      char problem[SQL_PROBLEM_SIZE]);
+void sql_files_term(struct sql_files *f);
+const char *sql_files_name(const struct sql_files *f, int i);
+/* The text of file i, which the caller frees. */
+MUST_CHECK enum status sql_files_read(const struct sql_files *f, int i, char **text, size_t *length,
+                                      char problem[SQL_PROBLEM_SIZE]);
+/* Of one text. */
+void sql_checksum(const char *text, size_t length, char out[SQL_CHECKSUM_SIZE]);
+/* Of all the files' texts, one behind the other. */
+MUST_CHECK enum status sql_files_checksum(const struct sql_files *f, char out[SQL_CHECKSUM_SIZE],
+                                          char problem[SQL_PROBLEM_SIZE]);
+
+#endif

@@ -1,0 +1,86 @@
+-- Who may what. Tables are in public, functions and security-barrier views in schema tollgate. Each role has the rights that its
+-- program uses and no other; tests/sql/rights.txt lists what comes of it. A function is nobody's to call but the owner's until it is
+-- granted beside its definition: `tollgate migrate` takes back all that was granted before it applies these files, in the same transaction.
+-- This file is the first to run.
+GRANT USAGE ON SCHEMA tollgate TO tollgate_web, tollgate_collector, tollgate_counter;
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+
+-- The tenant of this transaction; '' when none is set, which is no tenant's id.
+CREATE OR REPLACE FUNCTION tollgate.tenant() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS
+  $$ SELECT coalesce(current_setting('tollgate.tenant_id', true), '') $$;
+GRANT EXECUTE ON FUNCTION tollgate.tenant() TO tollgate_web;
+
+-- Functions that take a tenant and may be called by web: its own tenant only. Web is also who logs in as a member of it.
+CREATE OR REPLACE FUNCTION tollgate.only_own(tenant text) RETURNS void LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF tenant IS DISTINCT FROM tollgate.tenant() AND pg_has_role(session_user, 'tollgate_web', 'MEMBER')
+    AND NOT pg_has_role(session_user, 'tollgate_owner', 'MEMBER') THEN
+    RAISE EXCEPTION 'another tenant is set' USING ERRCODE = 'insufficient_privilege';
+  END IF;
+END $$;
+
+-- Row-level security of one table: also of the partitions that are made later.
+CREATE OR REPLACE FUNCTION tollgate.secure(tab regclass) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', tab);
+  EXECUTE format('CREATE POLICY everything ON %s TO tollgate_owner, tollgate_collector USING (true) WITH CHECK (true)', tab);
+END $$;
+
+-- Row-level security is forced on every table with a tenant: web sees the tenant that is set, owner and collector every one. Tables
+-- that web has no business with have the first policy alone. The shares of enforced gauges name no tenant, and row-level security
+-- would cost each insert of the host's.
+DO $$
+DECLARE
+  t record;
+BEGIN
+  FOR t IN SELECT x.name, x.tenants FROM (VALUES ('tenant_settings', true), ('tenant_periods', true), ('usage_tracking', true),
+    ('usage_summary', true), ('usage_hourly', true), ('usage_daily', true), ('usage_counts', true), ('usage_changes', true),
+    ('usage_event_ids', true), ('usage_rejected', true), ('collector_degraded', true), ('usage_limit_overrides', true),
+    ('api_keys', true), ('accounts', true), ('account_sessions', false), ('signin_failures', false), ('config_changes', false),
+    ('limit_leases', false), ('limit_lease_nodes', false), ('node_samples', false), ('enforced_gauges', false)) AS x (name, tenants)
+    WHERE NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = x.name::regclass) LOOP
+    PERFORM tollgate.secure(t.name::regclass);
+    IF t.tenants THEN
+      EXECUTE format('CREATE POLICY own_tenant ON %s TO tollgate_web USING (tenant_id = tollgate.tenant()) '
+                     'WITH CHECK (tenant_id = tollgate.tenant())', t.name::regclass);
+    END IF;
+  END LOOP;
+END $$;
+
+-- Web: reads, under row-level security; whatever it changes, it changes through functions. Of collector_progress it looks whether an
+-- event is committed (POST /api/usage/events?wait=true): positions only, nothing of a tenant.
+GRANT SELECT ON tenant_periods, usage_summary, usage_daily, usage_counts, usage_limit_overrides, usage_event_ids, usage_metrics,
+  usage_limit_keys, collector_progress TO tollgate_web;
+
+-- The collector: stores events and what they add up to, and publishes to the limit table. It reads no password and no session.
+GRANT SELECT ON usage_metrics, usage_limit_keys, tenant_settings, tenant_periods, usage_limit_overrides, enforced_gauges, enforce_shares
+  TO tollgate_collector;
+GRANT SELECT (id) ON tenants TO tollgate_collector;
+GRANT SELECT (id, limits) ON subscription_tiers TO tollgate_collector;
+GRANT SELECT (tenant_id, current_usage) ON tenant_subscriptions TO tollgate_collector;
+GRANT SELECT (id, tenant_id, hash, scopes, expires_at, last_used_at, revoked_at), UPDATE (last_used_at) ON api_keys TO tollgate_collector;
+GRANT SELECT, INSERT ON usage_tracking, spool_damage TO tollgate_collector;
+GRANT USAGE ON SEQUENCE usage_tracking_id_seq TO tollgate_collector;
+GRANT INSERT ON usage_rejected TO tollgate_collector;
+GRANT SELECT, UPDATE ON usage_summary TO tollgate_collector;
+GRANT UPDATE (changed) ON enforce_shares TO tollgate_collector;
+GRANT SELECT, INSERT, UPDATE ON usage_hourly, usage_daily, usage_counts, collector_progress, collector_nodes TO tollgate_collector;
+GRANT SELECT, INSERT, DELETE ON usage_event_ids, config_changes TO tollgate_collector;
+GRANT SELECT, INSERT, UPDATE, DELETE ON usage_changes, collector_degraded, limit_leases, limit_lease_nodes, node_samples TO tollgate_collector;
+GRANT SELECT (created_at), DELETE ON account_sessions TO tollgate_collector;
+GRANT SELECT (failed_at), DELETE ON signin_failures TO tollgate_collector;
+
+-- The counter: counts rows and writes the numbers of a subscription.
+GRANT SELECT (tenant_id) ON users TO tollgate_counter;
+GRANT SELECT (tenant_id, tier_id, usage_limits, current_usage), INSERT (tenant_id, tier_id), UPDATE (tier_id, usage_limits, current_usage)
+  ON tenant_subscriptions TO tollgate_counter;
+
+-- In a database of Tollgate's own nobody else makes temporary tables. Elsewhere they do no harm: pg_temp stands last in every
+-- search_path, and the collector looks whose its staging tables are.
+DO $$
+BEGIN
+  IF (SELECT pg_has_role(d.datdba, 'USAGE') FROM pg_database d WHERE d.datname = current_database()) THEN
+    EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+    EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO tollgate_owner, tollgate_collector', current_database());
+  END IF;
+END $$;

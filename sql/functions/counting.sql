@@ -1,0 +1,177 @@
+-- Counting runs as tollgate_counter. The owner of a tenant's table may put code of his own there that PostgreSQL runs as whoever reads
+-- the table: in a policy, in an index or a CHECK over an expression, in an operator or a cast of a type of his own. As
+-- tollgate_counter that code owns nothing and can read nothing but a status and the tenants' ids, and what it did is undone before
+-- the count is returned. Triggers read the rows of a statement, where no such code stands, and compare them as text by a type's
+-- output alone: concat() calls no cast, and trailing blanks do not count.
+-- Rows of tenant_subscriptions are written as tollgate_counter too, since a trigger that the host has there runs as the writer.
+
+-- Why Tollgate does not count a table, as part of a sentence; null when it does.
+CREATE OR REPLACE FUNCTION tollgate.table_problem(tab regclass, what text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  WITH RECURSIVE below AS (
+    SELECT tab::oid AS oid UNION SELECT i.inhrelid FROM below b JOIN pg_inherits i ON i.inhparent = b.oid
+  )
+  SELECT CASE
+    WHEN c.relkind NOT IN ('r', 'p') THEN 'is not a table'
+    WHEN c.relrowsecurity THEN 'has row-level security, which hides rows from the count'
+    WHEN EXISTS (SELECT FROM below b JOIN pg_class x ON x.oid = b.oid WHERE x.relkind NOT IN ('r', 'p'))
+      THEN 'has a part that is not a table of this database'
+    WHEN a.attnum IS NULL THEN format('has no column %s', n.col)
+    WHEN NOT has_schema_privilege('tollgate_counter', c.relnamespace, 'USAGE')
+      OR NOT has_column_privilege('tollgate_counter', c.oid, a.attnum, 'SELECT')
+      THEN format('may not be read by tollgate_counter: GRANT USAGE ON SCHEMA %s, SELECT (%s) ON %s TO it', c.relnamespace::regnamespace,
+                  n.col, tab)
+  END
+  FROM pg_class c
+  CROSS JOIN LATERAL (SELECT CASE what WHEN 'patients_count' THEN 'status' WHEN 'users_count' THEN 'tenant_id'
+                                       ELSE 'tableoid' END AS col) n
+  LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = n.col AND NOT a.attisdropped
+  WHERE c.oid = tab
+$$;
+GRANT EXECUTE ON FUNCTION tollgate.table_problem(regclass, text) TO tollgate_counter;
+
+-- A tenant's id stands in headers (X-Tenant-ID), in which a comma parts values and blanks at the ends are cut off. So an id has 1 to
+-- 255 bytes of UTF-8, no control character, no comma, and no white space at its ends. What is wrong with one, as part of a
+-- sentence; null when nothing is. A tenant of the host's whose id is not so is left out: it has no settings, its calls are refused.
+CREATE OR REPLACE FUNCTION tollgate.tenant_id_problem(id text) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT CASE
+    WHEN id IS NULL OR id OPERATOR(pg_catalog.=) '' THEN 'is empty'
+    WHEN pg_catalog.octet_length(pg_catalog.convert_to(id, 'UTF8')) OPERATOR(pg_catalog.>) 255 THEN 'is longer than 255 bytes'
+    WHEN id OPERATOR(pg_catalog.~) '[\u0001-\u001f\u007f-\u009f]' THEN 'holds a control character'
+    WHEN id OPERATOR(pg_catalog.~) ',' THEN 'holds a comma'
+    WHEN id OPERATOR(pg_catalog.~) '^[ \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]|[ \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]$'
+      THEN 'begins or ends with white space'
+  END
+$$;
+GRANT EXECUTE ON FUNCTION tollgate.tenant_id_problem(text) TO tollgate_collector;
+
+-- After a write to tenant_subscriptions: the host's triggers there that wait for the commit run now, as tollgate_counter and not as
+-- whoever commits, and a search_path that one of them set ends here.
+CREATE OR REPLACE FUNCTION tollgate.end_write() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  c record;
+BEGIN
+  FOR c IN SELECT format('%I.%I', n.nspname, t.conname) AS name, t.condeferred FROM pg_constraint t JOIN pg_namespace n ON n.oid = t.connamespace
+    WHERE t.conrelid = 'public.tenant_subscriptions'::regclass AND t.contype = 't' AND t.condeferrable ORDER BY 1 LOOP
+    EXECUTE format('SET CONSTRAINTS %s IMMEDIATE', c.name);
+    IF c.condeferred THEN
+      EXECUTE format('SET CONSTRAINTS %s DEFERRED', c.name);
+    END IF;
+  END LOOP;
+  PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
+END $$;
+GRANT EXECUTE ON FUNCTION tollgate.end_write() TO tollgate_counter;
+
+-- Who may make a function belong to tollgate_counter needs its right to create one here, and only while it does that.
+GRANT CREATE ON SCHEMA tollgate TO tollgate_counter;
+
+-- The rows that count in a table of a tenant's, or the tenant's in users; null when they can't be counted. Of the calling
+-- statement's snapshot. The error at the end is what undoes whatever code of others did meanwhile.
+CREATE OR REPLACE FUNCTION tollgate.count_rows(tab regclass, what text, tenant text) RETURNS bigint
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  problem text := tollgate.table_problem(tab, what);
+  n bigint;
+BEGIN
+  IF problem IS NULL THEN
+    EXECUTE format(CASE what WHEN 'patients_count' THEN 'SELECT count(*) FROM %s WHERE rtrim(concat(status)) = ''active'''
+                             WHEN 'users_count' THEN 'SELECT count(*) FROM %s WHERE tenant_id = $1'
+                             ELSE 'SELECT count(tableoid) FROM %s' END, tab) INTO n USING tenant;
+    RAISE EXCEPTION USING ERRCODE = 'TG000', MESSAGE = 'counted';
+  END IF;
+  RAISE WARNING '% %', tab, problem;
+  RETURN NULL;
+EXCEPTION
+  WHEN SQLSTATE 'TG000' THEN
+    RETURN n;
+  WHEN OTHERS THEN
+    RAISE WARNING '% can''t be counted: %', tab, sqlerrm;
+    RETURN NULL;
+END $$;
+
+-- What the subscriptions of these tenants show; how many changed. By id: collectors and changes of plans take them in one order.
+CREATE OR REPLACE FUNCTION tollgate.put_usage(tenants text[], usages jsonb[]) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  n bigint;
+BEGIN
+  PERFORM FROM public.tenant_subscriptions s WHERE s.tenant_id = ANY (tenants) ORDER BY s.tenant_id FOR NO KEY UPDATE;
+  UPDATE public.tenant_subscriptions s SET current_usage = s.current_usage || u.usage
+  FROM unnest(tenants, usages) AS u (tenant, usage)
+  WHERE s.tenant_id = u.tenant AND s.current_usage IS DISTINCT FROM s.current_usage || u.usage;
+  GET DIAGNOSTICS n = ROW_COUNT;
+  PERFORM tollgate.end_write();
+  RETURN n;
+END $$;
+GRANT EXECUTE ON FUNCTION tollgate.put_usage(text[], jsonb[]) TO tollgate_collector;
+
+CREATE OR REPLACE FUNCTION tollgate.put_limits(tenant text, limits jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  UPDATE public.tenant_subscriptions s SET usage_limits = limits WHERE s.tenant_id = tenant AND s.usage_limits IS DISTINCT FROM limits;
+  PERFORM tollgate.end_write();
+END $$;
+
+CREATE OR REPLACE FUNCTION tollgate.put_tier(tenant text, tier text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  INSERT INTO public.tenant_subscriptions AS s (tenant_id, tier_id) VALUES (tenant, tier)
+  ON CONFLICT (tenant_id) DO UPDATE SET tier_id = excluded.tier_id;
+  PERFORM tollgate.end_write();
+END $$;
+
+ALTER FUNCTION tollgate.count_rows(regclass, text, text) OWNER TO tollgate_counter;
+ALTER FUNCTION tollgate.put_usage(text[], jsonb[]) OWNER TO tollgate_counter;
+ALTER FUNCTION tollgate.put_limits(text, jsonb) OWNER TO tollgate_counter;
+ALTER FUNCTION tollgate.put_tier(text, text) OWNER TO tollgate_counter;
+REVOKE CREATE ON SCHEMA tollgate FROM tollgate_counter;
+
+-- The right to count a table, where it is ours to give. In an adopted database tollgate.grant_schema gives it.
+CREATE OR REPLACE FUNCTION tollgate.let_count(tab regclass, what text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  c record;
+BEGIN
+  SELECT x.relowner, n.oid AS schema, n.nspname, n.nspowner INTO c FROM pg_class x JOIN pg_namespace n ON n.oid = x.relnamespace
+  WHERE x.oid = tab;
+  IF pg_has_role(c.nspowner, 'USAGE') AND NOT has_schema_privilege('tollgate_counter', c.schema, 'USAGE') THEN
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO tollgate_counter', c.nspname);
+  END IF;
+  IF pg_has_role(c.relowner, 'USAGE') THEN
+    EXECUTE format('GRANT SELECT (%s) ON %s TO tollgate_counter',
+                   CASE what WHEN 'patients_count' THEN 'status' ELSE 'tableoid' END, tab);
+  END IF;
+END $$;
+
+-- Enforcing begins with a count: what can't be counted is said.
+CREATE OR REPLACE FUNCTION tollgate.only_countable(tenant text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  tab regclass := tollgate.tenant_table(tenant, 'patients');
+  problem text := 'public.users ' || tollgate.table_problem('public.users', 'users_count');
+BEGIN
+  IF tab IS NOT NULL THEN
+    PERFORM tollgate.let_count(tab, 'patients_count');
+    problem := coalesce(problem, tab || ' ' || tollgate.table_problem(tab, 'patients_count'));
+  END IF;
+  IF problem IS NOT NULL THEN
+    RAISE EXCEPTION '%', problem USING ERRCODE = 'TG005', DETAIL = 'table';
+  END IF;
+END $$;
+
+-- What of the host's Tollgate does not take, and why: tenants by their id, and tables that it can't count. `tollgate doctor` shows it.
+-- An id is written as JSON, so that a control character in it does nothing to the screen.
+CREATE OR REPLACE FUNCTION tollgate.left_out() RETURNS TABLE (what text, problem text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT 'tenant ' || to_jsonb(t.id::text)::text, 'has an id that ' || tollgate.tenant_id_problem(t.id::text)
+  FROM public.tenants t WHERE tollgate.tenant_id_problem(t.id::text) IS NOT NULL
+  UNION ALL
+  SELECT c.oid::regclass::text, tollgate.table_problem(c.oid, c.relname || '_count')
+  FROM public.tenant_settings s JOIN pg_namespace n ON n.nspname = s.schema_name
+  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname IN ('patients', 'appointments') AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  WHERE n.nspname NOT IN ('public', 'tollgate', 'pg_catalog', 'information_schema')
+    AND tollgate.table_problem(c.oid, c.relname || '_count') IS NOT NULL
+  UNION ALL
+  SELECT 'public.users', tollgate.table_problem('public.users', 'users_count')
+  WHERE tollgate.table_problem('public.users', 'users_count') IS NOT NULL
+$$;

@@ -1,0 +1,91 @@
+-- The limits of a subscription: the tier's numbers with the tenant's overrides.
+
+-- The effective plain numbers: the tier's, then overrides that are in force.
+CREATE OR REPLACE FUNCTION tollgate.apply_limits(tenant text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT tollgate.put_limits(tenant, e.limits)
+  FROM (SELECT t.usage_limits, r.limits || coalesce((
+          SELECT jsonb_object_agg(o.limit_key, trim_scale(o.max)) FROM public.usage_limit_overrides o
+          WHERE o.tenant_id = t.tenant_id AND o.max IS NOT NULL AND (o.expires_at IS NULL OR o.expires_at > now())), '{}') AS limits
+        FROM public.tenant_subscriptions t JOIN public.subscription_tiers r ON r.id = t.tier_id WHERE t.tenant_id = tenant) e
+  WHERE e.usage_limits IS DISTINCT FROM e.limits
+$$;
+
+-- Overrides whose time is over: the tier's limits come back into usage_limits. How many tenants.
+CREATE OR REPLACE FUNCTION tollgate.expire_limits() RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  ended text[];
+BEGIN
+  SELECT array_agg(DISTINCT o.tenant_id::text) INTO ended FROM public.usage_limit_overrides o
+  JOIN public.tenant_subscriptions s ON s.tenant_id = o.tenant_id JOIN public.subscription_tiers r ON r.id = s.tier_id
+  WHERE o.expires_at <= now() AND o.max IS NOT NULL AND s.usage_limits -> o.limit_key IS DISTINCT FROM r.limits -> o.limit_key;
+  PERFORM tollgate.apply_limits(e.id) FROM unnest(ended) AS e (id);
+  RETURN coalesce(cardinality(ended), 0);
+END $$;
+GRANT EXECUTE ON FUNCTION tollgate.expire_limits() TO tollgate_collector;
+
+-- Limits follow overrides, the tier of a subscription, and a change of the tier itself.
+CREATE OR REPLACE FUNCTION tollgate.limits_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF TG_TABLE_NAME = 'subscription_tiers' THEN
+    PERFORM tollgate.apply_limits(concat(s.tenant_id))
+    FROM (SELECT x.tenant_id FROM public.tenant_subscriptions x WHERE x.tier_id = NEW.id ORDER BY x.tenant_id) s;
+  ELSIF TG_OP = 'DELETE' THEN
+    PERFORM tollgate.apply_limits(concat(OLD.tenant_id));
+  ELSE
+    PERFORM tollgate.apply_limits(concat(NEW.tenant_id));
+  END IF;
+  RETURN NULL;
+END $$;
+
+-- PUT: the tier, and overrides by key; null removes an override. Of the tenant that is set: for an operator's request web
+-- sets the tenant that its path names.
+CREATE OR REPLACE FUNCTION tollgate.set_subscription(tenant text, tier text, limits jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  k text;
+  v jsonb;
+  answer jsonb;
+BEGIN
+  PERFORM tollgate.only_own(tenant);
+  IF NOT EXISTS (SELECT FROM public.tenants t WHERE t.id = tenant) THEN
+    RAISE EXCEPTION 'no such tenant' USING ERRCODE = 'TG004', DETAIL = 'tenant_id';
+  END IF;
+  IF tier IS NOT NULL THEN
+    IF NOT EXISTS (SELECT FROM public.subscription_tiers r WHERE r.id = tier) THEN
+      RAISE EXCEPTION 'no such tier: %', left(tier, 100) USING ERRCODE = 'TG002', DETAIL = 'tier_id';
+    END IF;
+    PERFORM tollgate.put_tier(tenant, tier);
+  ELSIF NOT EXISTS (SELECT FROM public.tenant_subscriptions s WHERE s.tenant_id = tenant) THEN
+    RAISE EXCEPTION 'the tenant has no subscription: name a tier' USING ERRCODE = 'TG002', DETAIL = 'tier_id';
+  END IF;
+  IF limits IS NOT NULL AND jsonb_typeof(limits) <> 'object' THEN
+    RAISE EXCEPTION 'usage_limits is an object' USING ERRCODE = 'TG003', DETAIL = 'usage_limits';
+  END IF;
+  FOR k, v IN SELECT * FROM jsonb_each(coalesce(limits, '{}')) ORDER BY 1 LOOP
+    IF NOT EXISTS (SELECT FROM public.usage_limit_keys l WHERE l.limit_key = k) THEN
+      RAISE EXCEPTION 'no such limit: %', left(k, 100) USING ERRCODE = 'TG001', DETAIL = left(k, 100);
+    ELSIF jsonb_typeof(v) = 'null' THEN
+      UPDATE public.usage_limit_overrides o SET max = NULL, expires_at = NULL, updated_at = now()
+      WHERE o.tenant_id = tenant AND o.limit_key = k AND (o.mode <> 'hard' OR o.grace_percent > 0);
+      DELETE FROM public.usage_limit_overrides o WHERE o.tenant_id = tenant AND o.limit_key = k AND o.mode = 'hard';
+    ELSE
+      IF jsonb_typeof(v) <> 'number' THEN
+        RAISE EXCEPTION '% is a number, or null for the tier''s', k USING ERRCODE = 'TG003', DETAIL = k;
+      ELSIF (v::numeric < 0 AND v::numeric <> -1) OR v::numeric > 1000000000000 OR scale(trim_scale(v::numeric)) > 6 THEN
+        RAISE EXCEPTION '% is -1 (unlimited), or 0 to 1000000000000 with at most six decimals', k
+          USING ERRCODE = 'TG003', DETAIL = k;
+      END IF;
+      INSERT INTO public.usage_limit_overrides AS o (tenant_id, limit_key, max) VALUES (tenant, k, v::numeric)
+      ON CONFLICT (tenant_id, limit_key) DO UPDATE SET max = excluded.max, expires_at = NULL, updated_at = now();
+    END IF;
+  END LOOP;
+  PERFORM tollgate.apply_limits(tenant);
+  SELECT jsonb_build_object('tenant_id', s.tenant_id, 'tier_id', s.tier_id, 'usage_limits', s.usage_limits,
+                            'current_usage', s.current_usage) INTO answer
+  FROM public.tenant_subscriptions s WHERE s.tenant_id = tenant;
+  RETURN answer;
+END $$;
+GRANT EXECUTE ON FUNCTION tollgate.set_subscription(text, text, jsonb) TO tollgate_web;

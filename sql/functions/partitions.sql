@@ -1,0 +1,54 @@
+-- The months of usage_tracking.
+
+-- Monthly partitions, UTC, that cover the span.
+CREATE OR REPLACE FUNCTION tollgate.ensure_partitions(from_at timestamptz, to_at timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  month timestamp := date_trunc('month', from_at AT TIME ZONE 'UTC');
+  name text;
+BEGIN
+  WHILE month <= to_at AT TIME ZONE 'UTC' LOOP
+    name := 'usage_tracking_' || to_char(month, 'YYYY_MM');
+    IF to_regclass('public.' || name) IS NULL THEN
+      PERFORM pg_advisory_xact_lock(hashtext('tollgate.partitions'));
+      IF to_regclass('public.' || name) IS NULL THEN
+        EXECUTE format('CREATE TABLE public.%I PARTITION OF public.usage_tracking FOR VALUES FROM (%L) TO (%L)', name,
+                       month AT TIME ZONE 'UTC', (month + interval '1 month') AT TIME ZONE 'UTC');
+        PERFORM tollgate.secure(format('public.%I', name)::regclass);
+      END IF;
+    END IF;
+    month := month + interval '1 month';
+  END LOOP;
+END $$;
+GRANT EXECUTE ON FUNCTION tollgate.ensure_partitions(timestamptz, timestamptz) TO tollgate_collector;
+
+-- Drops the partitions that ended more than keep_months ago; how many.
+CREATE OR REPLACE FUNCTION tollgate.drop_partitions(keep_months int) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  oldest timestamptz := (date_trunc('month', now() AT TIME ZONE 'UTC') - make_interval(months => keep_months)) AT TIME ZONE 'UTC';
+  name text;
+  dropped int := 0;
+BEGIN
+  IF keep_months < 1 THEN
+    RAISE EXCEPTION 'at least one month is kept' USING ERRCODE = 'TG003', DETAIL = 'keep_months';
+  END IF;
+  FOR name IN
+    SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE i.inhparent = 'public.usage_tracking'::regclass AND c.relname ~ '^usage_tracking_\d{4}_\d{2}$'
+      AND to_date(right(c.relname, 7), 'YYYY_MM') < oldest AT TIME ZONE 'UTC'
+    ORDER BY 1
+  LOOP
+    EXECUTE format('DROP TABLE public.%I', name);
+    dropped := dropped + 1;
+  END LOOP;
+  IF dropped > 0 THEN
+    INSERT INTO tollgate.rows_dropped AS d (before) VALUES (oldest)
+    ON CONFLICT (only_one) DO UPDATE SET before = greatest(d.before, excluded.before);
+  END IF;
+  RETURN dropped;
+END $$;
+GRANT EXECUTE ON FUNCTION tollgate.drop_partitions(int) TO tollgate_collector;
+
+SELECT tollgate.ensure_partitions(now() - interval '1 month', now() + interval '3 months')
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = 'public.usage_tracking'::regclass);
