@@ -11,6 +11,7 @@
 
 #include "cli/cli.h"
 #include "lib/base/io.h"
+#include "lib/base/json_write.h"
 #include "lib/intake/batch.h"
 #include "lib/meter/spool/spool.h"
 #include "lib/store/ingest.h"
@@ -132,14 +133,24 @@ static bool is_served(const char *dir)
 
 static void report(const struct intake *in)
 {
-    if (in->cli->json)
-        printf("{\"segments\":%zu,\"stored\":%" PRIu64 ",\"duplicates\":%" PRIu64 ",\"rejected\":%" PRIu64
-               ",\"damaged\":%" PRIu64 ",\"failed\":%zu}\n",
-               in->n, in->stored, in->duplicates, in->rejected, in->damaged, in->failed);
-    else
+    char text[256];
+    struct json_write w;
+
+    if (!in->cli->json) {
         printf("%zu segments: %" PRIu64 " events stored, %" PRIu64 " duplicates, %" PRIu64 " rejected, %" PRIu64
                " damaged places, %zu segments failed\n",
                in->n, in->stored, in->duplicates, in->rejected, in->damaged, in->failed);
+        return;
+    }
+    json_write_begin(&w, text, sizeof text);
+    json_write_count(&w, "segments", in->n);
+    json_write_count(&w, "stored", in->stored);
+    json_write_count(&w, "duplicates", in->duplicates);
+    json_write_count(&w, "rejected", in->rejected);
+    json_write_count(&w, "damaged", in->damaged);
+    json_write_count(&w, "failed", in->failed);
+    json_write_end(&w);
+    puts(text);
 }
 
 /* Segments of several nodes may lie in one folder. */

@@ -6,6 +6,7 @@
 
 #include "cli/spool_view.h"
 #include "lib/base/clock.h"
+#include "lib/base/decimal.h"
 #include "lib/store/db.h"
 
 #define SHOW_MOST_TEXT "1000"
@@ -65,11 +66,8 @@ static bool passes(const struct filter *f, const struct event *e)
 
 static void show_row(struct table *t, uint64_t segment, uint64_t position, const struct event *e)
 {
-    uint64_t u = e->value < 0 ? (uint64_t)0 - (uint64_t)e->value : (uint64_t)e->value;
-    char value[48];
+    char value[DECIMAL_SIZE];
 
-    snprintf(value, sizeof value, "%s%" PRIu64 ".%06" PRIu64, e->value < 0 ? "-" : "", u / EVENT_MILLION,
-             u % EVENT_MILLION);
     spool_segment_cell(t, segment);
     spool_number_cell(t, position);
     spool_number_cell(t, e->sequence);
@@ -77,7 +75,7 @@ static void show_row(struct table *t, uint64_t segment, uint64_t position, const
     time_cell(t, e->appended_us);
     text_cell(t, e->tenant);
     text_cell(t, e->metric);
-    table_cell(t, value);
+    table_cell(t, decimal_text(e->value, value));
     text_cell(t, e->source);
     text_cell(t, e->id);
     table_cell(t, e->flags & EVENT_COUNTED ? "yes" : "no");

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/decimal.h"
+#include "lib/base/json_write.h"
 
 #define QUOTA_TYPE "https://iana.org/assignments/http-problem-types#quota-exceeded"
 #define BODY_SIZE 2048
@@ -175,32 +177,36 @@ static void html_page(char body[BODY_SIZE], const struct answer_form *form, int 
              form->number);
 }
 
+/* RFC 9457; `violated`: the limit's key, or NULL. */
+static void problem_document(char body[BODY_SIZE], const struct answer_form *form, const char *type, const char *title,
+                             int status, const char *error, const char *code, const char *detail, const char *violated)
+{
+    char instance[48];
+    struct json_write w;
+    snprintf(instance, sizeof instance, "urn:request:%016" PRIx64, form->number);
+    json_write_begin(&w, body, BODY_SIZE);
+    json_write_text(&w, "type", type);
+    json_write_text(&w, "title", title);
+    json_write_integer(&w, "status", status);
+    json_write_text(&w, "error", error);
+    json_write_text(&w, "code", code);
+    json_write_text(&w, "detail", detail);
+    json_write_text(&w, "instance", instance);
+    if (violated) {
+        json_write_array(&w, "violated-policies");
+        json_write_text(&w, NULL, violated);
+    }
+    json_write_end(&w);
+}
+
 void answer_refuse(struct answer *a, const struct answer_form *form, const struct answer_problem *p)
 {
     char body[BODY_SIZE];
     if (form->html)
         html_page(body, form, p->status, p->title, p->detail);
     else
-        snprintf(body, sizeof body,
-                 "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"error\":\"%s\",\"code\":\"%s\",\"detail\":"
-                 "\"%s\","
-                 "\"instance\":\"urn:request:%016" PRIx64 "\"}",
-                 p->title, p->status, p->title, p->code, p->detail, form->number);
+        problem_document(body, form, "about:blank", p->title, p->status, p->title, p->code, p->detail, NULL);
     add_refusal(a, form, p->status, p->header ? p->header : "", body);
-}
-
-/* 1234567 as "1,234,567". */
-static const char *grouped(char out[32], int64_t n)
-{
-    char digits[24];
-    int length = snprintf(digits, sizeof digits, "%" PRId64, n), at = 0;
-    for (int i = 0; i < length; i++) {
-        if (i > 0 && (length - i) % 3 == 0)
-            out[at++] = ',';
-        out[at++] = digits[i];
-    }
-    out[at] = '\0';
-    return out;
 }
 
 static const char *window_words(uint8_t window)
@@ -225,26 +231,23 @@ void answer_limited(struct answer *a, const struct answer_form *form, const stru
     const char *metric = catalogue->metrics[taken->limits[i].metric].name;
     const char *key = catalogue->limits[taken->limits[i].slot].key;
     const char *what = strcmp(metric, "api_call") == 0 ? "API call" : metric;
-    char used[32], limit[32], resets[CLOCK_RFC3339_SIZE] = "", words[512], body[BODY_SIZE];
+    char used[DECIMAL_SIZE], limit[DECIMAL_SIZE], resets[CLOCK_RFC3339_SIZE] = "", words[512], body[BODY_SIZE];
 
     clock_rfc3339(resets, v->resets_us, taken->limits[i].end_offset_s, 0);
     if (taken->limits[i].window == LIMIT_MINUTE)
         snprintf(words, sizeof words, "%s limit reached: %s %s, the next passes at %s", what,
-                 grouped(limit, whole(v->limit)), window_words(LIMIT_MINUTE), resets);
+                 decimal_grouped(v->limit, 0, ",", limit), window_words(LIMIT_MINUTE), resets);
     else
-        snprintf(words, sizeof words, "%s limit reached: %s of %s %s, resets %s", what, grouped(used, whole(v->used)),
-                 grouped(limit, whole(v->limit)), window_words(taken->limits[i].window), resets);
+        snprintf(words, sizeof words, "%s limit reached: %s of %s %s, resets %s", what,
+                 decimal_grouped(v->used, 0, ",", used), decimal_grouped(v->limit, 0, ",", limit),
+                 window_words(taken->limits[i].window), resets);
 
     if (form->html)
         html_page(body, form, 429, "Limit reached", words);
     else
-        snprintf(body, sizeof body,
-                 "{\"type\":\"" QUOTA_TYPE
-                 "\",\"title\":\"Request cannot be satisfied as assigned quota has been exceeded\","
-                 "\"status\":429,\"error\":\"%s\",\"code\":\"%s\",\"detail\":\"Wait until the limit resets, or ask for "
-                 "a larger "
-                 "plan.\",\"instance\":\"urn:request:%016" PRIx64 "\",\"violated-policies\":[\"%s\"]}",
-                 words, limit_reason_code(LIMIT_REACHED), form->number, key);
+        problem_document(body, form, QUOTA_TYPE, "Request cannot be satisfied as assigned quota has been exceeded", 429,
+                         words, limit_reason_code(LIMIT_REACHED),
+                         "Wait until the limit resets, or ask for a larger plan.", key);
 
     struct answer fields = {.length = 0};
     add_rate_limits(&fields, catalogue, taken, now_us, false);

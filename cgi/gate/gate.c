@@ -10,6 +10,7 @@
 
 #include "lib/base/address.h"
 #include "lib/base/clock.h"
+#include "lib/base/json_write.h"
 #include "lib/base/log.h"
 #include "lib/meter/apikey.h"
 #include "lib/meter/endpoint.h"
@@ -364,44 +365,41 @@ static bool ask(struct gate *g, struct call *c)
 
 /* ---- appending ---- */
 
-/* A JSON string's inside: quotes, backslashes and control characters escaped, cut at `most` bytes of `text`. */
-static size_t escape(char *out, size_t room, const char *text, size_t most)
+/* At most `most` bytes of `text`; percent signs for what isn't printable ASCII: paths hold no more, but for what was decoded. */
+static const char *printable(char *out, size_t room, const char *text, size_t most)
 {
+    static const char hex[] = "0123456789ABCDEF";
     size_t n = 0;
-    for (size_t i = 0; i < most && text[i] && n + 7 < room; i++) {
+    for (size_t i = 0; i < most && text[i] && n + 4 < room; i++) {
         unsigned char ch = (unsigned char)text[i];
-        if (ch == '"' || ch == '\\')
-            out[n++] = '\\', out[n++] = (char)ch;
-        else if (ch < 0x20 || ch >= 0x7f) /* paths are ASCII but for percent-decoded bytes: kept readable and valid */
-            n += (size_t)snprintf(out + n, room - n, "%%%02X", ch);
+        if (ch < 0x20 || ch >= 0x7f)
+            out[n++] = '%', out[n++] = hex[ch >> 4], out[n++] = hex[ch & 15];
         else
             out[n++] = (char)ch;
     }
     out[n] = '\0';
-    return n;
+    return out;
 }
 
 static size_t describe(char out[METADATA_SIZE], const struct call *c, const char *key_id,
                        const struct config_rule *rule)
 {
-    char path[3 * ENDPOINT_MAX / 2], method[32], name[ENDPOINT_NAME_SIZE], shown[ENDPOINT_NAME_SIZE * 2];
-    char at[CLOCK_RFC3339_SIZE];
-    escape(path, sizeof path, c->path, ENDPOINT_MAX);
-    escape(method, sizeof method, c->method, 16);
-    int n;
+    char text[3 * ENDPOINT_MAX / 2], name[ENDPOINT_NAME_SIZE];
+    struct json_write w;
+    json_write_begin(&w, out, METADATA_SIZE);
+    json_write_text(&w, "endpoint", printable(text, sizeof text, c->path, ENDPOINT_MAX));
+    json_write_text(&w, "method", printable(text, sizeof text, c->method, 16));
     if (rule) {
-        n = snprintf(out, METADATA_SIZE, "{\"endpoint\":\"%s\",\"method\":\"%s\",\"rule\":\"%s %s\"}", path, method,
-                     rule->method, rule->path);
+        snprintf(text, sizeof text, "%s %s", rule->method, rule->path);
+        json_write_text(&w, "rule", text);
     } else {
+        clock_rfc3339(text, c->now_us, 0, 1);
+        json_write_text(&w, "timestamp", text);
         endpoint_normalise(c->path, c->path_length, name);
-        escape(shown, sizeof shown, name, sizeof name);
-        clock_rfc3339(at, c->now_us, 0, 1);
-        n = snprintf(
-            out, METADATA_SIZE,
-            "{\"endpoint\":\"%s\",\"method\":\"%s\",\"timestamp\":\"%s\",\"normalized\":\"%s\",\"key\":\"%s\"}", path,
-            method, at, shown, key_id);
+        json_write_text(&w, "normalized", printable(text, sizeof text, name, sizeof name));
+        json_write_text(&w, "key", key_id);
     }
-    return n > 0 && n < METADATA_SIZE ? (size_t)n : 0;
+    return json_write_end(&w);
 }
 
 static struct text text_of(const char *s)

@@ -5,6 +5,8 @@
 
 #include "cgi/web/api.h"
 #include "lib/base/clock.h"
+#include "lib/base/decimal.h"
+#include "lib/base/json_write.h"
 #include "lib/base/log.h"
 #include "lib/web/json.h"
 
@@ -79,7 +81,8 @@ static bool ask_for(struct app *app, struct asked *asked, const char *metric, co
                   talloc_asprintf(app->request->pool, "%s: name one of usage_metrics, like api_call.", place));
         return false;
     }
-    if (amount != NULL && (json_millionths_of(amount, length, &millionths) != STATUS_OK || millionths < 0)) {
+    if (amount != NULL &&
+        (decimal_parse(amount, length, EVENT_VALUE_MAX, &millionths) != STATUS_OK || millionths < 0)) {
         app_error(app, 400, "amount_invalid", "The amount is not right",
                   talloc_asprintf(app->request->pool,
                                   "%s: send a number from 0 to 1000000000000 with at most six decimal places.", place));
@@ -184,7 +187,12 @@ static enum status record(struct app *app, uint32_t tenant, const struct asked *
     char metadata[METADATA_SIZE];
     size_t n = 0;
     enum status s, undone;
-    int length = snprintf(metadata, sizeof metadata, "{\"consumed\":true,\"key\":\"%s\"}", app->caller.key_id);
+    struct json_write w;
+
+    json_write_begin(&w, metadata, sizeof metadata);
+    json_write_boolean(&w, "consumed", true);
+    json_write_text(&w, "key", app->caller.key_id);
+    size_t length = json_write_end(&w);
 
     for (size_t i = 0; i < asked->n; i++) {
         const char *metric = app->catalogue.metrics[asked->asks[i].metric].name;
@@ -194,7 +202,7 @@ static enum status record(struct app *app, uint32_t tenant, const struct asked *
         events[n++] = (struct event){
             .tenant = {app->tenant, strlen(app->tenant)},
             .metric = {metric, strlen(metric)},
-            .metadata = {metadata, (size_t)length},
+            .metadata = {metadata, length},
             .recorded_us = now,
             .value = asked->asks[i].amount,
             .flags = EVENT_COUNTED,

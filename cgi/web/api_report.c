@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cgi/web/api.h"
+#include "lib/base/decimal.h"
 #include "lib/meter/limit.h"
 #include "lib/store/usage.h"
 #include "lib/web/json.h"
@@ -54,11 +55,11 @@ static struct json_object *limits_shape(const struct usage_report *r)
 static struct json_object *alert_shape(const struct usage_limit *l, double percent)
 {
     const char *level = l->used > l->max ? "exceeded" : l->used == l->max ? "reached" : "approaching";
-    char used[JSON_MILLIONTHS_SIZE], max[JSON_MILLIONTHS_SIZE], message[512];
+    char used[DECIMAL_SIZE], max[DECIMAL_SIZE], message[512];
     struct json_object *o = json_object_new_object();
 
-    snprintf(message, sizeof message, "%s: %s of %s %s used (%.0f %%)", l->label, json_millionths_text(l->used, used),
-             json_millionths_text(l->max, max), l->unit, percent > 100 || percent < 99.5 ? percent : floor(percent));
+    snprintf(message, sizeof message, "%s: %s of %s %s used (%.0f %%)", l->label, decimal_text(l->used, used),
+             decimal_text(l->max, max), l->unit, percent > 100 || percent < 99.5 ? percent : floor(percent));
     json_object_object_add(o, "metric", json_object_new_string(l->metric));
     json_object_object_add(o, "limit_key", json_object_new_string(l->key));
     json_object_object_add(o, "level", json_object_new_string(level));

@@ -4,6 +4,7 @@
 #include <talloc.h>
 
 #include "cgi/web/api.h"
+#include "lib/base/decimal.h"
 #include "lib/store/subscription.h"
 #include "lib/store/usage.h"
 #include "lib/web/json.h"
@@ -108,7 +109,7 @@ static bool read_change(struct app *app, const char **tier, const char **limits)
 static struct json_object *warnings_of(const struct usage_report *r)
 {
     struct json_object *list = json_object_new_array();
-    char used[JSON_MILLIONTHS_SIZE], max[JSON_MILLIONTHS_SIZE], text[512];
+    char used[DECIMAL_SIZE], max[DECIMAL_SIZE], text[512];
 
     for (size_t i = 0; i < r->n; i++) {
         const struct usage_limit *l = &r->limit[i];
@@ -116,7 +117,7 @@ static struct json_object *warnings_of(const struct usage_report *r)
         if (l->max < 0 || l->used <= l->max)
             continue;
         snprintf(text, sizeof text, "%s: the limit of %s is lower than the %s %s in use", l->key,
-                 json_millionths_text(l->max, max), json_millionths_text(l->used, used), l->unit);
+                 decimal_text(l->max, max), decimal_text(l->used, used), l->unit);
         json_object_array_add(list, json_object_new_string(text));
     }
     return list;

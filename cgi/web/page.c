@@ -7,6 +7,7 @@
 #include <string.h>
 #include <talloc.h>
 
+#include "lib/base/decimal.h"
 #include "lib/base/log.h"
 #include "lib/store/session.h"
 #include "lib/web/csrf.h"
@@ -124,29 +125,7 @@ void page_error(struct app *app, int status, const char *code, const char *messa
 
 const char *page_number(int64_t millionths, char out[PAGE_NUMBER_SIZE])
 {
-    static const char thin[] = "\u202f";
-    uint64_t size = millionths < 0 ? -(uint64_t)millionths : (uint64_t)millionths;
-    int thousandths = (int)(size % 1000000 / 1000);
-    char digits[24];
-    size_t n, at = 0;
-
-    n = (size_t)snprintf(digits, sizeof digits, "%" PRIu64, size / 1000000);
-    if (millionths < 0)
-        out[at++] = '-';
-    for (size_t i = 0; i < n; i++) {
-        if (i > 0 && (n - i) % 3 == 0) {
-            memcpy(out + at, thin, sizeof thin - 1);
-            at += sizeof thin - 1;
-        }
-        out[at++] = digits[i];
-    }
-    out[at] = '\0';
-    if (thousandths != 0) {
-        snprintf(out + at, PAGE_NUMBER_SIZE - at, ".%03d", thousandths);
-        for (at = strlen(out); out[at - 1] == '0'; at--)
-            out[at - 1] = '\0';
-    }
-    return out;
+    return decimal_grouped(millionths, 3, "\u202f", out);
 }
 
 const char *page_tenant_path(const struct app *app, const char *id, const char *more)

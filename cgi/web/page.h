@@ -8,6 +8,7 @@
 #define RESPONDER_PAGE_H
 
 #include "cgi/web/app.h"
+#include "lib/base/decimal.h"
 #include "lib/web/session.h"
 #include "lib/web/template.h"
 
@@ -50,7 +51,7 @@ struct template_dict *page_open(struct app *app, const char *title);
 /* Renders into the response and destroys `d`. */
 void page_send(struct app *app, int status, const char *file, struct template_dict *d);
 
-#define PAGE_NUMBER_SIZE 48
+#define PAGE_NUMBER_SIZE DECIMAL_SIZE
 /* The path of a tenant's page, its id encoded; in the request's pool. */
 const char *page_tenant_path(const struct app *app, const char *id, const char *more);
 /* Millionths with a thin space between thousands and at most three places: "12 345", "0.004". Returns `out`. */

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/utf8.h"
+
 #define JSON_DEPTH 32
 #define EARLIEST_US INT64_C(946684800000000) /* 2000-01-01 */
 #define LATEST_US INT64_C(4102444800000000)  /* 2100-01-01 */
@@ -35,29 +37,10 @@ void examiner_destroy(struct examiner *x)
     free(x);
 }
 
-/* Is it UTF-8 without NUL? */
+/* Can PostgreSQL hold it: UTF-8 without NUL? */
 static bool plain(struct text t)
 {
-    for (size_t i = 0; i < t.length; i++) {
-        unsigned char c = (unsigned char)t.at[i];
-
-        if (c == 0)
-            return false;
-        if (c < 0x80)
-            continue;
-        size_t more = c >= 0xf0 && c <= 0xf4 ? 3 : c >= 0xe0 ? 2 : 1;
-
-        if (c < 0xc2 || c > 0xf4 || i + more >= t.length)
-            return false;
-        unsigned char d = (unsigned char)t.at[i + 1];
-
-        if ((c == 0xe0 && d < 0xa0) || (c == 0xed && d > 0x9f) || (c == 0xf0 && d < 0x90) || (c == 0xf4 && d > 0x8f))
-            return false;
-        while (more-- > 0)
-            if (((unsigned char)t.at[++i] & 0xc0) != 0x80)
-                return false;
-    }
-    return true;
+    return utf8_valid(t.at, t.length) && !memchr(t.at, '\0', t.length);
 }
 
 /* A member's text, copied behind the *kept bytes of `keep`; empty when it is no short string. */

@@ -9,6 +9,7 @@
 
 #include "lib/base/buffer.h"
 #include "lib/base/clock.h"
+#include "lib/base/decimal.h"
 #include "lib/meter/spool/spool.h"
 #include "lib/store/db.h"
 #include "lib/store/node.h"
@@ -174,9 +175,10 @@ static void put_time(struct buffer *b, int64_t us)
 
 static void put_millionths(struct buffer *b, int64_t v)
 {
-    uint64_t u = v < 0 ? (uint64_t)0 - (uint64_t)v : (uint64_t)v;
+    char text[DECIMAL_SIZE];
 
-    buffer_format(b, "%s%" PRIu64 ".%06" PRIu64 "\t", v < 0 ? "-" : "", u / EVENT_MILLION, u % EVENT_MILLION);
+    buffer_text(b, decimal_text(v, text));
+    buffer_add(b, "\t", 1);
 }
 
 static void put_event(struct buffer *b, size_t ordinal, const struct ingest_event *e)
@@ -302,26 +304,6 @@ static enum status store_damage(struct ingest *in, const struct ingest_batch *ba
 
 /* ---- running tollgate.ingest and reading what it says ---- */
 
-/* "12.345678" in millionths; further places are cut. */
-static int64_t millionths(const char *text)
-{
-    bool negative = *text == '-';
-    int64_t v = 0;
-    int places = -1;
-
-    for (text += negative; *text && places < 6; text++) {
-        if (*text == '.') {
-            places = 0;
-        } else if (*text >= '0' && *text <= '9') {
-            v = v * 10 + (*text - '0');
-            places += places >= 0;
-        }
-    }
-    for (places = places < 0 ? 0 : places; places < 6; places++)
-        v *= 10;
-    return negative ? -v : v;
-}
-
 static enum status add_total(struct ingest_result *result, const struct db_rows *rows, size_t row)
 {
     struct ingest_total *t = &result->totals[result->n_totals];
@@ -329,9 +311,9 @@ static enum status add_total(struct ingest_result *result, const struct db_rows 
     *t = (struct ingest_total){.tenant = strdup(db_text(rows, row, 3)),
                                .metric = strdup(db_text(rows, row, 4)),
                                .day_us = db_int(rows, row, 5),
-                               .used = millionths(db_text(rows, row, 6)),
-                               .added = millionths(db_text(rows, row, 7)),
-                               .uncounted = millionths(db_text(rows, row, 8))};
+                               .used = decimal_saturated(db_text(rows, row, 6)),
+                               .added = decimal_saturated(db_text(rows, row, 7)),
+                               .uncounted = decimal_saturated(db_text(rows, row, 8))};
     result->n_totals++;
     return t->tenant && t->metric ? STATUS_OK : STATUS_NO_MEMORY;
 }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/decimal.h"
+
 #define ISO(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
 
 /*
@@ -113,13 +115,6 @@ enum status usage_current(struct db *d, const char *tenant, struct usage *out)
     return s == STATUS_END ? STATUS_NOT_FOUND : s;
 }
 
-static int64_t millionths(int64_t whole)
-{
-    int64_t product;
-
-    return __builtin_mul_overflow(whole, 1000000, &product) ? INT64_MAX : product;
-}
-
 /* What the summary holds is taken from there, so that a report never disagrees with itself. */
 static int64_t used_by_summary(const struct usage *u, const struct usage_limit *l, int64_t counted)
 {
@@ -127,12 +122,12 @@ static int64_t used_by_summary(const struct usage *u, const struct usage_limit *
         const char *metric, *window;
         int64_t used;
     } held[] = {
-        {"patients_count", "none", millionths(u->patients)},
-        {"users_count", "none", millionths(u->users)},
+        {"patients_count", "none", decimal_of_whole(u->patients)},
+        {"users_count", "none", decimal_of_whole(u->users)},
         {"storage_used_gb", "none", u->storage},
-        {"api_call", "day", millionths(u->api_calls_today)},
-        {"api_call", "period", millionths(u->api_calls)},
-        {"file_upload", "period", millionths(u->file_uploads)},
+        {"api_call", "day", decimal_of_whole(u->api_calls_today)},
+        {"api_call", "period", decimal_of_whole(u->api_calls)},
+        {"file_upload", "period", decimal_of_whole(u->file_uploads)},
     };
 
     for (size_t i = 0; i < sizeof held / sizeof held[0]; i++)

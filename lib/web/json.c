@@ -5,13 +5,14 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <talloc.h>
 
+#include "lib/base/decimal.h"
+#include "lib/base/utf8.h"
 #include "lib/meter/event.h"
-#include "lib/web/text.h"
 
-#define PLACES 6
 #define EXPONENT_MAX 1000
 
 static const char *what(enum json_tokener_error error)
@@ -163,7 +164,7 @@ enum status json_read(const char *text, size_t length, size_t *budget, struct js
         return STATUS_NO_MEMORY;
     if (length > INT32_MAX - 1)
         goto out;
-    if (!text_is_utf8(text, length)) {
+    if (!utf8_valid(text, length)) {
         snprintf(problem->message, sizeof problem->message, "it is not UTF-8");
         goto out;
     }
@@ -231,69 +232,6 @@ struct json_object *json_pool(void *pool, struct json_object *document)
     return document;
 }
 
-/* Reads the exponent behind "e"; false when it is none. Beyond ±EXPONENT_MAX it is as good as that. */
-static bool read_exponent(const char *at, const char *end, int *out)
-{
-    bool minus = at < end && *at == '-';
-    int value = 0;
-
-    if (at < end && (*at == '-' || *at == '+'))
-        at++;
-    if (at == end)
-        return false;
-    for (; at < end; at++) {
-        if (!isdigit((unsigned char)*at))
-            return false;
-        value = value > EXPONENT_MAX ? value : value * 10 + (*at - '0');
-    }
-    *out = minus ? -value : value;
-    return true;
-}
-
-enum status json_millionths_of(const char *text, size_t length, int64_t *out)
-{
-    const char *end = text + length, *at = text + (length > 0 && *text == '-');
-    const char *stop = at, *point = NULL;
-    int exponent = 0, shift;
-    int64_t value = 0;
-
-    while (stop < end && (isdigit((unsigned char)*stop) || (*stop == '.' && point == NULL))) {
-        if (*stop == '.')
-            point = stop;
-        stop++;
-    }
-    if (at == end || !isdigit((unsigned char)*at) || (point != NULL && point + 1 == stop))
-        return STATUS_INVALID;
-    if (*at == '0' && at + 1 < stop && isdigit((unsigned char)at[1]))
-        return STATUS_INVALID;
-    if (stop < end && ((*stop != 'e' && *stop != 'E') || !read_exponent(stop + 1, end, &exponent)))
-        return STATUS_INVALID;
-    /* digits × 10^shift are the millionths */
-    shift = exponent + PLACES - (point == NULL ? 0 : (int)((stop - point - 1) > 100000 ? 100000 : stop - point - 1));
-    while (shift < 0 && stop > at && (stop[-1] == '0' || stop[-1] == '.')) {
-        if (*--stop == '0')
-            shift++;
-    }
-    if (shift < 0 && stop > at)
-        return STATUS_INVALID;
-    for (; at < stop; at++) {
-        if (*at == '.')
-            continue;
-        if (value > EVENT_VALUE_MAX / 10)
-            return STATUS_LIMIT;
-        value = value * 10 + (*at - '0');
-    }
-    for (; value != 0 && shift > 0; shift--) {
-        if (value > EVENT_VALUE_MAX / 10)
-            return STATUS_LIMIT;
-        value *= 10;
-    }
-    if (value > EVENT_VALUE_MAX)
-        return STATUS_LIMIT;
-    *out = *text == '-' ? -value : value;
-    return STATUS_OK;
-}
-
 enum status json_millionths(struct json_object *number, int64_t *out)
 {
     const char *text;
@@ -302,37 +240,16 @@ enum status json_millionths(struct json_object *number, int64_t *out)
         return STATUS_INVALID;
     /* a double that was read keeps its text */
     text = json_object_get_string(number);
-    return text == NULL ? STATUS_NO_MEMORY : json_millionths_of(text, strlen(text), out);
-}
-
-const char *json_millionths_text(int64_t millionths, char out[JSON_MILLIONTHS_SIZE])
-{
-    uint64_t size = millionths < 0 ? 0 - (uint64_t)millionths : (uint64_t)millionths;
-    int n = snprintf(out, JSON_MILLIONTHS_SIZE, "%s%" PRIu64 ".%06" PRIu64, millionths < 0 ? "-" : "",
-                     size / EVENT_MILLION, size % EVENT_MILLION);
-
-    while (out[n - 1] == '0')
-        out[--n] = '\0';
-    if (out[n - 1] == '.')
-        out[--n] = '\0';
-    return out;
+    return text == NULL ? STATUS_NO_MEMORY : decimal_parse(text, strlen(text), EVENT_VALUE_MAX, out);
 }
 
 struct json_object *json_from_millionths(int64_t millionths)
 {
-    char text[JSON_MILLIONTHS_SIZE];
+    char text[DECIMAL_SIZE];
 
-    return millionths % EVENT_MILLION == 0
-               ? json_object_new_int64(millionths / EVENT_MILLION)
-               : json_object_new_double_s((double)millionths / 1e6, json_millionths_text(millionths, text));
-}
-
-struct json_object *json_from_decimal(const char *text)
-{
-    int64_t millionths;
-
-    return json_millionths_of(text, strlen(text), &millionths) == STATUS_OK ? json_from_millionths(millionths)
-                                                                            : json_object_new_int(0);
+    return millionths % DECIMAL_ONE == 0
+               ? json_object_new_int64(millionths / DECIMAL_ONE)
+               : json_object_new_double_s((double)millionths / 1e6, decimal_text(millionths, text));
 }
 
 struct json_object *json_text(const char *text)
@@ -349,12 +266,9 @@ struct json_object *json_from_percent(double percent)
 static bool is_moderate(const char *text)
 {
     const char *e = strpbrk(text, "eE");
-    int exponent = 0;
+    long exponent = e == NULL ? 0 : strtol(e + 1, NULL, 10); /* what is out of range gives the outermost long */
 
-    if (strlen(text) > 1000)
-        return false;
-    return e == NULL ||
-           (read_exponent(e + 1, e + strlen(e), &exponent) && exponent >= -EXPONENT_MAX && exponent <= EXPONENT_MAX);
+    return strlen(text) <= 1000 && exponent >= -EXPONENT_MAX && exponent <= EXPONENT_MAX;
 }
 
 bool json_fits_database(struct json_object *document)

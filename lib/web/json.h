@@ -34,31 +34,20 @@ MUST_CHECK enum status json_read(const char *text, size_t length, size_t *budget
 /* Frees the document with the talloc context `pool`; returns it. */
 struct json_object *json_pool(void *pool, struct json_object *document);
 
-/*
- * A decimal ("1", "-0.000001", "1e3", "1.50e-2") to millionths, exactly. STATUS_INVALID: no JSON number, or more than
- * six
- * places that are not zero; STATUS_LIMIT: beyond ±EVENT_VALUE_MAX.
- */
-MUST_CHECK enum status json_millionths_of(const char *text, size_t length, int64_t *out);
-/* The same of a number in a document; STATUS_INVALID when it is none. */
+/* A number of a document in millionths, by decimal_parse; STATUS_INVALID when it is none. */
 MUST_CHECK enum status json_millionths(struct json_object *number, int64_t *out);
 /* Millionths as a number: "3", "0.25", "-1.000001". */
 struct json_object *json_from_millionths(int64_t millionths);
-#define JSON_MILLIONTHS_SIZE 32
-/* The same as text; returns `out`. */
-const char *json_millionths_text(int64_t millionths, char out[JSON_MILLIONTHS_SIZE]);
-/* A number of decimal text as PostgreSQL prints it ("12.500000" → 12.5; "" and text that is no number: 0). */
-struct json_object *json_from_decimal(const char *text);
 /* A percentage to six places, so that no binary fraction shows. */
 struct json_object *json_from_percent(double percent);
 /* A string, or JSON null when `text` is NULL. */
 struct json_object *json_text(const char *text);
-/* Has any string or name within a NUL? PostgreSQL's jsonb holds none. */
 /*
  * Can PostgreSQL's jsonb hold every number in it as it was sent? Not one with a thousand digits or a power of ten beyond a
  * thousand, nor a whole number of more than 64 bits, which json-c rounds.
  */
 bool json_fits_database(struct json_object *document);
+/* Has any string within a NUL? PostgreSQL's jsonb holds none. */
 bool json_has_nul(struct json_object *document);
 
 #endif

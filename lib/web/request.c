@@ -11,6 +11,7 @@
 #include <strings.h>
 #include <talloc.h>
 
+#include "lib/base/utf8.h"
 #include "lib/meter/endpoint.h"
 #include "lib/web/text.h"
 
@@ -195,7 +196,7 @@ static enum status read_target(struct request *r, struct request_refusal *why)
     s = endpoint_resolve(uri, path, &length);
     if (s == STATUS_LIMIT)
         return refuse(why, 414, "path_too_long", "The path is too long", "At most 2,047 bytes are read.");
-    if (s != STATUS_OK || !text_is_utf8(path, length))
+    if (s != STATUS_OK || !utf8_valid(path, length))
         return refuse(why, 400, "path_invalid", "The path is ambiguous or badly encoded",
                       "Send it percent-encoded once, as UTF-8, without encoded slashes.");
     r->path = talloc_strndup(r->pool, path, length);

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <talloc.h>
 
-#include "lib/web/text.h"
+#include "lib/base/utf8.h"
 
 static int digit(char c)
 {
@@ -38,7 +38,7 @@ static bool decode(void *pool, const char *segment, size_t length, const char **
         i += 2;
     }
     value[n] = '\0';
-    return text_is_utf8(value, n);
+    return utf8_valid(value, n);
 }
 
 char *router_segment(void *pool, const char *value)

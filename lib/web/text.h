@@ -1,15 +1,12 @@
-/* text: checks and decodes text that came from outside. Pure; owns nothing. Called by lib/web and tollgate-web. */
+/* text: decodes text that came from outside. Pure; owns nothing. Called by lib/web and tollgate-web. */
 #ifndef WEB_TEXT_H
 #define WEB_TEXT_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF)? */
-bool text_is_utf8(const char *bytes, size_t length);
 /*
- * Percent-decodes once into `out` (`length` + 1 bytes are enough), "+" as a space when `form`; NUL-terminates and
- * returns
+ * Percent-decodes once into `out` (`length` + 1 bytes are enough), "+" as a space when `form`; NUL-terminates and returns
  * the length. -1: a broken percent sign, a NUL, or not UTF-8.
  */
 long text_percent_decode(const char *text, size_t length, bool form, char *out);

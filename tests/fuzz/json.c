@@ -4,6 +4,7 @@
  */
 #include <talloc.h>
 
+#include "lib/base/decimal.h"
 #include "lib/meter/event.h"
 #include "lib/web/json.h"
 #include "tests/fuzz/input.h"
@@ -145,20 +146,19 @@ static void read_document(const char *text, size_t length)
 
 static void read_number(const char *text, size_t length)
 {
-    char out[JSON_MILLIONTHS_SIZE];
+    char out[DECIMAL_SIZE];
     int64_t millionths = 0, again = 0;
-    enum status s = json_millionths_of(text, length, &millionths);
+    enum status s = decimal_parse(text, length, EVENT_VALUE_MAX, &millionths);
     must(s == STATUS_OK || s == STATUS_INVALID || s == STATUS_LIMIT);
     if (s == STATUS_OK) {
         const char *end = number(text);
         must(end == text + length && millionths <= EVENT_VALUE_MAX && millionths >= -EVENT_VALUE_MAX);
-        json_millionths_text(millionths, out);
-        must(json_millionths_of(out, strlen(out), &again) == STATUS_OK && again == millionths);
+        decimal_text(millionths, out);
+        must(decimal_parse(out, strlen(out), EVENT_VALUE_MAX, &again) == STATUS_OK && again == millionths);
         struct json_object *o = json_from_millionths(millionths);
         must(json_millionths(o, &again) == STATUS_OK && again == millionths);
         json_object_put(o);
     }
-    json_object_put(json_from_decimal(text));
 }
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)

@@ -111,66 +111,6 @@ static void a_problem_names_its_place(void)
     CU_ASSERT_NOT_EQUAL(problem.message[0], '\0');
 }
 
-static void decimals_become_millionths_without_rounding(void)
-{
-    static const struct {
-        const char *text;
-        enum status status;
-        int64_t value;
-    } cases[] = {
-        {"0", STATUS_OK, 0},
-        {"-0", STATUS_OK, 0},
-        {"1", STATUS_OK, 1000000},
-        {"0.1", STATUS_OK, 100000},
-        {"0.000001", STATUS_OK, 1},
-        {"-0.000001", STATUS_OK, -1},
-        {"0.0000001", STATUS_INVALID, 0},
-        {"0.0000010", STATUS_OK, 1},
-        {"1e3", STATUS_OK, 1000000000},
-        {"1E+3", STATUS_OK, 1000000000},
-        {"1e-6", STATUS_OK, 1},
-        {"1e-7", STATUS_INVALID, 0},
-        {"10e-7", STATUS_OK, 1},
-        {"1.50e-2", STATUS_OK, 15000},
-        {"4.35", STATUS_OK, 4350000},
-        {"1.005", STATUS_OK, 1005000},
-        {"0.29", STATUS_OK, 290000},
-        {"1000000000000", STATUS_OK, EVENT_VALUE_MAX},
-        {"1000000000000.000001", STATUS_LIMIT, 0},
-        {"1000000000001", STATUS_LIMIT, 0},
-        {"-1000000000000", STATUS_OK, -EVENT_VALUE_MAX},
-        {"1e12", STATUS_OK, EVENT_VALUE_MAX},
-        {"1e13", STATUS_LIMIT, 0},
-        {"1e999999999999", STATUS_LIMIT, 0},
-        {"0e999999999999", STATUS_OK, 0},
-        {"1e-999999999999", STATUS_INVALID, 0},
-        {"0.0e-99", STATUS_OK, 0},
-        {"99999999999999999999999", STATUS_LIMIT, 0},
-        {"", STATUS_INVALID, 0},
-        {"-", STATUS_INVALID, 0},
-        {".5", STATUS_INVALID, 0},
-        {"5.", STATUS_INVALID, 0},
-        {"01", STATUS_INVALID, 0},
-        {"1e", STATUS_INVALID, 0},
-        {"1x", STATUS_INVALID, 0},
-        {"1.2.3", STATUS_INVALID, 0},
-        {"NaN", STATUS_INVALID, 0},
-        {"+1", STATUS_INVALID, 0},
-        {"0.00000000000000000000000000001", STATUS_INVALID, 0},
-        {"100000000e-14", STATUS_OK, 1},
-    };
-
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        int64_t value = 0;
-        enum status s = json_millionths_of(cases[i].text, strlen(cases[i].text), &value);
-
-        if (s != cases[i].status || value != cases[i].value)
-            printf("%s: %s %lld\n", cases[i].text, status_text(s), (long long)value);
-        CU_ASSERT_EQUAL(s, cases[i].status);
-        CU_ASSERT_EQUAL(value, cases[i].value);
-    }
-}
-
 static void a_number_of_a_document_keeps_its_digits(void)
 {
     struct json_object *document = NULL;
@@ -182,17 +122,6 @@ static void a_number_of_a_document_keeps_its_digits(void)
     CU_ASSERT_EQUAL(value, 123456654321);
     json_object_put(document);
     CU_ASSERT_EQUAL(json_millionths(NULL, &value), STATUS_INVALID);
-}
-
-static void millionths_are_written_as_short_as_they_are(void)
-{
-    char text[JSON_MILLIONTHS_SIZE];
-
-    CU_ASSERT_STRING_EQUAL(json_millionths_text(0, text), "0");
-    CU_ASSERT_STRING_EQUAL(json_millionths_text(1, text), "0.000001");
-    CU_ASSERT_STRING_EQUAL(json_millionths_text(-1500000, text), "-1.5");
-    CU_ASSERT_STRING_EQUAL(json_millionths_text(100000000, text), "100");
-    CU_ASSERT_STRING_EQUAL(json_millionths_text(INT64_MIN, text), "-9223372036854.775808");
 }
 
 static void a_nul_within_a_string_is_found(void)
@@ -222,9 +151,7 @@ int main(void)
     CU_ADD_TEST(suite, a_name_holds_no_nul);
     CU_ADD_TEST(suite, numbers_that_the_database_can_not_hold_are_told);
     CU_ADD_TEST(suite, a_problem_names_its_place);
-    CU_ADD_TEST(suite, decimals_become_millionths_without_rounding);
     CU_ADD_TEST(suite, a_number_of_a_document_keeps_its_digits);
-    CU_ADD_TEST(suite, millionths_are_written_as_short_as_they_are);
     CU_ADD_TEST(suite, a_nul_within_a_string_is_found);
     CU_basic_run_tests();
     failed = CU_get_number_of_failures();
