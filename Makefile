@@ -99,15 +99,15 @@ SIMULATED := open mkostemp close pread pwrite read write lseek fstat ftruncate f
 	randombytes_uniform json_tokener_new_ex json_tokener_free spool_sync
 $(O)/simulation: $(SIMULATION) $(call archive,meter base)
 	$(CC) $(LDFLAGS_$(MODE)) $(foreach f,$(SIMULATED),-Wl,--wrap=$(f)) -o $@ $(SIMULATION) $(call archive,meter base) $(BASE_LIBS) -ljson-c
-# Every interleaving of takers and a mender of the limit table (docs/gate.md, "Exact"), on its own.
-$(O)/mend_model: tests/fault/mend_model.c
+# Every interleaving of takers and a repairer of the limit table (docs/gate.md, "Exact"), on its own.
+$(O)/repair_model: tests/fault/repair_model.c
 	@mkdir -p $(@D)
 	$(CC) $(COMMON) $(WARN) $(CFLAGS_$(MODE)) $(LDFLAGS_$(MODE)) -o $@ $< -lxxhash
 .PHONY: simulation simulate
 simulation: $(O)/simulation
 # The short form; the long one is `make simulation && build/release/simulation 100000 --jobs 2`.
-simulate: $(O)/simulation $(O)/mend_model
-	@$(O)/simulation 1000 --plant && $(O)/mend_model && $(O)/simulation 2000
+simulate: $(O)/simulation $(O)/repair_model
+	@$(O)/simulation 1000 --plant && $(O)/repair_model && $(O)/simulation 2000
 
 .PHONY: FORCE test-libs
 # Before suites that link them run side by side.

@@ -46,7 +46,7 @@ int cmd_metric_create(struct cli *c, int argc, char *argv[])
     if (s == STATUS_LIMIT)
         cli_say("there is room for %d metrics and %d limits, and no more; remove one that is not used (tollgate metric "
                 "list, tollgate metric remove)",
-                LIMIT_METRICS, LIMIT_SLOTS);
+                LIMIT_TABLE_METRICS, LIMIT_TABLE_LIMITS);
     return cli_end(c, s, "the metric was not made", "The metric is made.", type);
 }
 

@@ -133,7 +133,7 @@ enum status table_read_catalogue(struct table *t, const struct limit_catalogue *
     if (s == STATUS_OK && left_out[0] && strcmp(left_out, t->left_out) != 0)
         log_error("the limit table has room for %d metrics and %d limits, and none for the %s: it is not counted or "
                   "limited until others are removed (tollgate metric remove)",
-                  LIMIT_METRICS, LIMIT_SLOTS, left_out);
+                  LIMIT_TABLE_METRICS, LIMIT_TABLE_LIMITS, left_out);
     if (s == STATUS_OK)
         memcpy(t->left_out, left_out, sizeof(t->left_out));
     return s;

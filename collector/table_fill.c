@@ -50,7 +50,7 @@ enum status table_put_tenant(void *arg, const struct limit_tenant *tenant, const
     struct limit_tenant leased = *tenant;
     uint32_t index;
 
-    for (uint32_t i = 0; i < LIMIT_SLOTS; i++)
+    for (uint32_t i = 0; i < LIMIT_TABLE_LIMITS; i++)
         leased.limits[i].lease_percent = (uint8_t)t->config->limits.lease_percent;
     enum status s = limit_table_put_tenant(t->limits, &leased, &index);
 
@@ -76,7 +76,7 @@ static void fill_event(void *arg, const struct event *e, uint64_t segment)
     int metric = limit_table_metric(&t->catalogue, e->metric.at, e->metric.length);
 
     (void)segment;
-    if (metric >= 0 && t->catalogue.metrics[metric].kind == LIMIT_COUNTER &&
+    if (metric >= 0 && t->catalogue.metrics[metric].kind == LIMIT_KIND_COUNTER &&
         limit_table_tenant_index(t->limits, e->tenant.at, e->tenant.length, &tenant) == STATUS_OK)
         table_add_count(t, tenant, metric, e->recorded_us, e->value);
 }

@@ -16,7 +16,7 @@ struct counts {
         int metric;
         bool day;
         int64_t start_us, used;
-    } list[LIMIT_METRICS * 8];
+    } list[LIMIT_TABLE_METRICS * 8];
 };
 
 static enum status take_count(void *arg, const struct publish_count *c)
@@ -42,8 +42,9 @@ static int64_t right_count(const struct counts *k, int metric, bool day, int64_t
 }
 
 /* Notes drifts of one tenant, or mends those that were noted before and still stand as they did. */
-static void compare(struct table *t, uint32_t index, const struct limit_tenant *tenant, const int64_t seen[LIMIT_SLOTS],
-                    const struct counts *k, int64_t now, const struct table_drift *before, size_t n_before)
+static void compare(struct table *t, uint32_t index, const struct limit_tenant *tenant,
+                    const int64_t seen[LIMIT_TABLE_LIMITS], const struct counts *k, int64_t now,
+                    const struct table_drift *before, size_t n_before)
 {
     for (uint32_t slot = 0; slot < t->catalogue.n_limits; slot++) {
         uint8_t window = t->catalogue.limits[slot].window;
@@ -54,13 +55,13 @@ static void compare(struct table *t, uint32_t index, const struct limit_tenant *
 
         if (seen[slot] < 0 || !(span = limit_table_window(tenant, window, now)))
             continue;
-        right = right_count(k, metric, window == LIMIT_DAY, span->start_us);
+        right = right_count(k, metric, window == LIMIT_WINDOW_DAY, span->start_us);
         if (right == seen[slot])
             continue;
         for (size_t i = 0; i < n_before && !noted; i++)
             noted = before[i].tenant == index && before[i].slot == slot && before[i].start_us == span->start_us &&
                     before[i].seen == seen[slot];
-        if (noted && limit_table_mend(t->limits, index, (uint8_t)slot, now, seen[slot], right) == STATUS_OK)
+        if (noted && limit_table_repair(t->limits, index, (uint8_t)slot, now, seen[slot], right) == STATUS_OK)
             log_info("tenant %s: count of %s mended from %lld to %lld", tenant->id, t->catalogue.limits[slot].key,
                      (long long)(seen[slot] / EVENT_MILLION), (long long)(right / EVENT_MILLION));
         else if (!noted && t->n_drifts < TABLE_DRIFTS)
@@ -72,7 +73,7 @@ static void compare(struct table *t, uint32_t index, const struct limit_tenant *
 static enum status mend_tenant(struct table *t, struct batch *b, uint32_t index, const struct table_drift *before,
                                size_t n_before)
 {
-    int64_t seen[LIMIT_SLOTS], now = clock_wall_us();
+    int64_t seen[LIMIT_TABLE_LIMITS], now = clock_wall_us();
     uint64_t undone, undone_now;
     struct limit_tenant tenant;
     char cursor[PUBLISH_CURSOR_SIZE];
@@ -83,7 +84,7 @@ static enum status mend_tenant(struct table *t, struct batch *b, uint32_t index,
         return STATUS_OK;
     if ((s = limit_table_undone(t->limits, &undone)) != STATUS_OK)
         return s;
-    for (uint8_t slot = 0; slot < LIMIT_SLOTS; slot++)
+    for (uint8_t slot = 0; slot < LIMIT_TABLE_LIMITS; slot++)
         if (slot >= t->catalogue.n_limits || limit_table_count(t->limits, index, slot, now, &seen[slot]) != STATUS_OK)
             seen[slot] = -1;
     /* what was taken before the counts were read has to be in the spool: a call in the middle is no drift */

@@ -40,7 +40,7 @@ static int64_t whole(int64_t millionths)
 
 static int64_t window_seconds(const struct limit_answer *taken, uint32_t i)
 {
-    if (taken->limits[i].window == LIMIT_MINUTE)
+    if (taken->limits[i].window == LIMIT_WINDOW_MINUTE)
         return 60;
     return (taken->limits[i].end_us - taken->limits[i].start_us) / CLOCK_US_PER_SECOND;
 }
@@ -60,7 +60,7 @@ static void add_rate_limits(struct answer *a, const struct limit_catalogue *c, c
         for (uint32_t i = 0; i < taken->n; i++) {
             const struct limit_verdict *v = &taken->limits[i].verdict;
             const char *key = c->limits[taken->limits[i].slot].key;
-            if (v->unlimited || taken->limits[i].window == LIMIT_GAUGE)
+            if (v->unlimited || taken->limits[i].window == LIMIT_WINDOW_NONE)
                 continue;
             if (first) {
                 add(a, "%s: ", names[field]);
@@ -212,11 +212,11 @@ void answer_refuse(struct answer *a, const struct answer_form *form, const struc
 static const char *window_words(uint8_t window)
 {
     switch (window) {
-    case LIMIT_MINUTE:
+    case LIMIT_WINDOW_MINUTE:
         return "in a minute";
-    case LIMIT_DAY:
+    case LIMIT_WINDOW_DAY:
         return "today";
-    case LIMIT_PERIOD:
+    case LIMIT_WINDOW_PERIOD:
         return "in this period";
     default:
         return "in all";
@@ -234,9 +234,9 @@ void answer_limited(struct answer *a, const struct answer_form *form, const stru
     char used[DECIMAL_SIZE], limit[DECIMAL_SIZE], resets[CLOCK_RFC3339_SIZE] = "", words[512], body[BODY_SIZE];
 
     clock_rfc3339(resets, v->resets_us, taken->limits[i].end_offset_s, 0);
-    if (taken->limits[i].window == LIMIT_MINUTE)
+    if (taken->limits[i].window == LIMIT_WINDOW_MINUTE)
         snprintf(words, sizeof words, "%s limit reached: %s %s, the next passes at %s", what,
-                 decimal_grouped(v->limit, 0, ",", limit), window_words(LIMIT_MINUTE), resets);
+                 decimal_grouped(v->limit, 0, ",", limit), window_words(LIMIT_WINDOW_MINUTE), resets);
     else
         snprintf(words, sizeof words, "%s limit reached: %s of %s %s, resets %s", what,
                  decimal_grouped(v->used, 0, ",", used), decimal_grouped(v->limit, 0, ",", limit),

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #define MINUTE_NS INT64_C(60000000000)
-#define LEASE_WAIT_US INT64_C(1000000) /* a share comes within about a second, if there is one */
+#define LEASE_WAIT_US INT64_C(1000000) /* a lease is granted within about a second, if anything is left */
 
 typedef __int128 wide;
 
@@ -35,10 +35,11 @@ static int64_t at_least_zero(int64_t n)
     return n < 0 ? 0 : n;
 }
 
-/* The end of a limit that is handed out in shares: at least one unit, so that a small limit has one, too. */
+/* The end of a limit that is granted in leases: at least one unit, so that a small limit has one, too. */
 static int64_t leased_part(const struct limit *l, int64_t ceiling)
 {
-    if (!l->lease_percent || ceiling == LIMIT_UNLIMITED || (l->window != LIMIT_DAY && l->window != LIMIT_PERIOD))
+    if (!l->lease_percent || ceiling == LIMIT_UNLIMITED ||
+        (l->window != LIMIT_WINDOW_DAY && l->window != LIMIT_WINDOW_PERIOD))
         return 0;
     int64_t part = (int64_t)((wide)ceiling * l->lease_percent / 100);
     if (part < EVENT_MILLION)
@@ -120,12 +121,12 @@ void limit_decide(const struct limit *l, const struct limit_count *c, int64_t am
     v.ceiling = ceiling_of(l, v.limit, now_us);
     if (v.limit == LIMIT_UNLIMITED) {
         v.allowed = v.unlimited = true;
-        v.used = l->window == LIMIT_MINUTE ? 0 : c->used;
+        v.used = l->window == LIMIT_WINDOW_MINUTE ? 0 : c->used;
         v.resets_us = c->end_us;
         *out = v;
         return;
     }
-    if (l->window == LIMIT_MINUTE)
+    if (l->window == LIMIT_WINDOW_MINUTE)
         decide_minute(c, amount, now_us, &v);
     else
         decide_fixed(l, c, amount, now_us, &v);

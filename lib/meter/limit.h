@@ -9,8 +9,8 @@
  * boundary (ITU-T I.371, "virtual scheduling"). A day and a period are fixed windows in the tenant's zone.
  * A gauge has no window.
  *
- * Where several nodes share a limit, its last part may be leased (lease_percent): what lies there passes only with a share
- * that was handed to this node, so that all of them together stay below the limit (docs/gate.md, "Several nodes").
+ * Where several nodes draw on one limit, its last part may be leased (lease_percent): what lies there passes only with a lease
+ * that was granted to this node, so that all of them together stay below the limit (docs/gate.md, "Several nodes").
  */
 #ifndef METER_LIMIT_H
 #define METER_LIMIT_H
@@ -23,7 +23,13 @@
 #define LIMIT_UNLIMITED INT64_C(-1)
 #define LIMIT_NEVER INT64_MAX
 
-enum limit_window { LIMIT_GAUGE, LIMIT_MINUTE, LIMIT_DAY, LIMIT_PERIOD, LIMIT_WINDOWS };
+enum limit_window {
+    LIMIT_WINDOW_NONE, /* a gauge's: its level now */
+    LIMIT_WINDOW_MINUTE,
+    LIMIT_WINDOW_DAY,
+    LIMIT_WINDOW_PERIOD,
+    LIMIT_WINDOWS
+};
 enum limit_mode {
     LIMIT_HARD,  /* refuses beyond the limit */
     LIMIT_SOFT,  /* admits beyond it and says so */
@@ -47,7 +53,7 @@ struct limit_count {
     int64_t tat_ns;   /* of a minute: GCRA's theoretical arrival time, nanoseconds UTC; 0: idle */
     int64_t start_us; /* the window's first instant, and the first instant behind it; both 0 of a gauge and a minute */
     int64_t end_us;
-    int64_t leased; /* what is left of this node's share */
+    int64_t leased; /* what is left of this node's lease */
 };
 
 enum limit_reason {
@@ -62,7 +68,7 @@ struct limit_verdict {
     bool allowed;
     bool unlimited;
     bool over;         /* admitted beyond the limit (soft, grace) */
-    bool leased;       /* lies in the leased part: when allowed, it is taken from the share */
+    bool leased;       /* lies in the leased part: when allowed, it is taken from the lease */
     int64_t limit;     /* the plain limit in force, LIMIT_UNLIMITED, millionths */
     int64_t ceiling;   /* what it refuses beyond: limit, with grace; LIMIT_UNLIMITED when nothing is refused */
     int64_t used;      /* before this call */
@@ -89,7 +95,7 @@ int64_t limit_minute_cost(const struct limit_verdict *v, int64_t amount);
 /* Percent of the limit that is used, 0 and beyond 100; a limit of 0: 0 when nothing is used, else 100; unlimited: 0. */
 double limit_percent(int64_t used, int64_t max);
 
-/* "usage_limit_reached" and so on (WIRE.md); "" for LIMIT_ADMITTED. */
+/* The `reason` of the JSON API, "usage_limit_reached" and so on (docs/api.md, "Errors"); "" for LIMIT_ADMITTED. */
 const char *limit_reason_code(enum limit_reason r);
 
 #endif

@@ -48,7 +48,7 @@ static enum status metrics_fit(struct db *d, bool limit)
         s = db_query(d, count_sql, 0, NULL, &rows);
     if (s)
         return s;
-    if (db_int(rows, 0, 0) >= LIMIT_METRICS || (limit && db_int(rows, 0, 1) >= LIMIT_SLOTS))
+    if (db_int(rows, 0, 0) >= LIMIT_TABLE_METRICS || (limit && db_int(rows, 0, 1) >= LIMIT_TABLE_LIMITS))
         s = STATUS_LIMIT;
     db_rows_free(rows);
     return s;

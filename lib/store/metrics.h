@@ -15,7 +15,7 @@ struct metric_values {
 /* type, kind, unit, label, limit keys (the main one first), its window, derived */
 MUST_CHECK enum status metrics_list(struct db *d, struct db_rows **rows);
 MUST_CHECK enum status metrics_show(struct db *d, const char *type, struct db_rows **rows);
-/* With its limit key when one is named. STATUS_EXISTS; STATUS_LIMIT: the limit table has room for no more (LIMIT_METRICS, LIMIT_SLOTS). */
+/* With its limit key when one is named. STATUS_EXISTS; STATUS_LIMIT: the limit table has room for no more (LIMIT_TABLE_METRICS, LIMIT_TABLE_LIMITS). */
 MUST_CHECK enum status metrics_create(struct db *d, const char *type, const struct metric_values *v);
 /* unit and label only. STATUS_NOT_FOUND. */
 MUST_CHECK enum status metrics_change(struct db *d, const char *type, const struct metric_values *v);

@@ -131,13 +131,13 @@ static uint8_t window_of(const char *name)
 {
     switch (name[0]) {
     case 'm':
-        return LIMIT_MINUTE;
+        return LIMIT_WINDOW_MINUTE;
     case 'd':
-        return LIMIT_DAY;
+        return LIMIT_WINDOW_DAY;
     case 'p':
-        return LIMIT_PERIOD;
+        return LIMIT_WINDOW_PERIOD;
     default:
-        return LIMIT_GAUGE;
+        return LIMIT_WINDOW_NONE;
     }
 }
 
@@ -148,12 +148,12 @@ static bool put_metric(struct limit_catalogue *c, const struct db_rows *rows, si
     int i = find_metric(c, name);
 
     if (i < 0) {
-        if (c->n_metrics == LIMIT_METRICS)
+        if (c->n_metrics == LIMIT_TABLE_METRICS)
             return false;
         i = (int)c->n_metrics++;
         snprintf(c->metrics[i].name, sizeof(c->metrics[i].name), "%s", name);
     }
-    c->metrics[i].kind = db_text(rows, row, 1)[0] == 'g' ? LIMIT_LEVEL : LIMIT_COUNTER;
+    c->metrics[i].kind = db_text(rows, row, 1)[0] == 'g' ? LIMIT_KIND_GAUGE : LIMIT_KIND_COUNTER;
     c->metrics[i].derived = db_bool(rows, row, 2);
     return true;
 }
@@ -167,7 +167,7 @@ static bool put_limit(struct limit_catalogue *c, const struct db_rows *rows, siz
     if (metric < 0)
         return false;
     if (i < 0) {
-        if (c->n_limits == LIMIT_SLOTS)
+        if (c->n_limits == LIMIT_TABLE_LIMITS)
             return false;
         i = (int)c->n_limits++;
         snprintf(c->limits[i].key, sizeof(c->limits[i].key), "%s", key);
@@ -265,11 +265,11 @@ static void read_limit(const char *line, const struct limit_catalogue *c, struct
 
 static void read_limits(const char *lines, const struct limit_catalogue *c, struct limit_tenant *t)
 {
-    for (uint32_t i = 0; i < LIMIT_SLOTS; i++)
+    for (uint32_t i = 0; i < LIMIT_TABLE_LIMITS; i++)
         t->limits[i] = (struct limit){.max = LIMIT_UNLIMITED,
                                       .until_us = LIMIT_NEVER,
                                       .max_after = LIMIT_UNLIMITED,
-                                      .window = i < c->n_limits ? c->limits[i].window : LIMIT_GAUGE};
+                                      .window = i < c->n_limits ? c->limits[i].window : LIMIT_WINDOW_NONE};
     while (*lines) {
         read_limit(lines, c, t);
         lines += strcspn(lines, "\n");

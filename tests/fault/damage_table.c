@@ -46,13 +46,13 @@ static void imagine(void)
         snprintf(t->id, sizeof t->id, "tenant-%" PRIu32 "-%" PRIu64, i, number_below(1000));
         snprintf(t->tier, sizeof t->tier, "tier-%" PRIu64, number_below(5));
         t->state = LIMIT_TENANT_ACTIVE;
-        for (int k = 0; k < LIMIT_SLOTS; k++)
+        for (int k = 0; k < LIMIT_TABLE_LIMITS; k++)
             t->limits[k] = (struct limit){.max = k < 3 ? (int64_t)number_below(1000) * EVENT_MILLION : LIMIT_UNLIMITED,
                                           .until_us = LIMIT_NEVER,
                                           .max_after = LIMIT_UNLIMITED,
-                                          .window = k == 0   ? LIMIT_DAY
-                                                    : k == 1 ? LIMIT_PERIOD
-                                                    : k == 2 ? LIMIT_MINUTE
+                                          .window = k == 0   ? LIMIT_WINDOW_DAY
+                                                    : k == 1 ? LIMIT_WINDOW_PERIOD
+                                                    : k == 2 ? LIMIT_WINDOW_MINUTE
                                                              : 0};
         for (int k = 0; k < LIMIT_DAYS; k++)
             t->days[k] = (struct limit_span){NOW + (k - 1) * DAY, NOW + k * DAY, 3600, 0};
@@ -74,7 +74,7 @@ static void imagine(void)
 static struct limit_catalogue catalogue(void)
 {
     struct limit_catalogue c = {.n_metrics = 1, .n_limits = 3};
-    static const uint8_t windows[] = {LIMIT_DAY, LIMIT_PERIOD, LIMIT_MINUTE};
+    static const uint8_t windows[] = {LIMIT_WINDOW_DAY, LIMIT_WINDOW_PERIOD, LIMIT_WINDOW_MINUTE};
     strcpy(c.metrics[0].name, "api_call");
     for (uint32_t i = 0; i < c.n_limits; i++) {
         snprintf(c.limits[i].key, sizeof c.limits[i].key, "limit_%" PRIu32, i);
@@ -254,7 +254,7 @@ static const char *judge_tenant(struct limit_table *t, const struct limit_tenant
     }
     if (limit_table_degraded_add(t, index, 0, 1) == STATUS_OK &&
         limit_table_count(t, index, 0, NOW, &used) == STATUS_OK &&
-        limit_table_mend(t, index, 0, NOW, used, 0) == STATUS_OK)
+        limit_table_repair(t, index, 0, NOW, used, 0) == STATUS_OK)
         return limit_table_add(t, index, 0, NOW, INT64_MAX) == STATUS_INVALID ? "an odd status" : NULL;
     return NULL;
 }

@@ -19,8 +19,8 @@ static const char *const types[] = {"application/json", "application/x-ndjson", 
                                     "application/cloudevents-batch+json", "text/plain"};
 static const struct limit_catalogue catalogue = {
     .n_metrics = 2,
-    .metrics = {{.name = "file_upload", .kind = LIMIT_COUNTER},
-                {.name = "patients", .kind = LIMIT_LEVEL, .derived = 1}},
+    .metrics = {{.name = "file_upload", .kind = LIMIT_KIND_COUNTER},
+                {.name = "patients", .kind = LIMIT_KIND_GAUGE, .derived = 1}},
 };
 
 static enum status state_of(void *arg, const char *tenant, enum limit_state *out)

@@ -35,12 +35,12 @@ static enum status open_table(struct maker *m)
     strcpy(c.metrics[0].name, "api_call");
     strcpy(c.metrics[1].name, "file_upload");
     strcpy(c.limits[0].key, "api_calls_per_day");
-    c.limits[0].window = LIMIT_DAY;
+    c.limits[0].window = LIMIT_WINDOW_DAY;
     strcpy(c.limits[1].key, "api_calls_per_minute");
-    c.limits[1].window = LIMIT_MINUTE;
+    c.limits[1].window = LIMIT_WINDOW_MINUTE;
     strcpy(c.limits[2].key, "file_uploads_per_day");
     c.limits[2].metric = 1;
-    c.limits[2].window = LIMIT_DAY;
+    c.limits[2].window = LIMIT_WINDOW_DAY;
     enum status s = limit_table_create(m->run_dir, m->node.uuid, &m->table, &fresh);
     return s == STATUS_OK ? limit_table_put_catalogue(m->table, &c) : s;
 }
@@ -52,12 +52,12 @@ static enum status put_tenant(struct maker *m, const char *id, int state, int64_
     int64_t today = clock_wall_us() / DAY_US * DAY_US;
     snprintf(t.id, sizeof t.id, "%s", id);
     strcpy(t.tier, "starter");
-    for (int i = 0; i < LIMIT_SLOTS; i++)
+    for (int i = 0; i < LIMIT_TABLE_LIMITS; i++)
         t.limits[i] = (struct limit){.max = LIMIT_UNLIMITED, .until_us = LIMIT_NEVER, .max_after = LIMIT_UNLIMITED};
     t.limits[0].max = a_day < 0 ? LIMIT_UNLIMITED : a_day * EVENT_MILLION;
-    t.limits[0].window = t.limits[2].window = LIMIT_DAY;
+    t.limits[0].window = t.limits[2].window = LIMIT_WINDOW_DAY;
     t.limits[1].max = a_minute < 0 ? LIMIT_UNLIMITED : a_minute * EVENT_MILLION;
-    t.limits[1].window = LIMIT_MINUTE;
+    t.limits[1].window = LIMIT_WINDOW_MINUTE;
     for (int i = 0; i < LIMIT_DAYS; i++)
         t.days[i] = (struct limit_span){today + (i - 1) * DAY_US, today + i * DAY_US, 0, 0};
     for (int i = 0; i < LIMIT_PERIODS; i++)

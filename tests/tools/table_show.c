@@ -15,7 +15,7 @@ static enum status show_tenant(struct limit_table *t, const struct limit_catalog
     enum status s = limit_table_tenant(t, index, &tenant);
 
     for (uint32_t slot = 0; s == STATUS_OK && slot < c->n_limits; slot++) {
-        bool day = c->limits[slot].window == LIMIT_DAY, period = c->limits[slot].window == LIMIT_PERIOD;
+        bool day = c->limits[slot].window == LIMIT_WINDOW_DAY, period = c->limits[slot].window == LIMIT_WINDOW_PERIOD;
         const struct limit_span *spans = day ? tenant.days : tenant.periods;
         int n = day ? LIMIT_DAYS : period ? LIMIT_PERIODS : 0;
 

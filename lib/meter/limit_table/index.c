@@ -325,8 +325,8 @@ enum status limit_table_tenant(struct limit_table *t, uint32_t index, struct lim
 
 const struct limit_span *limit_table_window(const struct limit_tenant *tenant, uint8_t window, int64_t at_us)
 {
-    const struct limit_span *spans = window == LIMIT_DAY ? tenant->days : tenant->periods;
-    int n = window == LIMIT_DAY ? LIMIT_DAYS : window == LIMIT_PERIOD ? LIMIT_PERIODS : 0;
+    const struct limit_span *spans = window == LIMIT_WINDOW_DAY ? tenant->days : tenant->periods;
+    int n = window == LIMIT_WINDOW_DAY ? LIMIT_DAYS : window == LIMIT_WINDOW_PERIOD ? LIMIT_PERIODS : 0;
     for (int i = 0; i < n; i++)
         if (at_us >= spans[i].start_us && at_us < spans[i].end_us)
             return &spans[i];
@@ -346,7 +346,7 @@ enum status table_catalogue_refresh(struct limit_table *t)
         if (version == 0) /* nothing was put yet */
             memset(&t->catalogue, 0, sizeof t->catalogue);
         if ((version == 0 || checksum == XXH3_64bits(&t->catalogue, sizeof t->catalogue)) &&
-            t->catalogue.n_limits <= LIMIT_SLOTS && t->catalogue.n_metrics <= LIMIT_METRICS) {
+            t->catalogue.n_limits <= LIMIT_TABLE_LIMITS && t->catalogue.n_metrics <= LIMIT_TABLE_METRICS) {
             t->catalogue_version = version;
             return STATUS_OK;
         }
@@ -392,6 +392,6 @@ int table_span_at(const struct table_span *spans, int n, int64_t at_us)
 
 struct table_span *table_spans(struct table_tenant *tenant, uint8_t window, int *n)
 {
-    *n = window == LIMIT_DAY ? LIMIT_DAYS : window == LIMIT_PERIOD ? LIMIT_PERIODS : 0;
-    return window == LIMIT_DAY ? tenant->days : window == LIMIT_PERIOD ? tenant->periods : NULL;
+    *n = window == LIMIT_WINDOW_DAY ? LIMIT_DAYS : window == LIMIT_WINDOW_PERIOD ? LIMIT_PERIODS : 0;
+    return window == LIMIT_WINDOW_DAY ? tenant->days : window == LIMIT_WINDOW_PERIOD ? tenant->periods : NULL;
 }

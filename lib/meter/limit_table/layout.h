@@ -55,7 +55,7 @@ struct table_header {
 
 struct table_config {
     char tier[LIMIT_TIER_SIZE];
-    struct limit limits[LIMIT_SLOTS];
+    struct limit limits[LIMIT_TABLE_LIMITS];
     uint64_t state;
     uint64_t checksum; /* xxh3 of the above, seeded with the table, the place and the tenant's id */
 };
@@ -66,7 +66,7 @@ struct table_span {
     _Atomic int64_t end_offset_s;
 };
 
-/* This node's share of a window's end. */
+/* This node's lease on a window's end. */
 struct table_lease {
     _Atomic int64_t start_us; /* of the window; 0: none */
     _Atomic int64_t left;
@@ -78,9 +78,9 @@ struct table_tenant {
     struct table_config configs[2];
     struct table_span days[LIMIT_DAYS];
     struct table_span periods[LIMIT_PERIODS];
-    _Atomic int64_t counts[LIMIT_SLOTS][LIMIT_DAYS]; /* by span; gauges and minutes (tat_ns) use [0] */
-    struct table_lease leases[LIMIT_SLOTS];
-    _Atomic int64_t degraded[LIMIT_METRICS];
+    _Atomic int64_t counts[LIMIT_TABLE_LIMITS][LIMIT_DAYS]; /* by span; gauges and minutes (tat_ns) use [0] */
+    struct table_lease leases[LIMIT_TABLE_LIMITS];
+    _Atomic int64_t degraded[LIMIT_TABLE_METRICS];
 } __attribute__((aligned(64)));
 
 /* INDEX_SECOND: the second expiry is the one in force. */
@@ -118,7 +118,7 @@ struct limit_table {
     size_t index_bytes;
     uint64_t index_generation;
     uint64_t key_places, tenant_places; /* of the index, as they were checked: bytes may go bad while they are mapped */
-    int writer;                         /* this process's slot, -1 */
+    int writer;                         /* this process's entry among the writers, -1 */
     int64_t looked_at_us;               /* last look at the file in run_dir */
     bool gone;                          /* that look found another file, or none */
     struct limit_catalogue catalogue;   /* a copy of the one in force */

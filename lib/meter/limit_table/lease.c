@@ -1,4 +1,4 @@
-/* lease.c: this node's shares of limits that several nodes draw on; the collector's side */
+/* lease.c: this node's leases on limits that several nodes draw on; the collector's side */
 #include "lib/meter/limit_table/layout.h"
 
 /* The writers' words, emptied as they are read; what is more than `most` stays for the next call. */
@@ -12,7 +12,7 @@ static enum status wanted(struct limit_table *t, struct limit_want *out, size_t 
             continue;
         atomic_store(word, 0);
         struct limit_want w = {.tenant = (uint32_t)((want >> 8) - 1), .slot = (uint8_t)want};
-        bool known = w.slot >= LIMIT_SLOTS || !table_tenant_at(t, w.tenant);
+        bool known = w.slot >= LIMIT_TABLE_LIMITS || !table_tenant_at(t, w.tenant);
         for (size_t j = 0; j < *n && !known; j++)
             known = out[j].tenant == w.tenant && out[j].slot == w.slot;
         if (!known)
@@ -29,7 +29,7 @@ enum status limit_table_wanted(struct limit_table *t, struct limit_want *out, si
 static enum status find_lease(struct limit_table *t, uint32_t tenant, uint8_t slot, struct table_lease **out)
 {
     struct table_tenant *at = table_tenant_at(t, tenant);
-    if (!at || slot >= LIMIT_SLOTS)
+    if (!at || slot >= LIMIT_TABLE_LIMITS)
         return STATUS_NOT_FOUND;
     *out = &at->leases[slot];
     return STATUS_OK;

@@ -1,7 +1,7 @@
 /*
  * limit_table: what the gate knows, in shared memory: keys, tenants, limits, counts.
  *
- * Two files in run_dir, mapped by every program of the node. `limits` has the header, the catalogue, a slot for each
+ * Two files in run_dir, mapped by every program of the node. `limits` has the header, the catalogue, an entry for each
  * writer and the tenants with their counts; it grows in place (ftruncate under a mapping reserved ahead), so a count never
  * moves. `limits.index` finds keys (by BLAKE2b-256) and tenants (by id); it holds no count and grows by a new generation
  * renamed into place, which the header's generation tells readers.
@@ -10,17 +10,17 @@
  * Readers never wait: an entry has two copies and an atomic pointer to the one in force; a reader that was overtaken
  * reads again. Counts are atomic words. A process killed anywhere leaves nothing locked or torn.
  *
- * Exactness: a writer marks in its slot which tenant it is about to charge, takes, appends to the spool, clears the
- * mark. The collector never adds records with EVENT_COUNTED. It mends a count that a kill left too high only when no
- * live writer has the tenant marked and the spool is read to its end (limit_table_mend).
+ * Exactness: a writer marks in its entry which tenant it is about to charge, takes, appends to the spool, clears the
+ * mark. The collector never adds records with EVENT_COUNTED. It repairs a count that a kill left too high only when no
+ * live writer has the tenant marked and the spool is read to its end (limit_table_repair).
  *
  * Windows are a ring: each of a tenant's days and periods has its start, end and counts; the collector fills the ones
  * ahead and reuses those long past, so the turn of a day needs nobody.
  *
  * Keys, tenants' ids, limits and the catalogue carry checksums: damage there is STATUS_DAMAGED, which any reader tells all
  * others, so that the collector makes a new table. Counts and windows change too often for one; the collector compares
- * counts with PostgreSQL (limit_table_mend). Every index read from the file is checked against its bounds, and a file cut short under a reader (SIGBUS) ends in
- * STATUS_DAMAGED, not in a crash: see limit_table_guard. Nothing in here allocates after open.
+ * counts with PostgreSQL (limit_table_repair). Every index read from the file is checked against its bounds, and a file cut short under a reader (SIGBUS) ends in
+ * STATUS_DAMAGED, not in a crash. Nothing in here allocates after open.
  */
 #ifndef METER_LIMIT_TABLE_H
 #define METER_LIMIT_TABLE_H
@@ -33,11 +33,11 @@
 #include "lib/meter/limit.h"
 
 #define LIMIT_TABLE_VERSION 2
-#define LIMIT_SLOTS 16    /* limits in the catalogue */
-#define LIMIT_METRICS 32  /* metrics in the catalogue */
-#define LIMIT_DAYS 8      /* days in a tenant's ring: yesterday, today, six ahead */
-#define LIMIT_PERIODS 4   /* the last period, this one, two ahead */
-#define LIMIT_WRITERS 128 /* processes that take at the same time */
+#define LIMIT_TABLE_LIMITS 16  /* limits in the catalogue */
+#define LIMIT_TABLE_METRICS 32 /* metrics in the catalogue */
+#define LIMIT_DAYS 8           /* days in a tenant's ring: yesterday, today, six ahead */
+#define LIMIT_PERIODS 4        /* the last period, this one, two ahead */
+#define LIMIT_WRITERS 128      /* processes that take at the same time */
 #define LIMIT_HASH_BYTES 32
 #define LIMIT_KEY_ID_SIZE 9
 #define LIMIT_NAME_SIZE 101   /* a metric or a limit key, with its NUL */
@@ -46,7 +46,7 @@
 
 struct limit_table;
 
-enum limit_metric_kind { LIMIT_COUNTER, LIMIT_LEVEL };
+enum limit_metric_kind { LIMIT_KIND_COUNTER, LIMIT_KIND_GAUGE };
 enum limit_scope {
     LIMIT_SCOPE_CALL = 1,
     LIMIT_SCOPE_TRACK = 2,
@@ -64,12 +64,12 @@ struct limit_catalogue {
         char name[LIMIT_NAME_SIZE];
         uint8_t kind;    /* enum limit_metric_kind */
         uint8_t derived; /* counted from the host's tables or measured: values posted by clients are refused */
-    } metrics[LIMIT_METRICS];
+    } metrics[LIMIT_TABLE_METRICS];
     struct {
         char key[LIMIT_NAME_SIZE]; /* "api_calls_per_day" */
         uint8_t metric;            /* index into metrics */
         uint8_t window;            /* enum limit_window */
-    } limits[LIMIT_SLOTS];
+    } limits[LIMIT_TABLE_LIMITS];
 };
 
 struct limit_span {
@@ -82,7 +82,7 @@ struct limit_tenant {
     char id[LIMIT_TENANT_SIZE];
     char tier[LIMIT_TIER_SIZE];
     uint8_t state;                            /* enum limit_state */
-    struct limit limits[LIMIT_SLOTS];         /* by the catalogue's order; a slot not used is unlimited */
+    struct limit limits[LIMIT_TABLE_LIMITS];  /* by the catalogue's order; a slot not used is unlimited */
     struct limit_span days[LIMIT_DAYS];       /* ascending from yesterday; empty ones have end_us 0 */
     struct limit_span periods[LIMIT_PERIODS]; /* ascending from the last one */
 };
@@ -122,11 +122,6 @@ void limit_table_ready(struct limit_table *t);
 /* When the collector last brought in what had changed in the database, wall clock; 0: never. */
 void limit_table_followed(struct limit_table *t, int64_t now_us);
 int64_t limit_table_followed_at(struct limit_table *t);
-/*
- * Runs fn(arg) so that a SIGBUS within the mapping ends in STATUS_DAMAGED; else fn's own status. Installs its handler
- * once a process. The functions below guard themselves; this is for callers that read pages on their own.
- */
-MUST_CHECK enum status limit_table_guard(struct limit_table *t, enum status (*fn)(void *arg), void *arg);
 
 /* ---- looking up: gate, web ---- */
 
@@ -167,10 +162,10 @@ struct limit_answer {
         int32_t end_offset_s;
         int64_t start_us, end_us;
         struct limit_verdict verdict;
-    } limits[LIMIT_SLOTS];
+    } limits[LIMIT_TABLE_LIMITS];
 };
 
-/* Registers this process as a writer; the slot is freed by limit_table_close or, after a kill, by the next one that needs it. STATUS_LIMIT: LIMIT_WRITERS are alive. */
+/* Registers this process as a writer; its entry is freed by limit_table_close or, after a kill, by the next one that needs it. STATUS_LIMIT: LIMIT_WRITERS are alive. */
 MUST_CHECK enum status limit_table_join(struct limit_table *t);
 /*
  * Decides over every limit of the asked metrics at once and, with `take`, takes all or nothing. With `take` the writer's mark
@@ -213,15 +208,15 @@ MUST_CHECK enum status limit_table_idle(struct limit_table *t, uint32_t tenant);
 MUST_CHECK enum status limit_table_undone(struct limit_table *t, uint64_t *sum);
 /*
  * Sets that count to `right` if it still is `seen` and the tenant is idle. STATUS_CONFLICT: something moved, try again
- * later. Right only in this order: undone → count → idle → undone as it was → spool read to its end and committed → mend with
+ * later. Right only in this order: undone → count → idle → undone as it was → spool read to its end and committed → repair with
  * that count as `seen`: then whatever was taken before the count was read is in the database, and whatever came later has
- * moved the count. tests/fault/mend_model.c looks at every interleaving.
+ * moved the count. tests/fault/repair_model.c looks at every interleaving.
  */
-MUST_CHECK enum status limit_table_mend(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t at_us,
-                                        int64_t seen, int64_t right);
+MUST_CHECK enum status limit_table_repair(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t at_us,
+                                          int64_t seen, int64_t right);
 MUST_CHECK enum status limit_table_degraded(struct limit_table *t, uint32_t tenant, uint8_t metric, int64_t *total);
 
-/* ---- leases: this node's share of a limit's end; see limit.h ---- */
+/* ---- leases: this node's part of a limit's end; see limit.h ---- */
 
 struct limit_want {
     uint32_t tenant;
@@ -229,10 +224,10 @@ struct limit_want {
 };
 /* What writers asked for since the last call; at most `most`, the rest later. */
 MUST_CHECK enum status limit_table_wanted(struct limit_table *t, struct limit_want *out, size_t most, size_t *n);
-/* Adds to the share of the window that starts at start_us; a share of another window is forgotten. */
+/* Adds to the lease on the window that starts at start_us; one on another window is forgotten. */
 MUST_CHECK enum status limit_table_lease_add(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t start_us,
                                              int64_t amount);
-/* What is left of that window's share. */
+/* What is left of the lease on that window. */
 MUST_CHECK enum status limit_table_lease_left(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t start_us,
                                               int64_t *left);
 /* Takes all of it away from the writers. */

@@ -70,15 +70,6 @@ enum status guard_damaged(struct limit_table *t)
     return STATUS_DAMAGED;
 }
 
-enum status limit_table_guard(struct limit_table *t, enum status (*fn)(void *arg), void *arg)
-{
-    if (!GUARD_ENTER(t))
-        return guard_damaged(t);
-    enum status s = fn(arg);
-    guard_leave(t);
-    return s;
-}
-
 /* ---- mapping ---- */
 
 static uint64_t identity_checksum(const struct table_identity *i)

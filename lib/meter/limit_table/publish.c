@@ -31,7 +31,7 @@ static bool keeps_places(const struct limit_catalogue *old, const struct limit_c
 
 static enum status put_catalogue(struct limit_table *t, const struct limit_catalogue *c)
 {
-    if (c->n_metrics > LIMIT_METRICS || c->n_limits > LIMIT_SLOTS)
+    if (c->n_metrics > LIMIT_TABLE_METRICS || c->n_limits > LIMIT_TABLE_LIMITS)
         return STATUS_LIMIT;
     enum status s = table_catalogue_refresh(t);
     if (s != STATUS_OK)
@@ -52,7 +52,7 @@ enum status limit_table_put_catalogue(struct limit_table *t, const struct limit_
 
 /* ---- the index's growth ---- */
 
-/* A damaged index may have no free place: nothing in here looks at more than there are. */
+/* Looks at each place at most once: a damaged index may be full. */
 static enum status insert_key(struct limit_table *t, const struct index_key *from, uint64_t meta)
 {
     uint64_t first, places = t->key_places;
@@ -303,8 +303,8 @@ static enum status put_tenant(struct limit_table *t, const struct limit_tenant *
         memcpy(t->tenants[at].id, tenant->id, strlen(tenant->id) + 1);
     }
     struct table_tenant *to = &t->tenants[at];
-    put_spans(to, to->days, tenant->days, LIMIT_DAYS, LIMIT_DAY, &t->catalogue);
-    put_spans(to, to->periods, tenant->periods, LIMIT_PERIODS, LIMIT_PERIOD, &t->catalogue);
+    put_spans(to, to->days, tenant->days, LIMIT_DAYS, LIMIT_WINDOW_DAY, &t->catalogue);
+    put_spans(to, to->periods, tenant->periods, LIMIT_PERIODS, LIMIT_WINDOW_PERIOD, &t->catalogue);
     put_config(t, at, tenant);
     if (new) {
         atomic_store_explicit(&t->header->n_tenants, at + 1, memory_order_release);
@@ -410,7 +410,7 @@ static enum status set_gauge(struct limit_table *t, uint32_t index, uint8_t metr
     struct table_tenant *tenant = table_tenant_at(t, index);
     enum status s = tenant ? table_catalogue_refresh(t) : STATUS_NOT_FOUND;
     for (uint32_t i = 0; s == STATUS_OK && i < t->catalogue.n_limits; i++)
-        if (t->catalogue.limits[i].metric == metric && t->catalogue.limits[i].window == LIMIT_GAUGE)
+        if (t->catalogue.limits[i].metric == metric && t->catalogue.limits[i].window == LIMIT_WINDOW_NONE)
             atomic_store(&tenant->counts[i][0], level);
     return s;
 }
@@ -520,7 +520,8 @@ enum status limit_table_idle(struct limit_table *t, uint32_t tenant)
     GUARDED(t, idle(t, tenant));
 }
 
-static enum status mend(struct limit_table *t, uint32_t index, uint8_t slot, int64_t at_us, int64_t seen, int64_t right)
+static enum status repair(struct limit_table *t, uint32_t index, uint8_t slot, int64_t at_us, int64_t seen,
+                          int64_t right)
 {
     _Atomic int64_t *count;
     enum status s = find_count(t, index, slot, at_us, &count);
@@ -531,16 +532,16 @@ static enum status mend(struct limit_table *t, uint32_t index, uint8_t slot, int
     return s;
 }
 
-enum status limit_table_mend(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t at_us, int64_t seen,
-                             int64_t right)
+enum status limit_table_repair(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t at_us, int64_t seen,
+                               int64_t right)
 {
-    GUARDED(t, mend(t, tenant, slot, at_us, seen, right));
+    GUARDED(t, repair(t, tenant, slot, at_us, seen, right));
 }
 
 static enum status read_degraded(struct limit_table *t, uint32_t index, uint8_t metric, int64_t *total)
 {
     struct table_tenant *tenant = table_tenant_at(t, index);
-    if (!tenant || metric >= LIMIT_METRICS)
+    if (!tenant || metric >= LIMIT_TABLE_METRICS)
         return STATUS_NOT_FOUND;
     *total = atomic_load(&tenant->degraded[metric]);
     return STATUS_OK;

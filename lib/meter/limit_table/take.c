@@ -65,7 +65,7 @@ static enum status locate(struct limit_table *t, struct table_tenant *tenant, ui
         answer->limits[i].start_us = atomic_load(&spans[span].start_us);
         answer->limits[i].end_us = atomic_load(&spans[span].end_us);
         answer->limits[i].end_offset_s = (int32_t)atomic_load(&spans[span].end_offset_s);
-    } else if (window == LIMIT_MINUTE) { /* no window of its own: messages use the offset of the day */
+    } else if (window == LIMIT_WINDOW_MINUTE) { /* no window of its own: messages use the offset of the day */
         int day = table_span_at(tenant->days, LIMIT_DAYS, now_us);
         answer->limits[i].end_offset_s = day < 0 ? 0 : (int32_t)atomic_load(&tenant->days[day].end_offset_s);
     }
@@ -76,7 +76,7 @@ static enum status locate(struct limit_table *t, struct table_tenant *tenant, ui
     return STATUS_OK;
 }
 
-/* What is left of this node's share of the window; 0 when the limit is not leased. */
+/* What is left of this node's lease on the window; 0 when the limit is not leased. */
 static int64_t lease_left(const struct place *p, int64_t start_us)
 {
     return p->limit.lease_percent && atomic_load(&p->lease->start_us) == start_us ? atomic_load(&p->lease->left) : 0;
@@ -84,7 +84,7 @@ static int64_t lease_left(const struct place *p, int64_t start_us)
 
 static struct limit_count count_of(const struct limit_answer *answer, uint32_t i, const struct place *p, int64_t value)
 {
-    bool minute = answer->limits[i].window == LIMIT_MINUTE;
+    bool minute = answer->limits[i].window == LIMIT_WINDOW_MINUTE;
     return (struct limit_count){.used = minute ? 0 : value,
                                 .tat_ns = minute ? value : 0,
                                 .start_us = answer->limits[i].start_us,
@@ -111,11 +111,14 @@ static void choose_decisive(struct limit_answer *answer)
 
 static bool takes_nothing(const struct limit_answer *answer, uint32_t i)
 {
-    return answer->limits[i].window == LIMIT_GAUGE ||
-           (answer->limits[i].window == LIMIT_MINUTE && answer->limits[i].verdict.unlimited);
+    return answer->limits[i].window == LIMIT_WINDOW_NONE ||
+           (answer->limits[i].window == LIMIT_WINDOW_MINUTE && answer->limits[i].verdict.unlimited);
 }
 
-/* A count that fell and rose again looks as if nothing had happened: whoever mends has to know before the mark goes. */
+/*
+ * Counts the giving back before the mark is cleared: a count that fell and rose again has its old value, and who repairs it would
+ * take it for untouched.
+ */
 static void tell_undone(struct limit_table *t)
 {
     if (t->writer >= 0)
@@ -127,7 +130,7 @@ static void give_back(struct limit_answer *answer, struct place *places, uint32_
     while (taken-- > 0) {
         if (takes_nothing(answer, taken))
             continue;
-        int64_t amount = answer->limits[taken].window == LIMIT_MINUTE
+        int64_t amount = answer->limits[taken].window == LIMIT_WINDOW_MINUTE
                              ? limit_minute_cost(&answer->limits[taken].verdict, places[taken].amount)
                              : places[taken].amount;
         atomic_fetch_sub(places[taken].count, amount);
@@ -136,8 +139,8 @@ static void give_back(struct limit_answer *answer, struct place *places, uint32_
     }
 }
 
-/* The share first: a process killed between the two leaves some of it unspent, never a call beyond it. */
-static bool take_share(struct table_lease *lease, int64_t amount)
+/* The lease first: a process killed between the two leaves some of it unspent, never a call beyond it. */
+static bool take_lease(struct table_lease *lease, int64_t amount)
 {
     int64_t left = atomic_load(&lease->left);
     do {
@@ -157,9 +160,9 @@ static bool take_one(struct limit_answer *answer, uint32_t i, struct place *p, i
         limit_decide(&p->limit, &c, p->amount, now_us, v);
         if (!v->allowed || takes_nothing(answer, i))
             return v->allowed;
-        if (v->leased && !take_share(p->lease, p->amount))
+        if (v->leased && !take_lease(p->lease, p->amount))
             continue; /* another process took it meanwhile: decide by what is left */
-        if (answer->limits[i].window == LIMIT_MINUTE)
+        if (answer->limits[i].window == LIMIT_WINDOW_MINUTE)
             next = v->tat_ns;
         else if (__builtin_add_overflow(seen, p->amount, &next))
             next = INT64_MAX;
@@ -181,7 +184,7 @@ static bool take_all(struct limit_answer *answer, struct place *places, int64_t 
     return true;
 }
 
-/* Tells the collector which shares are needed; it looks a few times a second. */
+/* Tells the collector which leases are needed; it looks a few times a second. */
 static void ask_for_leases(struct limit_table *t, uint32_t index, const struct limit_answer *answer)
 {
     if (t->writer < 0)
@@ -203,7 +206,7 @@ static enum status gather(struct limit_table *t, struct table_tenant *tenant, co
         for (uint32_t slot = 0; slot < t->catalogue.n_limits; slot++) {
             if (t->catalogue.limits[slot].metric != asks[a].metric)
                 continue;
-            if (answer->n == LIMIT_SLOTS) /* the same metric asked for twice */
+            if (answer->n == LIMIT_TABLE_LIMITS) /* the same metric asked for twice */
                 return STATUS_INVALID;
             struct place *p = &places[answer->n];
             p->limit = config->limits[slot];
@@ -220,7 +223,7 @@ static enum status decide(struct limit_table *t, uint32_t index, const struct li
                           bool take, struct limit_answer *answer)
 {
     struct table_config config;
-    struct place places[LIMIT_SLOTS] = {0};
+    struct place places[LIMIT_TABLE_LIMITS] = {0};
     struct table_tenant *tenant = table_tenant_at(t, index);
     enum status s = tenant ? table_catalogue_refresh(t) : STATUS_NOT_FOUND;
     if (s == STATUS_OK)
@@ -288,7 +291,7 @@ void limit_table_done(struct limit_table *t)
     guard_leave(t);
 }
 
-/* Subtracts, but not below 0: the count may have been mended meanwhile. */
+/* Subtracts, but not below 0: the count may have been repaired meanwhile. */
 static void subtract(_Atomic int64_t *count, int64_t amount)
 {
     int64_t seen = atomic_load(count);
@@ -311,9 +314,9 @@ static enum status undo(struct limit_table *t, uint32_t index, const struct limi
         struct table_span *spans = table_spans(tenant, answer->limits[i].window, &spans_n);
         if (spans)
             span = table_span_at(spans, spans_n, answer->limits[i].start_us);
-        if (span < 0 || answer->limits[i].slot >= LIMIT_SLOTS || takes_nothing(answer, i))
+        if (span < 0 || answer->limits[i].slot >= LIMIT_TABLE_LIMITS || takes_nothing(answer, i))
             continue;
-        if (answer->limits[i].window == LIMIT_MINUTE)
+        if (answer->limits[i].window == LIMIT_WINDOW_MINUTE)
             amount = limit_minute_cost(&answer->limits[i].verdict, amount);
         subtract(&tenant->counts[answer->limits[i].slot][span], amount);
         struct table_lease *lease = &tenant->leases[answer->limits[i].slot];
@@ -340,7 +343,7 @@ enum status limit_table_degraded_add(struct limit_table *t, uint32_t index, uint
     if (!GUARD_ENTER(t))
         return guard_damaged(t);
     struct table_tenant *tenant = table_tenant_at(t, index);
-    enum status s = tenant && metric < LIMIT_METRICS ? STATUS_OK : STATUS_NOT_FOUND;
+    enum status s = tenant && metric < LIMIT_TABLE_METRICS ? STATUS_OK : STATUS_NOT_FOUND;
     if (s == STATUS_OK)
         atomic_fetch_add(&tenant->degraded[metric], amount);
     guard_leave(t);

@@ -68,7 +68,7 @@ static uint32_t put_tenant(struct limit_table *t, const char *id, const struct d
     uint32_t index = 0;
     snprintf(who.id, sizeof who.id, "%s", id);
     strcpy(who.tier, "starter");
-    for (int i = 0; i < LIMIT_SLOTS; i++)
+    for (int i = 0; i < LIMIT_TABLE_LIMITS; i++)
         who.limits[i] = (struct limit){.max = LIMIT_UNLIMITED, .until_us = LIMIT_NEVER, .max_after = LIMIT_UNLIMITED};
     if (a_day)
         who.limits[0].max = a_day * EVENT_MILLION;
@@ -186,9 +186,9 @@ int main(void)
         return 1;
     strcpy(catalogue.metrics[0].name, "api_call");
     strcpy(catalogue.limits[0].key, "api_calls_per_day");
-    catalogue.limits[0].window = LIMIT_DAY;
+    catalogue.limits[0].window = LIMIT_WINDOW_DAY;
     strcpy(catalogue.limits[1].key, "api_calls_per_minute");
-    catalogue.limits[1].window = LIMIT_MINUTE;
+    catalogue.limits[1].window = LIMIT_WINDOW_MINUTE;
     CU_pSuite suite = CU_add_suite("answer", NULL, NULL);
     CU_add_test(suite, "t and Retry-After are never early and never a second late, on days of 23 to 25 hours",
                 seconds_are_never_early_and_never_late);

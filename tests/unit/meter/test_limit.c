@@ -34,7 +34,7 @@ static void a_fixed_window_admits_up_to_its_limit(void)
         {10, 9, 0, true, 1, 0},   {0, 0, 1, false, 0, 0},  {0, 0, 0, false, 0, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct limit l = plain(cases[i].max, LIMIT_DAY);
+        struct limit l = plain(cases[i].max, LIMIT_WINDOW_DAY);
         struct limit_count c = {
             .used = cases[i].used * EVENT_MILLION, .start_us = NOW - SECOND, .end_us = NOW + SECOND};
         struct limit_verdict v;
@@ -46,10 +46,10 @@ static void a_fixed_window_admits_up_to_its_limit(void)
     }
 }
 
-static void the_leased_part_of_a_limit_passes_with_a_share_only(void)
+static void the_leased_part_of_a_limit_passes_with_a_lease_only(void)
 {
     static const struct {
-        int64_t max, used, amount, share;
+        int64_t max, used, amount, lease;
         bool allowed, leased;
         int64_t remaining;
     } cases[] = {
@@ -59,25 +59,25 @@ static void the_leased_part_of_a_limit_passes_with_a_share_only(void)
         {100, 100, 1, 9, false, false, 0}, {1, 0, 1, 0, false, true, 0},     {1, 0, 1, 1, true, true, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct limit l = plain(cases[i].max, LIMIT_DAY);
+        struct limit l = plain(cases[i].max, LIMIT_WINDOW_DAY);
         struct limit_count c = {.used = cases[i].used * EVENT_MILLION,
                                 .start_us = NOW - SECOND,
                                 .end_us = NOW + 100 * SECOND,
-                                .leased = cases[i].share * EVENT_MILLION};
+                                .leased = cases[i].lease * EVENT_MILLION};
         struct limit_verdict v;
         l.lease_percent = 10;
         limit_decide(&l, &c, cases[i].amount * EVENT_MILLION, NOW, &v);
         CU_ASSERT_EQUAL(v.allowed, cases[i].allowed);
         CU_ASSERT_EQUAL(v.leased, cases[i].leased);
         CU_ASSERT_EQUAL(v.remaining, cases[i].remaining * EVENT_MILLION);
-        /* who lacks a share only comes again soon, not when the window turns */
+        /* who lacks a lease only comes again soon, not when the window turns */
         CU_ASSERT_EQUAL(v.resets_us, !v.allowed && v.leased ? NOW + SECOND : NOW + 100 * SECOND);
     }
 }
 
 static void a_lease_begins_where_its_part_of_the_ceiling_does(void)
 {
-    struct limit l = plain(1000, LIMIT_DAY);
+    struct limit l = plain(1000, LIMIT_WINDOW_DAY);
     CU_ASSERT_EQUAL(limit_unleased(&l, NOW), LIMIT_UNLIMITED);
     l.lease_percent = 10;
     CU_ASSERT_EQUAL(limit_unleased(&l, NOW), 900 * EVENT_MILLION);
@@ -86,14 +86,14 @@ static void a_lease_begins_where_its_part_of_the_ceiling_does(void)
     CU_ASSERT_EQUAL(limit_unleased(&l, NOW), 1350 * EVENT_MILLION);
     l.mode = LIMIT_SOFT;
     CU_ASSERT_EQUAL(limit_unleased(&l, NOW), LIMIT_UNLIMITED);
-    l = plain(1000, LIMIT_MINUTE);
+    l = plain(1000, LIMIT_WINDOW_MINUTE);
     l.lease_percent = 10;
     CU_ASSERT_EQUAL(limit_unleased(&l, NOW), LIMIT_UNLIMITED);
 }
 
 static void minus_one_is_unlimited_and_counts_on(void)
 {
-    struct limit l = plain(-1, LIMIT_PERIOD);
+    struct limit l = plain(-1, LIMIT_WINDOW_PERIOD);
     struct limit_count c = {.used = 5 * EVENT_MILLION, .end_us = NOW + SECOND};
     struct limit_verdict v;
     limit_decide(&l, &c, EVENT_MILLION, NOW, &v);
@@ -104,7 +104,7 @@ static void minus_one_is_unlimited_and_counts_on(void)
 
 static void soft_admits_beyond_and_says_how_far(void)
 {
-    struct limit l = plain(10, LIMIT_DAY);
+    struct limit l = plain(10, LIMIT_WINDOW_DAY);
     struct limit_count c = {.used = 12 * EVENT_MILLION, .end_us = NOW + SECOND};
     struct limit_verdict v;
     l.mode = LIMIT_SOFT;
@@ -116,7 +116,7 @@ static void soft_admits_beyond_and_says_how_far(void)
 
 static void grace_by_percent_moves_the_ceiling(void)
 {
-    struct limit l = plain(10, LIMIT_DAY);
+    struct limit l = plain(10, LIMIT_WINDOW_DAY);
     struct limit_count c = {.used = 11 * EVENT_MILLION, .end_us = NOW + SECOND};
     struct limit_verdict v;
     l.mode = LIMIT_GRACE;
@@ -131,7 +131,7 @@ static void grace_by_percent_moves_the_ceiling(void)
 
 static void grace_by_date_ends_at_that_instant(void)
 {
-    struct limit l = plain(1, LIMIT_DAY);
+    struct limit l = plain(1, LIMIT_WINDOW_DAY);
     struct limit_count c = {.used = 50 * EVENT_MILLION, .end_us = NOW + SECOND};
     struct limit_verdict v;
     l.mode = LIMIT_GRACE;
@@ -144,7 +144,7 @@ static void grace_by_date_ends_at_that_instant(void)
 
 static void an_override_ends_at_its_expiry(void)
 {
-    struct limit l = plain(100, LIMIT_DAY);
+    struct limit l = plain(100, LIMIT_WINDOW_DAY);
     struct limit_count c = {.used = 50 * EVENT_MILLION, .end_us = NOW + SECOND};
     struct limit_verdict v;
     l.until_us = NOW;
@@ -161,7 +161,7 @@ static void a_minute_of_any_size_admits_exactly_that_many_at_once(void)
 {
     static const int64_t sizes[] = {1, 2, 7, 11, 59, 60, 61, 600, 1009, 65537};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        struct limit l = plain(sizes[i], LIMIT_MINUTE);
+        struct limit l = plain(sizes[i], LIMIT_WINDOW_MINUTE);
         struct limit_count c = {0};
         struct limit_verdict v;
         int64_t passed = 0;
@@ -187,17 +187,17 @@ static void amounts_counts_and_limits_of_any_size_are_decided_rightly(void)
         int32_t grace_percent;
         bool allowed;
     } cases[] = {
-        {LIMIT_MINUTE, LIMIT_HARD, 60 * EVENT_MILLION, 0, INT64_C(10000000000) * EVENT_MILLION, 0, false},
-        {LIMIT_MINUTE, LIMIT_HARD, 60 * EVENT_MILLION, 0, INT64_MAX, 0, false},
-        {LIMIT_MINUTE, LIMIT_HARD, 1, 0, INT64_MAX, 0, false},
-        {LIMIT_MINUTE, LIMIT_HARD, EVENT_VALUE_MAX, 0, EVENT_VALUE_MAX, 0, true},
-        {LIMIT_MINUTE, LIMIT_SOFT, 60 * EVENT_MILLION, 0, INT64_MAX, 0, true},
-        {LIMIT_DAY, LIMIT_HARD, INT64_MAX, INT64_MAX, INT64_MAX, 0,
+        {LIMIT_WINDOW_MINUTE, LIMIT_HARD, 60 * EVENT_MILLION, 0, INT64_C(10000000000) * EVENT_MILLION, 0, false},
+        {LIMIT_WINDOW_MINUTE, LIMIT_HARD, 60 * EVENT_MILLION, 0, INT64_MAX, 0, false},
+        {LIMIT_WINDOW_MINUTE, LIMIT_HARD, 1, 0, INT64_MAX, 0, false},
+        {LIMIT_WINDOW_MINUTE, LIMIT_HARD, EVENT_VALUE_MAX, 0, EVENT_VALUE_MAX, 0, true},
+        {LIMIT_WINDOW_MINUTE, LIMIT_SOFT, 60 * EVENT_MILLION, 0, INT64_MAX, 0, true},
+        {LIMIT_WINDOW_DAY, LIMIT_HARD, INT64_MAX, INT64_MAX, INT64_MAX, 0,
          true}, /* the count is at its end: nothing is lost */
-        {LIMIT_DAY, LIMIT_HARD, 10 * EVENT_MILLION, INT64_MAX - 1, INT64_MAX, 0, false},
-        {LIMIT_DAY, LIMIT_GRACE, INT64_MAX / 2, 0, INT64_MAX, 1000, true},
-        {LIMIT_DAY, LIMIT_SOFT, 0, INT64_MAX, INT64_MAX, 0, true},
-        {LIMIT_GAUGE, LIMIT_HARD, 5, INT64_MAX, 1, 0, false},
+        {LIMIT_WINDOW_DAY, LIMIT_HARD, 10 * EVENT_MILLION, INT64_MAX - 1, INT64_MAX, 0, false},
+        {LIMIT_WINDOW_DAY, LIMIT_GRACE, INT64_MAX / 2, 0, INT64_MAX, 1000, true},
+        {LIMIT_WINDOW_DAY, LIMIT_SOFT, 0, INT64_MAX, INT64_MAX, 0, true},
+        {LIMIT_WINDOW_NONE, LIMIT_HARD, 5, INT64_MAX, 1, 0, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct limit l = {.max = cases[i].max,
@@ -217,7 +217,7 @@ static void amounts_counts_and_limits_of_any_size_are_decided_rightly(void)
 
 static void a_minute_has_no_double_burst_at_a_boundary(void)
 {
-    struct limit l = plain(60, LIMIT_MINUTE);
+    struct limit l = plain(60, LIMIT_WINDOW_MINUTE);
     struct limit_count c = {0};
     struct limit_verdict v;
     int passed = 0;
@@ -233,7 +233,7 @@ static void a_minute_has_no_double_burst_at_a_boundary(void)
 
 static void a_clock_set_back_never_locks_out_for_longer_than_a_minute(void)
 {
-    struct limit l = plain(10, LIMIT_MINUTE);
+    struct limit l = plain(10, LIMIT_WINDOW_MINUTE);
     struct limit_count c = {.tat_ns = (NOW + 3600 * SECOND) * 1000};
     struct limit_verdict v;
     limit_decide(&l, &c, EVENT_MILLION, NOW, &v);
@@ -290,7 +290,7 @@ static bool model_allows(const struct limit *l, const struct passed *p, int n, i
     int64_t size = max / EVENT_MILLION;
     if (l->mode == LIMIT_GRACE)
         size += size * l->grace_percent / 100;
-    if (l->window == LIMIT_MINUTE)
+    if (l->window == LIMIT_WINDOW_MINUTE)
         return size > 0 && model_backlog(p, n, size, now_us) + 60 * SECOND * 1000 / size * amount <= 60 * SECOND * 1000;
     for (int i = 0; i < n; i++)
         if (p[i].at_us >= start_us)
@@ -302,10 +302,10 @@ static struct limit any_limit(void)
 {
     static const int64_t sizes[] = {0, 1, 2, 3,  4,
                                     5, 6, 8, 10, 12}; /* whose minute divides evenly, so the model is exact */
-    struct limit l = plain(sizes[any(10)], any(2) ? LIMIT_MINUTE : LIMIT_DAY);
+    struct limit l = plain(sizes[any(10)], any(2) ? LIMIT_WINDOW_MINUTE : LIMIT_WINDOW_DAY);
     if (any(10) == 0)
         l.max = LIMIT_UNLIMITED;
-    if (l.window == LIMIT_DAY) { /* of a minute a changed size rescales the bucket; that has a case of its own */
+    if (l.window == LIMIT_WINDOW_DAY) { /* of a minute a changed size rescales the bucket; that has a case of its own */
         l.mode = (uint8_t)any(3);
         if (any(3) == 0) {
             l.until_us = NOW + (int64_t)any(120) * SECOND;
@@ -332,7 +332,7 @@ static bool agree(void)
         int64_t amount = 1 + (int64_t)any(3);
         struct limit_verdict v;
         now += (int64_t)any(3) * (int64_t)any(12 * SECOND);
-        if (l.window == LIMIT_DAY && now >= c.end_us) {
+        if (l.window == LIMIT_WINDOW_DAY && now >= c.end_us) {
             int64_t windows = (now - c.start_us) / (60 * SECOND);
             c = (struct limit_count){.start_us = c.start_us + windows * 60 * SECOND};
             c.end_us = c.start_us + 60 * SECOND;
@@ -366,7 +366,7 @@ int main(int argc, char *argv[])
 #define ADD(test) CU_add_test(suite, #test, test)
     ADD(a_fixed_window_admits_up_to_its_limit);
     ADD(minus_one_is_unlimited_and_counts_on);
-    ADD(the_leased_part_of_a_limit_passes_with_a_share_only);
+    ADD(the_leased_part_of_a_limit_passes_with_a_lease_only);
     ADD(a_lease_begins_where_its_part_of_the_ceiling_does);
     ADD(soft_admits_beyond_and_says_how_far);
     ADD(grace_by_percent_moves_the_ceiling);

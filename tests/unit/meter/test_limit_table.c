@@ -27,9 +27,10 @@ static struct limit_catalogue catalogue(void)
     strcpy(c.metrics[0].name, "api_call");
     strcpy(c.metrics[1].name, "file_upload");
     strcpy(c.metrics[2].name, "patients_count");
-    c.metrics[2].kind = LIMIT_LEVEL;
+    c.metrics[2].kind = LIMIT_KIND_GAUGE;
     const char *keys[] = {"api_calls_per_day", "api_calls_per_minute", "file_uploads_per_period", "max_patients"};
-    uint8_t metrics[] = {0, 0, 1, 2}, windows[] = {LIMIT_DAY, LIMIT_MINUTE, LIMIT_PERIOD, LIMIT_GAUGE};
+    uint8_t metrics[] = {0, 0, 1, 2},
+            windows[] = {LIMIT_WINDOW_DAY, LIMIT_WINDOW_MINUTE, LIMIT_WINDOW_PERIOD, LIMIT_WINDOW_NONE};
     for (int i = 0; i < 4; i++) {
         strcpy(c.limits[i].key, keys[i]);
         c.limits[i].metric = metrics[i];
@@ -43,7 +44,7 @@ static struct limit_tenant tenant(const char *id, int64_t a_day, int64_t uploads
     struct limit_tenant t = {.state = LIMIT_TENANT_ACTIVE};
     snprintf(t.id, sizeof t.id, "%s", id);
     strcpy(t.tier, "starter");
-    for (int i = 0; i < LIMIT_SLOTS; i++)
+    for (int i = 0; i < LIMIT_TABLE_LIMITS; i++)
         t.limits[i] = (struct limit){.max = LIMIT_UNLIMITED, .until_us = LIMIT_NEVER, .max_after = LIMIT_UNLIMITED};
     t.limits[0].max = a_day < 0 ? LIMIT_UNLIMITED : a_day * EVENT_MILLION;
     t.limits[2].max = uploads < 0 ? LIMIT_UNLIMITED : uploads * EVENT_MILLION;
@@ -368,7 +369,7 @@ static void killed_takers_and_publishers_leave_nothing_locked_or_torn(void)
     }
     int64_t counted = used(t, index, 0, NOW), more = counted - (int64_t)*passed;
     CU_ASSERT(more >= 0 && more <= kills);
-    CU_ASSERT_EQUAL(limit_table_mend(t, index, 0, NOW, counted * EVENT_MILLION, (int64_t)*passed * EVENT_MILLION),
+    CU_ASSERT_EQUAL(limit_table_repair(t, index, 0, NOW, counted * EVENT_MILLION, (int64_t)*passed * EVENT_MILLION),
                     STATUS_OK);
     CU_ASSERT_EQUAL(used(t, index, 0, NOW), (int64_t)*passed);
     CU_ASSERT_EQUAL(limit_table_join(t), STATUS_OK);
@@ -385,9 +386,9 @@ static void a_taker_that_has_not_appended_yet_holds_off_the_mending(void)
     CU_ASSERT_EQUAL(limit_table_join(other), STATUS_OK);
     CU_ASSERT_EQUAL(limit_table_decide(other, index, one_call, 1, NOW, true, &a), STATUS_OK);
     CU_ASSERT_EQUAL(limit_table_idle(t, index), STATUS_CONFLICT);
-    CU_ASSERT_EQUAL(limit_table_mend(t, index, 0, NOW, EVENT_MILLION, 0), STATUS_CONFLICT);
+    CU_ASSERT_EQUAL(limit_table_repair(t, index, 0, NOW, EVENT_MILLION, 0), STATUS_CONFLICT);
     limit_table_done(other);
-    CU_ASSERT_EQUAL(limit_table_mend(t, index, 0, NOW, EVENT_MILLION, 0), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_repair(t, index, 0, NOW, EVENT_MILLION, 0), STATUS_OK);
     limit_table_close(other);
     limit_table_close(t);
 }
@@ -456,7 +457,7 @@ static void random_bytes_never_crash_a_reader(void)
     }
 }
 
-static void a_share_is_spent_to_the_last_unit_by_all_writers_together(void)
+static void a_lease_is_spent_to_the_last_unit_by_all_writers_together(void)
 {
     struct limit_table *t = fresh_table();
     struct limit_tenant who = tenant("t1", 1000, -1, NOW - DAY);
@@ -465,7 +466,7 @@ static void a_share_is_spent_to_the_last_unit_by_all_writers_together(void)
     struct limit_want wanted[4];
     struct limit_answer a;
     size_t n = 0;
-    int64_t start = limit_table_window(&who, LIMIT_DAY, NOW)->start_us, left = -1;
+    int64_t start = limit_table_window(&who, LIMIT_WINDOW_DAY, NOW)->start_us, left = -1;
     int pipes[2];
     CU_ASSERT_EQUAL(limit_table_join(t), STATUS_OK);
     for (int i = 0; i < 900; i++)
@@ -563,7 +564,7 @@ int main(int argc, char *argv[])
     ADD(a_taker_that_has_not_appended_yet_holds_off_the_mending);
     ADD(a_truncated_table_ends_in_an_error_and_is_made_anew);
     ADD(random_bytes_never_crash_a_reader);
-    ADD(a_share_is_spent_to_the_last_unit_by_all_writers_together);
+    ADD(a_lease_is_spent_to_the_last_unit_by_all_writers_together);
     ADD(a_table_of_another_node_or_one_never_filled_is_not_taken_over);
     CU_basic_set_mode(CU_BRM_NORMAL);
     CU_basic_run_tests();

@@ -20,8 +20,8 @@ static enum status state_of(void *arg, const char *tenant, enum limit_state *out
 
 static struct limit_catalogue catalogue = {
     .n_metrics = 2,
-    .metrics = {{.name = "file_upload", .kind = LIMIT_COUNTER},
-                {.name = "patients_count", .kind = LIMIT_LEVEL, .derived = 1}},
+    .metrics = {{.name = "file_upload", .kind = LIMIT_KIND_COUNTER},
+                {.name = "patients_count", .kind = LIMIT_KIND_GAUGE, .derived = 1}},
 };
 static struct request_refusal why;
 static struct event_input in;

@@ -1,10 +1,10 @@
 /*
- * mend_model.c: every interleaving of takers, kills and a mender of the limit table, small enough to be looked at whole
+ * repair_model.c: every interleaving of takers, kills and a repairer of the limit table, small enough to be looked at whole
  *
- * The steps are those of limit_table/take.c (mark, take, append or give back, done), limit_table/publish.c (idle, mend) and the
- * collector's table_mend.c (mend_tenant), one access to what is shared each. Takers may be killed before any of them. What must
+ * The steps are those of limit_table/take.c (mark, take, append or give back, done), limit_table/counts.c (idle, repair) and the
+ * collector's repair of a tenant, one access to what is shared each. Takers may be killed before any of them. What must
  * hold in every state: rows never exceed the limit, and the count holds every row and every call that a living taker has
- * taken. When all is still, mending brings the count to the rows. Orders that are wrong have to be found.
+ * taken. When all is still, repairing brings the count to the rows. Orders that are wrong have to be found.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,15 +20,15 @@
 #define PLACES (1u << 22)
 
 enum taker_step { TAKER_MARK, TAKER_TAKE, TAKER_APPEND, TAKER_UNDO, TAKER_TELL, TAKER_DONE, TAKER_ENDED };
-enum mender_step {
-    MEND_UNDONE,
-    MEND_COUNT,
-    MEND_IDLE,
-    MEND_DRAINED,
-    MEND_ROWS,
-    MEND_COMPARE,
-    MEND_IDLE_AGAIN,
-    MEND_SWAP
+enum repairer_step {
+    REPAIR_UNDONE,
+    REPAIR_COUNT,
+    REPAIR_IDLE,
+    REPAIR_DRAINED,
+    REPAIR_ROWS,
+    REPAIR_COMPARE,
+    REPAIR_IDLE_AGAIN,
+    REPAIR_SWAP
 };
 #define NOTHING 255 /* noted */
 
@@ -38,7 +38,7 @@ struct state {
     struct {
         uint8_t step, mark, dead, calls;
     } takers[TAKERS];
-    uint8_t mender, at; /* at: the writer whose mark is looked at next */
+    uint8_t repairer, at; /* at: the writer whose mark is looked at next */
     uint8_t seen, right, noted, undone_before;
 };
 
@@ -46,7 +46,7 @@ struct order {
     const char *name;
     bool idle_before, idle_after; /* the spool is looked at */
     bool mark_late;               /* after the take */
-    bool undo_silently;           /* without a word to the mender */
+    bool undo_silently;           /* without a word to the repairer */
     bool right;
 };
 
@@ -63,7 +63,7 @@ static void visit(const struct state *s)
         if (memcmp(&visited[i], s, sizeof(*s)) == 0)
             return;
     if (++n_visited == PLACES / 2) {
-        fprintf(stderr, "mend_model: too many states\n");
+        fprintf(stderr, "repair_model: too many states\n");
         exit(1);
     }
     used[i] = true;
@@ -136,13 +136,13 @@ static void step_taker(struct state s, int i, const struct order *o)
 /* The pass is over; what it noted stays for the next. */
 static void pass_ends(struct state *s, uint8_t noted)
 {
-    s->mender = MEND_UNDONE;
+    s->repairer = REPAIR_UNDONE;
     s->at = s->seen = s->right = s->undone_before = 0;
     s->noted = noted;
 }
 
 /* One writer's mark; a dead one's is cleared. */
-static void look_at_mark(struct state *s, bool wanted, enum mender_step next)
+static void look_at_mark(struct state *s, bool wanted, enum repairer_step next)
 {
     if (wanted && s->at < TAKERS) {
         if (s->takers[s->at].mark && !s->takers[s->at].dead) {
@@ -154,43 +154,43 @@ static void look_at_mark(struct state *s, bool wanted, enum mender_step next)
         return;
     }
     s->at = 0;
-    s->mender = (uint8_t)next;
+    s->repairer = (uint8_t)next;
 }
 
-static void step_mender(struct state s, const struct order *o)
+static void step_repairer(struct state s, const struct order *o)
 {
-    switch (s.mender) {
-    case MEND_UNDONE:
+    switch (s.repairer) {
+    case REPAIR_UNDONE:
         s.undone_before = s.undone;
-        s.mender = MEND_COUNT;
+        s.repairer = REPAIR_COUNT;
         break;
-    case MEND_COUNT:
+    case REPAIR_COUNT:
         s.seen = s.count;
-        s.mender = MEND_IDLE;
+        s.repairer = REPAIR_IDLE;
         break;
-    case MEND_IDLE:
-        look_at_mark(&s, o->idle_before, MEND_DRAINED);
+    case REPAIR_IDLE:
+        look_at_mark(&s, o->idle_before, REPAIR_DRAINED);
         break;
-    case MEND_DRAINED:
+    case REPAIR_DRAINED:
         if (s.spool || s.undone != s.undone_before)
             pass_ends(&s, NOTHING);
         else
-            s.mender = MEND_ROWS;
+            s.repairer = REPAIR_ROWS;
         break;
-    case MEND_ROWS:
+    case REPAIR_ROWS:
         s.right = s.stored;
-        s.mender = MEND_COMPARE;
+        s.repairer = REPAIR_COMPARE;
         break;
-    case MEND_COMPARE: /* a drift is mended when it stands as it did the time before */
+    case REPAIR_COMPARE: /* a drift is repaired when it stands as it did the time before */
         if (s.right == s.seen)
             pass_ends(&s, NOTHING);
         else if (s.noted == s.seen)
-            s.mender = MEND_IDLE_AGAIN;
+            s.repairer = REPAIR_IDLE_AGAIN;
         else
             pass_ends(&s, s.seen);
         break;
-    case MEND_IDLE_AGAIN:
-        look_at_mark(&s, o->idle_after, MEND_SWAP);
+    case REPAIR_IDLE_AGAIN:
+        look_at_mark(&s, o->idle_after, REPAIR_SWAP);
         break;
     default:
         if (s.count == s.seen)
@@ -200,7 +200,7 @@ static void step_mender(struct state s, const struct order *o)
     visit(&s);
 }
 
-/* Nobody takes any more and all is stored: mending alone has to bring the count to the rows. */
+/* Nobody takes any more and all is stored: repairing alone has to bring the count to the rows. */
 static bool settles(const struct state *s, const struct order *o)
 {
     struct state now = *s;
@@ -214,7 +214,7 @@ static bool settles(const struct state *s, const struct order *o)
         n_stack = 0;
         memset(used, 0, PLACES * sizeof(*used));
         n_visited = 0;
-        step_mender(now, o);
+        step_repairer(now, o);
         now = stack[0];
     }
     return now.count == now.stored;
@@ -237,14 +237,14 @@ static void step_all(const struct state *s, const struct order *o)
         other.spool = 0;
         visit(&other);
     }
-    step_mender(*s, o);
+    step_repairer(*s, o);
 }
 
 /* All states that can be reached; those where all is still are kept for settles, which uses the same memory. */
 static size_t explore(const struct order *o)
 {
     static struct state still[4096];
-    struct state first = {.mender = MEND_UNDONE, .noted = NOTHING};
+    struct state first = {.repairer = REPAIR_UNDONE, .noted = NOTHING};
     size_t n_still = 0, states;
 
     for (int i = 0; i < TAKERS; i++)
@@ -258,7 +258,7 @@ static size_t explore(const struct order *o)
 
         if (!holds(&s))
             break;
-        bool moving = s.spool != 0 || s.mender != MEND_UNDONE || s.noted != NOTHING;
+        bool moving = s.spool != 0 || s.repairer != REPAIR_UNDONE || s.noted != NOTHING;
 
         for (int i = 0; i < TAKERS; i++)
             moving = moving || (!s.takers[i].dead && s.takers[i].step != TAKER_ENDED);
