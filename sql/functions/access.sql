@@ -67,8 +67,9 @@ GRANT UPDATE (changed) ON enforce_shares TO tollgate_collector;
 GRANT SELECT, INSERT, UPDATE ON usage_hourly, usage_daily, usage_counts, collector_progress, collector_nodes TO tollgate_collector;
 GRANT SELECT, INSERT, DELETE ON usage_event_ids, config_changes TO tollgate_collector;
 GRANT SELECT, INSERT, UPDATE, DELETE ON usage_changes, collector_degraded, limit_leases, limit_lease_nodes, node_samples TO tollgate_collector;
-GRANT SELECT (created_at), DELETE ON account_sessions TO tollgate_collector;
-GRANT SELECT (failed_at), DELETE ON signin_failures TO tollgate_collector;
+-- Rows are removed in slices that are named by ctid (lib/store/retention.c).
+GRANT SELECT (ctid, created_at), DELETE ON account_sessions TO tollgate_collector;
+GRANT SELECT (ctid, failed_at), DELETE ON signin_failures TO tollgate_collector;
 
 -- The counter: counts rows and writes the numbers of a subscription.
 GRANT SELECT (tenant_id) ON users TO tollgate_counter;

@@ -68,7 +68,3 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.operator_node_sample(uuid, interval) TO tollgate_web;
 
--- A week and a day are kept, so that a day can be laid beside that of a week ago.
-CREATE OR REPLACE FUNCTION tollgate.prune_node_samples() RETURNS void LANGUAGE sql AS
-  $$ DELETE FROM public.node_samples WHERE sampled_at < now() - interval '8 days' $$;
-GRANT EXECUTE ON FUNCTION tollgate.prune_node_samples() TO tollgate_collector;
