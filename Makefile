@@ -93,7 +93,7 @@ $(TOOLS): $(O)/tools/%: tests/tools/%.c $(call archive,meter base)
 tools: $(TOOLS)
 
 # The simulation: spool and collector against a disk and a database in memory (docs/spool.md, "Simulation").
-SIMULATION := $(patsubst %.c,$(O)/%.o,$(wildcard tests/fault/simulation/*.c) collector/loop.c $(wildcard lib/intake/*.c))
+SIMULATION := $(patsubst %.c,$(O)/%.o,$(wildcard tests/fault/simulation/*.c) collector/import.c $(wildcard lib/intake/*.c))
 SIMULATED := open mkostemp close pread pwrite read write lseek fstat ftruncate fallocate fdatasync fsync fchmod flock link unlink rename \
 	opendir readdir rewinddir closedir mkdir stat getpid random malloc calloc realloc free clock_wall_us clock_mono_us log_write \
 	randombytes_uniform json_tokener_new_ex json_tokener_free spool_sync

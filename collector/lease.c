@@ -33,7 +33,7 @@ struct leases {
 
 /* A limit as it stands now. */
 struct terms {
-    char tenant[LIMIT_TENANT_SIZE];
+    char tenant[LIMIT_TENANT_SIZE], limit_key[LIMIT_NAME_SIZE];
     struct limit_span window;
     int64_t ceiling, unleased, used;
 };
@@ -86,17 +86,18 @@ static struct lease *find(struct leases *l, uint32_t tenant, uint32_t slot)
     return e;
 }
 
-/* STATUS_NOT_FOUND: the tenant, the limit or the lease on it is gone. */
-static enum status read_terms(const struct lease_place *at, const struct lease *e, struct terms *out)
+/* With the lock. */
+static enum status read_terms_locked(struct limit_table *t, const struct limit_catalogue *catalogue,
+                                     const struct lease *e, struct terms *out)
 {
     int64_t now = clock_wall_us();
     struct limit_tenant tenant;
     struct limit_verdict v;
-    enum status s = limit_table_tenant(at->limits, e->key.tenant, &tenant);
+    enum status s = t ? limit_table_tenant(t, e->key.tenant, &tenant) : STATUS_NOT_FOUND;
 
     if (s != STATUS_OK)
         return s;
-    if (tenant.state != LIMIT_TENANT_ACTIVE || e->key.slot >= at->catalogue->n_limits)
+    if (tenant.state != LIMIT_TENANT_ACTIVE || e->key.slot >= catalogue->n_limits)
         return STATUS_NOT_FOUND;
     const struct limit *limit = &tenant.limits[e->key.slot];
     const struct limit_span *window = limit_table_window(&tenant, limit->window, now);
@@ -106,8 +107,61 @@ static enum status read_terms(const struct lease_place *at, const struct lease *
     out->ceiling = v.ceiling;
     out->window = *window;
     memcpy(out->tenant, tenant.id, sizeof(out->tenant));
-    return limit_table_count(at->limits, e->key.tenant, (uint8_t)e->key.slot, now, &out->used);
+    memcpy(out->limit_key, catalogue->limits[e->key.slot].key, sizeof(out->limit_key));
+    return limit_table_count(t, e->key.tenant, (uint8_t)e->key.slot, now, &out->used);
 }
+
+/* STATUS_NOT_FOUND: the tenant, the limit or the lease on it is gone. */
+static enum status read_terms(const struct lease_place *at, const struct lease *e, struct terms *out)
+{
+    enum status s = read_terms_locked(replica_lock(at->replica), &at->replica->catalogue, e, out);
+
+    replica_unlock(at->replica);
+    return s;
+}
+
+/* ---- this node's share, in the limit table ---- */
+
+static enum status share_add(const struct lease_place *at, const struct lease *e, int64_t start_us, int64_t amount)
+{
+    struct limit_table *t = replica_lock(at->replica);
+    enum status s = t ? limit_table_lease_add(t, e->key.tenant, (uint8_t)e->key.slot, start_us, amount) : STATUS_OK;
+
+    replica_unlock(at->replica);
+    return s;
+}
+
+static enum status share_left(const struct lease_place *at, const struct lease *e, int64_t start_us, int64_t *left)
+{
+    struct limit_table *t = replica_lock(at->replica);
+    enum status s = t ? limit_table_lease_left(t, e->key.tenant, (uint8_t)e->key.slot, start_us, left)
+                      : STATUS_NOT_FOUND;
+
+    replica_unlock(at->replica);
+    return s;
+}
+
+/* *left: what is taken from the gates. */
+static enum status share_withdraw(const struct lease_place *at, const struct lease *e, int64_t start_us, int64_t *left)
+{
+    struct limit_table *t = replica_lock(at->replica);
+    enum status s = t ? limit_table_lease_withdraw(t, e->key.tenant, (uint8_t)e->key.slot, start_us, left)
+                      : STATUS_NOT_FOUND;
+
+    replica_unlock(at->replica);
+    return s;
+}
+
+static enum status tenant_idle(const struct lease_place *at, const struct lease *e)
+{
+    struct limit_table *t = replica_lock(at->replica);
+    enum status s = t ? limit_table_idle(t, e->key.tenant) : STATUS_NOT_FOUND;
+
+    replica_unlock(at->replica);
+    return s;
+}
+
+/* ---- the protocol ---- */
 
 /* Begins anew: in another window or epoch. */
 static void restart(struct lease *e, int64_t start_us, int64_t epoch)
@@ -123,7 +177,7 @@ static void restart(struct lease *e, int64_t start_us, int64_t epoch)
 /* One transaction; what is granted goes to the gates. */
 static enum status ask(const struct lease_place *at, struct lease *e, const struct terms *t, int64_t back)
 {
-    struct publish_lease which = {t->tenant, at->catalogue->limits[e->key.slot].key, t->window.start_us};
+    struct publish_lease which = {t->tenant, t->limit_key, t->window.start_us};
     struct publish_lease_step step = {t->ceiling, t->unleased, e->settled ? e->epoch : 0, back};
     int64_t epoch, granted;
     enum status s = publish_lease_step(at->publish, at->node, &which, &step, &epoch, &granted);
@@ -141,7 +195,7 @@ static enum status ask(const struct lease_place *at, struct lease *e, const stru
     if (granted <= 0)
         return STATUS_OK;
     e->share = granted;
-    return limit_table_lease_add(at->limits, e->key.tenant, (uint8_t)e->key.slot, t->window.start_us, granted);
+    return share_add(at, e, t->window.start_us, granted);
 }
 
 /*
@@ -165,9 +219,9 @@ static enum status settle(const struct lease_place *at, struct lease *e, const s
     }
     if (t->used < t->unleased)
         return STATUS_OK;
-    s = limit_table_lease_withdraw(at->limits, e->key.tenant, (uint8_t)e->key.slot, t->window.start_us, &left);
+    s = share_withdraw(at, e, t->window.start_us, &left);
     if (s == STATUS_OK)
-        s = limit_table_idle(at->limits, e->key.tenant);
+        s = tenant_idle(at, e);
     if (s == STATUS_OK && (s = read_terms(at, e, &again)) == STATUS_OK && again.used >= again.unleased)
         s = batch_mark(at->batch, &e->mark);
     return s == STATUS_CONFLICT ? STATUS_OK : s;
@@ -175,15 +229,13 @@ static enum status settle(const struct lease_place *at, struct lease *e, const s
 
 static enum status spend(const struct lease_place *at, struct lease *e, const struct terms *t, int64_t now)
 {
-    uint32_t tenant = e->key.tenant;
-    uint8_t slot = (uint8_t)e->key.slot;
     int64_t left;
-    enum status s = limit_table_lease_left(at->limits, tenant, slot, t->window.start_us, &left);
+    enum status s = share_left(at, e, t->window.start_us, &left);
 
     if (s == STATUS_OK && now - e->wanted_us < WANTED_US)
         return t->used < t->ceiling && left * 2 <= e->share ? ask(at, e, t, 0) : STATUS_OK;
     if (s == STATUS_OK && left > 0 && now - e->wanted_us > IDLE_US &&
-        (s = limit_table_lease_withdraw(at->limits, tenant, slot, t->window.start_us, &left)) == STATUS_OK) {
+        (s = share_withdraw(at, e, t->window.start_us, &left)) == STATUS_OK) {
         e->share = 0;
         s = ask(at, e, t, left);
     }
@@ -211,25 +263,35 @@ static enum status step(const struct lease_place *at, struct lease *e, bool *ove
     return e->settled ? spend(at, e, &t, now) : settle(at, e, &t);
 }
 
+static enum status place_of(const struct lease_place *at, const struct publish_lease *which, uint32_t *tenant,
+                            uint32_t *slot)
+{
+    struct limit_table *t = replica_lock(at->replica);
+    const struct limit_catalogue *c = &at->replica->catalogue;
+    enum status s = t ? limit_table_tenant_index(t, which->tenant, strlen(which->tenant), tenant) : STATUS_NOT_FOUND;
+
+    for (*slot = 0; *slot < c->n_limits && strcmp(c->limits[*slot].key, which->limit_key) != 0;)
+        (*slot)++;
+    if (s == STATUS_OK && *slot == c->n_limits)
+        s = STATUS_NOT_FOUND;
+    replica_unlock(at->replica);
+    return s;
+}
+
 enum status leases_settle(struct leases *l, const struct lease_place *at, const struct publish_lease *which)
 {
-    uint32_t tenant;
-    enum status s = limit_table_tenant_index(at->limits, which->tenant, strlen(which->tenant), &tenant);
+    uint32_t tenant, slot;
+    struct lease *e;
+    struct terms t;
+    enum status s = place_of(at, which, &tenant, &slot);
 
     if (s != STATUS_OK)
         return s == STATUS_NOT_FOUND ? STATUS_OK : s;
-    for (uint32_t slot = 0; slot < at->catalogue->n_limits; slot++) {
-        if (strcmp(at->catalogue->limits[slot].key, which->limit_key) != 0)
-            continue;
-        struct lease *e = find(l, tenant, slot);
-        struct terms t;
-
-        if (!e)
-            return STATUS_NO_MEMORY;
-        e->waited_for = read_terms(at, e, &t) == STATUS_OK && t.window.start_us == which->start_us;
-        if (e->waited_for) /* in an epoch that this node may not have heard of */
-            restart(e, t.window.start_us, 0);
-    }
+    if (!(e = find(l, tenant, slot)))
+        return STATUS_NO_MEMORY;
+    e->waited_for = read_terms(at, e, &t) == STATUS_OK && t.window.start_us == which->start_us;
+    if (e->waited_for) /* in an epoch that this node may not have heard of */
+        restart(e, t.window.start_us, 0);
     return STATUS_OK;
 }
 
@@ -237,8 +299,11 @@ enum status leases_step(struct leases *l, const struct lease_place *at)
 {
     struct limit_want wanted[WANTED_MOST];
     struct lease *e, *next;
-    size_t n;
-    enum status s = limit_table_wanted(at->limits, wanted, WANTED_MOST, &n);
+    size_t n = 0;
+    struct limit_table *t = replica_lock(at->replica);
+    enum status s = t ? limit_table_wanted(t, wanted, WANTED_MOST, &n) : STATUS_OK;
+
+    replica_unlock(at->replica);
 
     for (size_t i = 0; i < n && s == STATUS_OK; i++) {
         if ((e = find(l, wanted[i].tenant, wanted[i].slot)))

@@ -3,21 +3,20 @@
  *
  * Gates ask for a share in the limit table; this settles the node, asks PostgreSQL (tollgate.lease), puts what was granted
  * into the limit table and gives back what lies idle. What a failure leaves unknown is counted as not granted: it stays
- * unspent until the window's end, and never passes the limit. The limit table's keeper (table.c) owns and calls it.
+ * unspent until the window's end, and never passes the limit. counts.c owns and calls it: it asks where the spool is read to.
  */
 #ifndef COLLECTOR_LEASE_H
 #define COLLECTOR_LEASE_H
 
 #include "lib/intake/batch.h"
-#include "lib/meter/limit_table/limit_table.h"
+#include "collector/replica.h"
 #include "lib/store/publish.h"
 
 struct leases;
 
 /* What a step works with; nothing of it is kept. */
 struct lease_place {
-    struct limit_table *limits;
-    const struct limit_catalogue *catalogue;
+    struct replica *replica;
     struct publish *publish;
     struct batch *batch;
     const char *node; /* its UUID as text */

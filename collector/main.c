@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "collector/collector.h"
+#include "collector/health_file.h"
+#include "collector/import.h"
+#include "collector/jobs.h"
+#include "collector/replicate.h"
+#include "collector/reserve.h"
+#include "collector/worker.h"
 #include "lib/base/clock.h"
 #include "lib/base/io.h"
 #include "lib/base/log.h"
@@ -19,30 +25,35 @@
 #include "lib/store/node.h"
 
 #define TAKE_RETRY_US 500000
+#define HEALTH_US 500000
+#define BACK_OFF_MOST_US (5 * CLOCK_US_PER_SECOND)
+#define REPLICATE_BACK_OFF_MOST_US CLOCK_US_PER_SECOND /* so that a revoked key is refused soon after an outage, too */
+#define IMPORT_END_US (40 * CLOCK_US_PER_SECOND)       /* the statement that it is in, and what is readable */
+#define OTHERS_END_US (2 * CLOCK_US_PER_SECOND)
 
 struct arguments {
     const char *config;
     bool wait, take_over;
 };
 
-static volatile sig_atomic_t stopping;
+static atomic_bool stopping;
 
 static void on_signal(int number)
 {
     (void)number;
-    stopping = 1;
+    atomic_store(&stopping, true);
 }
 
 static bool is_stopping(void)
 {
-    return stopping != 0;
+    return atomic_load(&stopping);
 }
 
 static void nap(int64_t us)
 {
     struct timespec ts = {us / CLOCK_US_PER_SECOND, us % CLOCK_US_PER_SECOND * 1000};
 
-    if (us > 0 && !stopping)
+    if (us > 0 && !is_stopping())
         nanosleep(&ts, NULL);
 }
 
@@ -90,15 +101,11 @@ static void catch_signals(void)
     sigaction(SIGHUP, &sa, NULL);
 }
 
-static bool become_user(void)
+static bool become_user(const struct config *config)
 {
-    const char *user = getenv("TOLLGATE_USER");
-
-    if (geteuid() != 0 || !user || !user[0])
+    if (prefork_become(config->process.user) == STATUS_OK)
         return true;
-    if (prefork_become(user) == STATUS_OK)
-        return true;
-    log_error("can't become user %s", user);
+    log_error("can't become user %s", config->process.user);
     return false;
 }
 
@@ -115,7 +122,7 @@ static bool lock_spool(const struct config *config, bool wait)
         log_error("%s can't be used: %s", config->paths.spool_dir, strerror(errno));
         return false;
     }
-    while (flock(fd, LOCK_EX | LOCK_NB) != 0 && !stopping) {
+    while (flock(fd, LOCK_EX | LOCK_NB) != 0 && !is_stopping()) {
         if (!wait) {
             log_error("another collector serves %s already; stop it first, or start with --wait",
                       config->paths.spool_dir);
@@ -141,11 +148,17 @@ static bool read_pending(const char *path, unsigned char token[16])
     return n == 16;
 }
 
+static void write_health(struct collector *c)
+{
+    if (health_file_write(c) == STATUS_NO_SPACE)
+        reserve_give_back(c->config);
+}
+
 /*
  * Makes this start's token the one in force. The new one is written beside the node file first, then committed, then put
  * into the node file, so that a crash at any point is told from a copied image.
  */
-static enum status take_node(struct collector *c, bool take_over)
+static enum status take_node(struct collector *c, struct db *db, bool take_over)
 {
     unsigned char pending[16], next[16];
     char path[4096], host[256] = "", where[256];
@@ -162,11 +175,10 @@ static enum status take_node(struct collector *c, bool take_over)
         randombytes_buf(next, sizeof(next));
     if (!had && (s = io_replace_file(path, next, sizeof(next), 0600)) != STATUS_OK)
         return s;
-    while ((s = node_take(ingest_db(c->ingest), &c->node, had ? pending : NULL, next, host, take_over, where)) ==
-               STATUS_UNAVAILABLE &&
-           !stopping) {
-        status_failed(c, "PostgreSQL", s, ingest_error(c->ingest));
-        status_write(c);
+    while ((s = node_take(db, &c->node, had ? pending : NULL, next, host, take_over, where)) == STATUS_UNAVAILABLE &&
+           !is_stopping()) {
+        health_failed(&c->health, HEALTH_IMPORT, "PostgreSQL", s, db_error(db));
+        write_health(c);
         nap(TAKE_RETRY_US + random() % TAKE_RETRY_US);
     }
     if (s == STATUS_CONFLICT)
@@ -175,8 +187,7 @@ static enum status take_node(struct collector *c, bool take_over)
                   "it copied of the spool, then start again. If this is the right one, start it with --take-over.",
                   where, c->config->paths.spool_dir);
     else if (s != STATUS_OK)
-        log_error("the node can't be registered: %s",
-                  ingest_error(c->ingest)[0] ? ingest_error(c->ingest) : status_text(s));
+        log_error("the node can't be registered: %s", db_error(db)[0] ? db_error(db) : status_text(s));
     if (s != STATUS_OK)
         return s;
     memcpy(c->node.token, next, sizeof(next));
@@ -185,71 +196,131 @@ static enum status take_node(struct collector *c, bool take_over)
     return s;
 }
 
-static enum status open_parts(struct collector *c)
-{
-    const struct config *f = c->config;
-    struct ingest_options o = {.conninfo = f->database.collector,
-                               .token = c->node.token,
-                               .connect_timeout_s = (int)f->database.connect_timeout_s,
-                               .statement_timeout_s = (int)f->database.statement_timeout_s,
-                               .endpoints_max = (int)f->collector.endpoints_max};
-    struct batch_options b = {.spool_dir = f->paths.spool_dir,
-                              .rows = (size_t)f->collector.batch_rows,
-                              .unmarked = true,
-                              .remove_ended = true};
-    enum status s;
+/* ---- the workers ---- */
 
-    memcpy(o.node, c->node.uuid, sizeof(o.node));
-    memcpy(b.node, c->node.uuid, sizeof(b.node));
-    if ((s = ingest_open(&o, &c->ingest)) == STATUS_OK)
-        s = batch_create(&b, &c->batch);
-    if (s == STATUS_OK)
-        s = table_create(f, &c->node, &c->table);
-    if (s == STATUS_OK)
-        s = sync_create(f, &c->sync);
-    c->storage = storage_find((size_t)f->storage.backend_kind);
+struct parts {
+    struct import *import;
+    struct replicate *replicate;
+    struct jobs *jobs;
+    struct worker workers[HEALTH_WORKERS];
+    bool fenced; /* set by import's thread before it ends */
+};
+
+static enum status open_parts(struct collector *c, struct parts *p)
+{
+    enum status s = sync_create(c->config, &c->sync);
+
+    health_init(&c->health);
+    replica_init(&c->replica);
     c->stopped = is_stopping;
-    c->seen.started_us = clock_wall_us();
+    if (s == STATUS_OK)
+        s = inbox_create(&c->to_measure);
+    if (s == STATUS_OK)
+        s = import_create(c, &p->import);
+    if (s == STATUS_OK)
+        s = replicate_create(c->config, &c->replica, &c->health, &p->replicate);
+    if (s == STATUS_OK)
+        s = jobs_create(c, &p->jobs);
     return s;
 }
 
-static void close_parts(struct collector *c)
+static void close_parts(struct collector *c, struct parts *p)
 {
+    jobs_destroy(p->jobs);
+    replicate_destroy(p->replicate);
+    import_destroy(p->import);
+    inbox_destroy(c->to_measure);
     sync_destroy(c->sync);
-    table_destroy(c->table);
-    batch_destroy(c->batch);
-    ingest_close(c->ingest);
+    replica_term(&c->replica);
+    health_term(&c->health);
 }
 
-static int run(struct collector *c)
+/* In import's thread: what is readable goes in at the end, unless the node is another's. */
+static void import_ended(void *arg, enum status s)
+{
+    struct parts *p = arg;
+
+    p->fenced = s == STATUS_FENCED;
+    if (!p->fenced)
+        import_finish(p->import);
+    atomic_store(&stopping, true);
+}
+
+static enum status start_workers(struct parts *p)
 {
     enum status s = STATUS_OK;
-    int64_t wait;
+
+    p->workers[HEALTH_IMPORT] = (struct worker){
+        .name = "import", .once = import_once, .arg = p->import, .back_off_most_us = BACK_OFF_MOST_US};
+    p->workers[HEALTH_IMPORT].ended = import_ended;
+    p->workers[HEALTH_IMPORT].ended_arg = p;
+    p->workers[HEALTH_REPLICATE] = (struct worker){.name = "replicate",
+                                                   .once = replicate_once,
+                                                   .arg = p->replicate,
+                                                   .back_off_most_us = REPLICATE_BACK_OFF_MOST_US};
+    p->workers[HEALTH_JOBS] = (struct worker){
+        .name = "jobs", .once = jobs_once, .arg = p->jobs, .back_off_most_us = BACK_OFF_MOST_US};
+    for (int i = 0; i < HEALTH_WORKERS && s == STATUS_OK; i++)
+        s = worker_start(&p->workers[i]);
+    return s;
+}
+
+/* True: all have ended, so that what they used can be freed. Whoever waits for PostgreSQL longer than that is left alone. */
+static bool end_workers(struct parts *p)
+{
+    bool all = true;
+
+    for (int i = 0; i < HEALTH_WORKERS; i++)
+        worker_stop(&p->workers[i]);
+    for (int i = 0; i < HEALTH_WORKERS; i++)
+        all = worker_join(&p->workers[i], i == HEALTH_IMPORT ? IMPORT_END_US : OTHERS_END_US) && all;
+    return all;
+}
+
+/* The exit status. Does not return when a worker hangs: nothing may be freed under it. */
+static int run(struct collector *c, struct parts *p)
+{
+    struct health_counts counts;
+    struct batch_lag lag;
+    bool ended;
 
     log_info("collecting from %s", c->config->paths.spool_dir);
-    while (!stopping && (s = loop_once(c, &wait)) == STATUS_OK)
-        nap(wait);
-    if (s == STATUS_FENCED) {
-        log_error("another collector has started with this node's id: this one ends (%s)", ingest_error(c->ingest));
-        return 1;
-    }
-    loop_finish(c);
-    log_info("ended: %llu rows in %llu batches", (unsigned long long)c->seen.rows, (unsigned long long)c->seen.batches);
-    return 0;
+    if (start_workers(p) != STATUS_OK)
+        log_error("can't start: %s", status_text(STATUS_NO_MEMORY));
+    else
+        while (!is_stopping()) {
+            write_health(c);
+            nap(HEALTH_US);
+        }
+    ended = end_workers(p);
+    write_health(c);
+    health_counts(&c->health, &counts, &lag);
+    if (p->fenced)
+        log_error("another collector has started with this node's id: this one ends (%s)",
+                  c->health.parts[HEALTH_IMPORT].error);
+    else
+        log_info("ended: %llu rows in %llu batches", (unsigned long long)counts.rows,
+                 (unsigned long long)counts.batches);
+    if (!ended)
+        _exit(p->fenced);
+    return p->fenced;
 }
 
 int main(int argc, char **argv)
 {
     struct arguments a = {NULL, false, false};
     struct collector c;
+    struct parts p;
     struct config *config;
     char problem[512];
     int status = read_arguments(argc, argv, &a);
+    enum status s;
 
     if (status >= 0)
         return status;
     status = 1;
     memset(&c, 0, sizeof(c));
+    memset(&p, 0, sizeof(p));
 
     /* configuration */
     if (config_load(a.config, &config, problem) != STATUS_OK) {
@@ -263,26 +334,22 @@ int main(int argc, char **argv)
     srandom((unsigned int)(clock_wall_us() ^ getpid()));
 
     /* privileges, then the one collector of this spool */
-    if (sodium_init() < 0 || !become_user() || !lock_spool(config, a.wait))
+    if (sodium_init() < 0 || !become_user(config) || !lock_spool(config, a.wait))
         goto out;
 
     /* who this node is */
-    enum status s = spool_node_load(config->paths.spool_dir, true, &c.node);
-
-    if (s != STATUS_OK) {
+    if ((s = spool_node_load(config->paths.spool_dir, true, &c.node)) != STATUS_OK) {
         log_error("%s/node can't be read: %s", config->paths.spool_dir, status_text(s));
         goto out;
     }
-    if ((s = open_parts(&c)) != STATUS_OK) {
+    if ((s = open_parts(&c, &p)) != STATUS_OK)
         log_error("can't start: %s", status_text(s));
-        goto out;
-    }
-    if (take_node(&c, a.take_over) == STATUS_OK)
-        status = run(&c);
-    else if (stopping)
+    else if (take_node(&c, import_db(p.import), a.take_over) == STATUS_OK)
+        status = run(&c, &p);
+    else if (is_stopping())
         status = 0;
+    close_parts(&c, &p);
 out:
-    close_parts(&c);
     config_free(config);
     return status;
 }

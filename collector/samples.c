@@ -1,49 +1,40 @@
 /* samples.c: this node's counters once a minute, for the status page */
-#include <string.h>
-
-#include "collector/collector.h"
-#include "lib/base/clock.h"
 #include "lib/store/samples.h"
 
-#define MINUTE_US (60 * CLOCK_US_PER_SECOND)
-#define LATER_US (CLOCK_US_PER_SECOND / 10) /* behind the turn of the minute by PostgreSQL's clock, too */
+#include "collector/jobs.h"
 
-void samples_note(struct collector *c, const struct batch_lag *lag)
+enum status jobs_sample(struct jobs *j, int64_t until, bool *more)
 {
-    double seconds = lag->oldest_us ? (double)(clock_wall_us() - lag->oldest_us) / 1e6 : 0;
-
-    if (seconds > c->worst.lag_seconds)
-        c->worst.lag_seconds = seconds;
-    if (lag->events > c->worst.events)
-        c->worst.events = lag->events;
-    if (lag->spool_bytes > c->worst.bytes)
-        c->worst.bytes = lag->spool_bytes;
-}
-
-void samples_run(struct collector *c, int64_t now)
-{
+    struct health *h = &j->c->health;
     char node[SPOOL_NODE_TEXT];
     struct limit_stats stats;
-    struct sample sample = {
-        .node = node,
-        .stats = &stats,
-        .collecting_since_us = c->seen.started_us,
-        .batches = c->seen.batches,
-        .rows = c->seen.rows,
-        .rejected = c->seen.rejected,
-        .degraded = c->seen.degraded,
-    };
-    enum status s;
+    struct health_counts counts;
+    struct health_worst worst;
+    struct batch_lag lag;
+    enum status s = STATUS_END;
 
-    if (now < c->due.sample || table_stats(c->table, &stats) != STATUS_OK)
-        return;
-    c->due.sample = clock_mono_us() + MINUTE_US - clock_wall_us() % MINUTE_US + LATER_US;
-    spool_node_text(&c->node, node);
-    sample.lag_seconds = c->worst.lag_seconds;
-    sample.spool_events = c->worst.events;
-    sample.spool_bytes = c->worst.bytes;
-    if ((s = samples_put(ingest_db(c->ingest), &sample)) == STATUS_OK)
-        memset(&c->worst, 0, sizeof c->worst);
-    else
-        status_failed(c, "the minute's sample", s, ingest_error(c->ingest));
+    (void)until, (void)more;
+    if (!replica_good(&j->c->replica))
+        return s;
+    if (replica_lock(&j->c->replica))
+        s = limit_table_stats(j->c->replica.table, &stats);
+    replica_unlock(&j->c->replica);
+    if (s != STATUS_OK)
+        return STATUS_END;
+    health_counts(h, &counts, &lag);
+    health_worst(h, &worst);
+    spool_node_text(&j->c->node, node);
+    const struct sample sample = {.node = node,
+                                  .stats = &stats,
+                                  .collecting_since_us = h->started_us,
+                                  .batches = counts.batches,
+                                  .rows = counts.rows,
+                                  .rejected = counts.rejected,
+                                  .degraded = counts.degraded,
+                                  .lag_seconds = worst.lag_seconds,
+                                  .spool_events = worst.events,
+                                  .spool_bytes = worst.bytes};
+    if ((s = samples_put(j->db, &sample)) == STATUS_OK)
+        health_forget_worst(h);
+    return s;
 }

@@ -15,33 +15,51 @@
 #define TEXT_OF(number) #number
 #define PAGE_TEXT(number) TEXT_OF(number)
 
+/* Rows that the cursor $1 did not see; the index is on xid. */
+#define NEW                                                                                        \
+    "xid OPERATOR(pg_catalog.>=) pg_catalog.pg_snapshot_xmin($1::pg_catalog.pg_snapshot) AND NOT " \
+    "pg_catalog.pg_visible_in_snapshot(xid, $1::pg_catalog.pg_snapshot)"
+
 struct publish {
     struct db *db;
+    bool owns;
 };
 
 typedef enum status row_fn(void *arg, const struct db_rows *rows, size_t row);
 
-enum status publish_open(const char *conninfo, int connect_timeout_s, int statement_timeout_s, struct publish **out)
+enum status publish_on(struct db *d, struct publish **out)
 {
     struct publish *p = calloc(1, sizeof(*p));
-    enum status s;
 
     if (!p)
         return STATUS_NO_MEMORY;
-    if ((s = db_open(conninfo, "tollgate-collector publishing", &p->db)) != STATUS_OK) {
-        free(p);
-        return s;
-    }
-    db_timeouts(p->db, connect_timeout_s, statement_timeout_s);
+    p->db = d;
     *out = p;
     return STATUS_OK;
+}
+
+enum status publish_open(const char *conninfo, const char *name, int connect_timeout_s, int statement_timeout_s,
+                         struct publish **out)
+{
+    struct db *d;
+    enum status s = db_open(conninfo, name, &d);
+
+    if (s != STATUS_OK)
+        return s;
+    db_timeouts(d, connect_timeout_s, statement_timeout_s);
+    if ((s = publish_on(d, out)) == STATUS_OK)
+        (*out)->owns = true;
+    else
+        db_close(d);
+    return s;
 }
 
 void publish_close(struct publish *p)
 {
     if (!p)
         return;
-    db_close(p->db);
+    if (p->owns)
+        db_close(p->db);
     free(p);
 }
 
@@ -50,13 +68,19 @@ const char *publish_error(const struct publish *p)
     return db_error(p->db);
 }
 
-enum status publish_news(struct publish *p, const char *cursor, bool *any)
+enum status publish_news(struct publish *p, enum publish_what what, const char *cursor, bool *any)
 {
-    static const char sql[] =
-        "SELECT EXISTS (SELECT FROM public.config_changes WHERE xid OPERATOR(pg_catalog.>=) $1::pg_catalog.xid8) OR "
-        "EXISTS (SELECT FROM public.usage_counts WHERE xid OPERATOR(pg_catalog.>=) $1::pg_catalog.xid8)";
+    static const char *const sql[] = {
+        [PUBLISH_CONFIG] = "SELECT EXISTS (SELECT FROM public.config_changes WHERE " NEW
+                           " AND kind OPERATOR(pg_catalog.<>) 'lease')",
+        [PUBLISH_LEASES] = "SELECT EXISTS (SELECT FROM public.config_changes WHERE " NEW
+                           " AND kind OPERATOR(pg_catalog.=) 'lease')",
+        [PUBLISH_COUNTS] = "SELECT EXISTS (SELECT FROM public.usage_counts WHERE " NEW ") OR "
+                           "EXISTS (SELECT FROM public.config_changes WHERE " NEW
+                           " AND kind OPERATOR(pg_catalog.=) 'lease')",
+    };
     struct db_rows *rows;
-    enum status s = db_look(p->db, sql, 1, (const char *[]){cursor}, &rows);
+    enum status s = db_look(p->db, sql[what], 1, (const char *[]){cursor}, &rows);
 
     if (s != STATUS_OK)
         return s;
@@ -67,16 +91,19 @@ enum status publish_news(struct publish *p, const char *cursor, bool *any)
 
 enum status publish_begin(struct publish *p, char cursor[PUBLISH_CURSOR_SIZE])
 {
+    static const char sql[] = "SELECT pg_current_snapshot()::text, pg_snapshot_xmin(pg_current_snapshot())::text";
     struct db_rows *rows;
     enum status s = db_begin_snapshot(p->db);
 
     if (s != STATUS_OK)
         return s;
-    if ((s = db_query(p->db, "SELECT pg_snapshot_xmin(pg_current_snapshot())::text", 0, NULL, &rows)) != STATUS_OK) {
+    if ((s = db_query(p->db, sql, 0, NULL, &rows)) != STATUS_OK) {
         db_rollback(p->db);
         return s;
     }
-    snprintf(cursor, PUBLISH_CURSOR_SIZE, "%s", db_text(rows, 0, 0));
+    /* So many transactions under way that they have no room: then all since the oldest of them is new, some of it again. */
+    if (snprintf(cursor, PUBLISH_CURSOR_SIZE, "%s", db_text(rows, 0, 0)) >= PUBLISH_CURSOR_SIZE)
+        snprintf(cursor, PUBLISH_CURSOR_SIZE, "%s:%s:", db_text(rows, 0, 1), db_text(rows, 0, 1));
     db_rows_free(rows);
     return STATUS_OK;
 }
@@ -429,6 +456,36 @@ enum status publish_keys(struct publish *p, const char *only, publish_key_fn *fn
     return each_row(p, KEY_COLUMNS "WHERE $1::text IS NULL OR id = $1", only, one_key, &r);
 }
 
+struct key_change_reader {
+    struct key_reader key;
+    publish_gone_fn *gone;
+};
+
+static enum status one_key_change(void *arg, const struct db_rows *rows, size_t row)
+{
+    struct key_change_reader *r = arg;
+    unsigned char hash[LIMIT_HASH_BYTES];
+
+    if (!db_null(rows, row, 7))
+        return read_hex(db_text(rows, row, 7), hash, sizeof(hash)) ? r->gone(r->key.arg, hash) : STATUS_OK;
+    return db_null(rows, row, 0) ? STATUS_OK : one_key(&r->key, rows, row);
+}
+
+/* What closes the door comes first. */
+enum status publish_keys_since(struct publish *p, const char *cursor, publish_key_fn *fn, publish_gone_fn *gone,
+                               void *arg)
+{
+    static const char sql[] =
+        "WITH changed AS (SELECT DISTINCT subject, hash FROM public.config_changes WHERE kind = 'key' AND " NEW ") "
+        "SELECT NULL, '', NULL, NULL, NULL, NULL, NULL, c.hash FROM changed c "
+        "WHERE NOT EXISTS (SELECT FROM public.api_keys k WHERE k.hash = c.hash) AND c.hash IS NOT NULL "
+        "UNION ALL (SELECT k.*, NULL::bytea FROM (" KEY_COLUMNS
+        "WHERE id IN (SELECT subject::pg_catalog.bpchar FROM changed)) k ORDER BY 6 DESC)";
+    struct key_change_reader r = {{fn, arg}, gone};
+
+    return each_row(p, sql, cursor, one_key_change, &r);
+}
+
 enum status publish_keys_of(struct publish *p, const char *tenant, publish_key_fn *fn, void *arg)
 {
     struct key_reader r = {fn, arg};
@@ -478,7 +535,7 @@ enum status publish_counts(struct publish *p, const char *only, publish_count_fn
 
 enum status publish_counts_since(struct publish *p, const char *cursor, publish_count_fn *fn, void *arg)
 {
-    return each_count(p, COUNT_COLUMNS "WHERE limit_window = 'day' AND xid >= $1::xid8", cursor, fn, arg);
+    return each_count(p, COUNT_COLUMNS "WHERE limit_window = 'day' AND " NEW, cursor, fn, arg);
 }
 
 static enum status each_change(struct publish *p, const char *sql, size_t n, const char *cursor, publish_change_fn *fn,
@@ -501,12 +558,17 @@ static enum status each_change(struct publish *p, const char *sql, size_t n, con
     return s;
 }
 
-enum status publish_changes(struct publish *p, const char *cursor, publish_change_fn *fn, void *arg)
+enum status publish_changes(struct publish *p, enum publish_what what, const char *cursor, publish_change_fn *fn,
+                            void *arg)
 {
-    return each_change(p,
-                       "SELECT kind, subject, min(hash::text) FROM public.config_changes WHERE xid >= $1::xid8 "
-                       "GROUP BY kind, subject, hash ORDER BY kind, subject",
-                       1, cursor, fn, arg);
+    static const char *const sql[] = {
+        [PUBLISH_CONFIG] = "SELECT DISTINCT kind, subject, NULL FROM public.config_changes "
+                           "WHERE kind IN ('catalogue', 'tenant') AND " NEW " ORDER BY kind, subject",
+        [PUBLISH_LEASES] =
+            "SELECT DISTINCT kind, subject, NULL FROM public.config_changes WHERE kind = 'lease' AND " NEW,
+    };
+
+    return each_change(p, sql[what], 1, cursor, fn, arg);
 }
 
 enum status publish_removed(struct publish *p, publish_change_fn *fn, void *arg)

@@ -2,7 +2,8 @@
  * publish: what the limit table is filled from, read from PostgreSQL in the table's own structs.
  *
  * The collector calls this. Each read is one transaction of one snapshot; changes are read by snapshot as well: what is
- * new since a cursor is every row whose transaction was not yet finished then, so none is missed however transactions overlap.
+ * new since a cursor is every row that the cursor's snapshot did not see, so none is missed however transactions overlap, and none
+ * is read twice while one of them stays open.
  */
 #ifndef STORE_PUBLISH_H
 #define STORE_PUBLISH_H
@@ -10,17 +11,26 @@
 #include "lib/base/status.h"
 #include "lib/meter/limit_table/limit_table.h"
 
+struct db;
 struct publish;
 
-#define PUBLISH_CURSOR_SIZE 24 /* a transaction id as text */
+#define PUBLISH_CURSOR_SIZE 2048 /* a snapshot as text: what it did not see is new */
 
-MUST_CHECK enum status publish_open(const char *conninfo, int connect_timeout_s, int statement_timeout_s,
-                                    struct publish **out);
+/* With a connection of its own; `name` is its application_name. */
+MUST_CHECK enum status publish_open(const char *conninfo, const char *name, int connect_timeout_s,
+                                    int statement_timeout_s, struct publish **out);
+/* On a connection of the caller's, which outlives it. */
+MUST_CHECK enum status publish_on(struct db *d, struct publish **out);
 void publish_close(struct publish *p);
 const char *publish_error(const struct publish *p);
 
-/* Has anything changed since the cursor? One statement in a transaction of its own, so that looking costs little. */
-MUST_CHECK enum status publish_news(struct publish *p, const char *cursor, bool *any);
+enum publish_what {
+    PUBLISH_CONFIG, /* the catalogue, tenants and keys */
+    PUBLISH_LEASES, /* shares of limits that other nodes wait for */
+    PUBLISH_COUNTS  /* counts, and leases */
+};
+/* Has anything of it changed since the cursor? One statement in a transaction of its own, so that looking costs little. */
+MUST_CHECK enum status publish_news(struct publish *p, enum publish_what what, const char *cursor, bool *any);
 /* Brackets several reads with one snapshot. */
 MUST_CHECK enum status publish_begin(struct publish *p, char cursor[PUBLISH_CURSOR_SIZE]);
 MUST_CHECK enum status publish_end(struct publish *p);
@@ -52,6 +62,10 @@ MUST_CHECK enum status publish_tenants_after(struct publish *p, const struct lim
 /* tenant: "" of an operator's key. */
 typedef enum status publish_key_fn(void *arg, const struct limit_key *k, const char *tenant);
 MUST_CHECK enum status publish_keys(struct publish *p, const char *only, publish_key_fn *fn, void *arg);
+typedef enum status publish_gone_fn(void *arg, const unsigned char hash[LIMIT_HASH_BYTES]);
+/* Keys that changed since the cursor: `fn` of those that are there, `gone` of hashes that are no key's any more. */
+MUST_CHECK enum status publish_keys_since(struct publish *p, const char *cursor, publish_key_fn *fn,
+                                          publish_gone_fn *gone, void *arg);
 /* The keys of one tenant. */
 MUST_CHECK enum status publish_keys_of(struct publish *p, const char *tenant, publish_key_fn *fn, void *arg);
 
@@ -74,8 +88,9 @@ struct publish_change {
 typedef enum status publish_change_fn(void *arg, const struct publish_change *c);
 /* Tenants and keys that were removed within the last day. */
 MUST_CHECK enum status publish_removed(struct publish *p, publish_change_fn *fn, void *arg);
-/* What was changed since the cursor; each change once a call, again in the next while transactions overlap. */
-MUST_CHECK enum status publish_changes(struct publish *p, const char *cursor, publish_change_fn *fn, void *arg);
+/* What was changed since the cursor, of the catalogue and tenants (PUBLISH_CONFIG) or of leases; each subject once. */
+MUST_CHECK enum status publish_changes(struct publish *p, enum publish_what what, const char *cursor,
+                                       publish_change_fn *fn, void *arg);
 
 /* ---- leases: tollgate.lease (sql/functions/leases.sql) tells the protocol ---- */
 

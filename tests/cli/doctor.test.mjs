@@ -78,7 +78,7 @@ test('what collector.json says is believed only while its process lives, holds t
   running.collector.kill('SIGSTOP');
   say({ lag_seconds: 100 });
   wrong('collector', /100 s: it catches up/);
-  say({ database: 'away', last_error: 'no route', lag_seconds: 0 });
+  say({ database: 'unavailable', last_error: 'no route', lag_seconds: 0 });
   wrong('collector', /can't use PostgreSQL \(no route\)/);
   say({ database: 'connected', table: 'being built' });
   wrong('limit table', /until it is filled/);

@@ -9,7 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "collector/collector.h"
+#include "collector/counts.h"
+#include "collector/import.h"
+#include "collector/reserve.h"
 #include "lib/base/clock.h"
 #include "lib/meter/spool/spool.h"
 #include "tests/fault/simulation/process.h"
@@ -20,6 +22,7 @@
 #define SEGMENT_AGE_US INT64_C(3600000000)
 #define LAST_BATCH_ROWS 64 /* nothing breaks any more: what is left is brought in quickly */
 #define JOBS_MOST 64
+#define BACK_OFF_US 400000 /* as worker.c, after some failures */
 
 /* What the clients know of an event. */
 struct attempt {
@@ -35,79 +38,100 @@ static uint64_t kills, recorded_early; /* of a run */
 
 /* ---- the parts of the collector that are not simulated ---- */
 
-bool table_good(const struct table *t)
+struct counts {
+    int unused;
+};
+bool replica_good(struct replica *r)
 {
-    (void)t;
+    (void)r;
     return true;
 }
-bool table_holds(const struct table *t, uint64_t segment, uint64_t position, const struct event *e)
+void replica_doubt(struct replica *r)
 {
-    (void)t, (void)segment, (void)position, (void)e;
-    return true;
+    (void)r;
 }
-void table_apply(struct table *t, const struct ingest_result *result)
+enum status counts_create(const struct config *f, const struct spool_node *node, struct replica *r, struct ingest *in,
+                          struct counts **out)
 {
-    (void)t, (void)result;
+    (void)f, (void)node, (void)r, (void)in;
+    *out = calloc(1, sizeof(**out));
+    return *out ? STATUS_OK : STATUS_NO_MEMORY;
 }
-void table_doubt(struct table *t)
+void counts_destroy(struct counts *c)
 {
-    (void)t;
+    free(c);
 }
-enum status table_build(struct table *t, struct batch *b, struct ingest *in)
-{
-    (void)t, (void)b, (void)in;
-    return STATUS_OK;
-}
-enum status table_follow(struct table *t)
-{
-    (void)t;
-    return STATUS_OK;
-}
-enum status table_renew(struct table *t, bool *more)
-{
-    (void)t;
-    *more = false;
-    return STATUS_OK;
-}
-enum status table_lease(struct table *t, struct batch *b)
-{
-    (void)t, (void)b;
-    return STATUS_OK;
-}
-enum status table_mend(struct table *t, struct batch *b)
-{
-    (void)t, (void)b;
-    return STATUS_OK;
-}
-enum status table_degraded(struct table *t, struct ingest *in, uint64_t *recorded)
-{
-    (void)t, (void)in, (void)recorded;
-    return STATUS_OK;
-}
-const char *table_error(const struct table *t)
-{
-    (void)t;
-    return "";
-}
-void chores_run(struct collector *c, int64_t now)
-{
-    (void)c, (void)now;
-}
-void chores_reserve(struct collector *c, bool give_back)
-{
-    (void)c, (void)give_back;
-}
-void measure_now(struct collector *c, const char *tenant)
-{
-    (void)c, (void)tenant;
-}
-void status_write(struct collector *c)
+const char *counts_error(const struct counts *c)
 {
     (void)c;
+    return "";
 }
-void status_failed(struct collector *c, const char *what, enum status s, const char *why)
+bool counts_holds(const struct counts *c, uint64_t segment, uint64_t position, const struct event *e)
 {
-    (void)c, (void)what, (void)s, (void)why;
+    (void)c, (void)segment, (void)position, (void)e;
+    return true;
+}
+void counts_apply(struct counts *c, const struct ingest_result *result)
+{
+    (void)c, (void)result;
+}
+enum status counts_build(struct counts *c, struct batch *b)
+{
+    (void)c, (void)b;
+    return STATUS_OK;
+}
+enum status counts_follow(struct counts *c)
+{
+    (void)c;
+    return STATUS_OK;
+}
+enum status counts_lease(struct counts *c, struct batch *b)
+{
+    (void)c, (void)b;
+    return STATUS_OK;
+}
+enum status counts_repair(struct counts *c, struct batch *b)
+{
+    (void)c, (void)b;
+    return STATUS_OK;
+}
+enum status counts_degraded(struct counts *c, uint64_t *recorded)
+{
+    (void)c, (void)recorded;
+    return STATUS_OK;
+}
+struct db *ingest_db(struct ingest *in)
+{
+    (void)in;
+    return NULL;
+}
+void reserve_keep(const struct config *f)
+{
+    (void)f;
+}
+void reserve_give_back(const struct config *f)
+{
+    (void)f;
+}
+void inbox_put(struct inbox *b, const char *name)
+{
+    (void)b, (void)name;
+}
+void health_began(struct health *h, int part)
+{
+    (void)h, (void)part;
+}
+void health_worked(struct health *h, int part)
+{
+    (void)h, (void)part;
+}
+void health_failed(struct health *h, int part, const char *what, enum status s, const char *why)
+{
+    (void)h, (void)part, (void)what, (void)s, (void)why;
+}
+void health_import(struct health *h, const struct health_counts *counts, const struct batch_lag *lag)
+{
+    (void)h, (void)counts, (void)lag;
 }
 
 /* ---- the processes ---- */
@@ -115,32 +139,28 @@ void status_failed(struct collector *c, const char *what, enum status s, const c
 static void run_collector(void)
 {
     struct collector *c = calloc(1, sizeof(*c));
-    struct ingest_options o = {0};
-    struct batch_options b = {
-        .spool_dir = SIM_DIR, .rows = (size_t)config.collector.batch_rows, .unmarked = true, .remove_ended = true};
+    struct import *im;
+    enum status s;
     int64_t wait, sync_at = 0;
 
     c->config = &config;
-    if (spool_node_load(SIM_DIR, false, &c->node) != STATUS_OK || ingest_open(&o, &c->ingest) != STATUS_OK)
+    if (spool_node_load(SIM_DIR, false, &c->node) != STATUS_OK || import_create(c, &im) != STATUS_OK)
         return;
-    memcpy(b.node, c->node.uuid, sizeof(b.node));
-    if (batch_create(&b, &c->batch) != STATUS_OK)
-        return;
-    while (loop_once(c, &wait) == STATUS_OK) {
+    while ((s = import_once(im, &wait)) != STATUS_FENCED) {
         if (!ending && config.spool.sync == SPOOL_SYNC_INTERVAL &&
             clock_mono_us() >= sync_at) { /* the collector's other thread */
             sync_at = clock_mono_us() + config.spool.sync_ms * 1000;
             if (spool_sync(SIM_DIR) != STATUS_OK)
                 sim_note(4);
         }
-        sim_forward(wait);
+        sim_forward(s == STATUS_OK ? wait : BACK_OFF_US);
         sim_step();
-        if (ending && !batch_behind(c->batch) && batch_drained(c->batch))
+        if (ending && import_is_done(im))
             break;
         if (ending)
             sim_forward(1000000);
     }
-    batch_destroy(c->batch);
+    import_destroy(im);
 }
 
 /* What was acknowledged when a sync began is safe from a power cut when it has ended. */

@@ -11,7 +11,7 @@ static struct publish *p;
 
 static int start_server(void)
 {
-    return !schema_start("publish", &owner, conninfo) || publish_open(conninfo, 5, 30, &p) != STATUS_OK;
+    return !schema_start("publish", &owner, conninfo) || publish_open(conninfo, "test", 5, 30, &p) != STATUS_OK;
 }
 
 static int stop_server(void)
@@ -63,13 +63,13 @@ static void all_reads_of_one_bracket_see_one_snapshot_and_the_cursor_misses_noth
     CU_ASSERT_EQUAL(publish_tenants(p, &c, NULL, count_tenant, &before), STATUS_OK);
     make_tenant("second");
     CU_ASSERT_EQUAL(publish_tenants(p, &c, NULL, count_tenant, &within), STATUS_OK);
-    CU_ASSERT_EQUAL(publish_changes(p, cursor, count_change, &changes), STATUS_OK);
+    CU_ASSERT_EQUAL(publish_changes(p, PUBLISH_CONFIG, cursor, count_change, &changes), STATUS_OK);
     CU_ASSERT_EQUAL(publish_end(p), STATUS_OK);
     CU_ASSERT_EQUAL(before, 1);
     CU_ASSERT_EQUAL(within, 1);
     CU_ASSERT_EQUAL(changes, 0);
     CU_ASSERT_EQUAL_FATAL(publish_begin(p, later), STATUS_OK);
-    CU_ASSERT_EQUAL(publish_changes(p, cursor, count_change, &since), STATUS_OK);
+    CU_ASSERT_EQUAL(publish_changes(p, PUBLISH_CONFIG, cursor, count_change, &since), STATUS_OK);
     CU_ASSERT_EQUAL(publish_end(p), STATUS_OK);
     CU_ASSERT(since > 0);
 }

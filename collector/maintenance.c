@@ -1,0 +1,80 @@
+/* maintenance.c: jobs in the database; the statements are lib/store's */
+#include "lib/store/maintenance.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "collector/jobs.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/store/node.h"
+#include "lib/store/retention.h"
+
+/* What other nodes' status pages show of this one. */
+enum status jobs_report(struct jobs *j, int64_t until, bool *more)
+{
+    struct batch_lag lag;
+
+    (void)until, (void)more;
+    health_counts(&j->c->health, NULL, &lag);
+    return node_report(j->db, &j->c->node, lag.events, health_lag_seconds(&lag), lag.spool_bytes);
+}
+
+enum status jobs_overrides(struct jobs *j, int64_t until, bool *more)
+{
+    (void)until, (void)more;
+    return maintenance_expire_limits(j->db);
+}
+
+/* Midnights, some tenants at a time. When all had their turn, all are read into the limit table again: days move ahead. */
+enum status jobs_rollover(struct jobs *j, int64_t until, bool *more)
+{
+    enum status s;
+
+    do
+        s = maintenance_rollover(j->db, j->rolled_over);
+    while (s == STATUS_OK && j->rolled_over[0] && clock_mono_us() < until);
+    *more = j->rolled_over[0] != '\0';
+    if (s == STATUS_OK && !*more) {
+        replica_lock(&j->c->replica);
+        j->c->replica.renew = true;
+        replica_unlock(&j->c->replica);
+    }
+    return s;
+}
+
+/* Tables that the host made since. One that can't be had is logged when it is another than before: it is tried each time. */
+enum status jobs_attach(struct jobs *j, int64_t until, bool *more)
+{
+    char left_out[256];
+    enum status s = maintenance_attach_new(j->db, left_out);
+
+    (void)until, (void)more;
+    if (s != STATUS_OK)
+        return s;
+    if (left_out[0] != '\0' && strcmp(left_out, j->left_out) != 0)
+        log_warning(
+            "tenant %s: its tables are locked or out of reach, so its patients and appointments are not counted; "
+            "tollgate_owner needs USAGE on its schema, SELECT and TRIGGER on both",
+            left_out);
+    memcpy(j->left_out, left_out, sizeof(left_out));
+    return STATUS_OK;
+}
+
+enum status jobs_partitions(struct jobs *j, int64_t until, bool *more)
+{
+    (void)until, (void)more;
+    return maintenance_partitions(j->db, (int)j->c->config->collector.partitions_ahead);
+}
+
+enum status jobs_retention(struct jobs *j, int64_t until, bool *more)
+{
+    const struct retention_keep keep = {.row_months = (int)j->c->config->collector.retention_months,
+                                        .session_absolute_s = j->c->config->web.session_absolute_s};
+    enum status s;
+
+    do
+        s = retention_slice(j->db, j->item, &keep, more);
+    while (s == STATUS_OK && *more && clock_mono_us() < until);
+    return s;
+}

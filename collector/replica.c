@@ -1,0 +1,116 @@
+/* replica.c: the limit table as the collector's workers share it */
+#include "collector/replica.h"
+
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+
+void replica_init(struct replica *r)
+{
+    memset(r, 0, sizeof(*r));
+    pthread_mutex_init(&r->lock, NULL);
+}
+
+void replica_term(struct replica *r)
+{
+    limit_table_close(r->table);
+    pthread_mutex_destroy(&r->lock);
+}
+
+struct limit_table *replica_lock(struct replica *r)
+{
+    pthread_mutex_lock(&r->lock);
+    return r->table;
+}
+
+void replica_unlock(struct replica *r)
+{
+    pthread_mutex_unlock(&r->lock);
+}
+
+bool replica_good(struct replica *r)
+{
+    struct limit_table *t = replica_lock(r);
+    bool good = t && !r->making && !r->rebuild && !limit_table_stale(t) && limit_table_is_ready(t);
+
+    replica_unlock(r);
+    return good;
+}
+
+void replica_doubt(struct replica *r)
+{
+    replica_lock(r);
+    r->rebuild = true;
+    replica_unlock(r);
+}
+
+void replica_replace(struct replica *r, struct limit_table *table)
+{
+    struct limit_table *before = replica_lock(r);
+
+    r->table = table;
+    r->generation++;
+    r->making = true;
+    r->rebuild = false;
+    limit_table_close(before);
+    replica_unlock(r);
+}
+
+void replica_made(struct replica *r, const char cursor[PUBLISH_CURSOR_SIZE])
+{
+    replica_lock(r);
+    memcpy(r->cursor, cursor, PUBLISH_CURSOR_SIZE);
+    r->making = false;
+    limit_table_ready(r->table);
+    limit_table_followed(r->table, clock_wall_us());
+    replica_unlock(r);
+}
+
+void replica_give_up(struct replica *r)
+{
+    bool making;
+
+    replica_lock(r);
+    making = r->making;
+    replica_unlock(r);
+    if (making)
+        replica_replace(r, NULL);
+}
+
+void replica_note_left_out(struct replica *r, const char left_out[PUBLISH_LEFT_OUT_SIZE])
+{
+    if (left_out[0] && strcmp(left_out, r->left_out) != 0)
+        log_error("the limit table has room for %d metrics and %d limits, and none for the %s: it is not counted or "
+                  "limited until others are removed (tollgate metric remove)",
+                  LIMIT_TABLE_METRICS, LIMIT_TABLE_LIMITS, left_out);
+    memcpy(r->left_out, left_out, sizeof(r->left_out));
+}
+
+enum status replica_put_tenant(struct replica *r, const struct limit_tenant *tenant, int lease_percent,
+                               const struct publish_gauge *gauges, size_t n)
+{
+    struct limit_tenant leased = *tenant;
+    enum status s = STATUS_END;
+    uint32_t index;
+
+    if (!r->table)
+        return s;
+    for (uint32_t i = 0; i < LIMIT_TABLE_LIMITS; i++)
+        leased.limits[i].lease_percent = (uint8_t)lease_percent;
+    s = limit_table_put_tenant(r->table, &leased, &index);
+    for (size_t i = 0; i < n && s == STATUS_OK; i++)
+        s = limit_table_set_gauge(r->table, index, (uint8_t)gauges[i].metric, gauges[i].level);
+    return s;
+}
+
+enum status replica_put_key(struct replica *r, const struct limit_key *key, const char *tenant)
+{
+    struct limit_key k = *key;
+
+    if (!r->table)
+        return STATUS_END;
+    if (!k.is_operator && limit_table_tenant_index(r->table, tenant, strlen(tenant), &k.tenant) != STATUS_OK)
+        return STATUS_OK;
+    return limit_table_put_key(r->table, &k);
+}

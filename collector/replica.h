@@ -1,0 +1,66 @@
+/*
+ * replica: the limit table as the collector's workers share it.
+ *
+ * lib/meter/limit_table takes one writer and, for its guard against a file that is cut short, one thread of a process. The lock in here
+ * makes that true for three: whoever calls a function of limit_table.h holds it. It is held for work in memory alone, never across
+ * a call to PostgreSQL, so a revoked key waits for nobody. Each call on the table is complete in itself; what needs several to be
+ * one holds the lock over them.
+ *
+ * `import` alone makes a table and takes it away (snapshot.c). Another one has another generation: `replicate` then begins with that
+ * table's cursor.
+ */
+#ifndef COLLECTOR_REPLICA_H
+#define COLLECTOR_REPLICA_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/base/status.h"
+#include "lib/meter/limit_table/limit_table.h"
+#include "lib/store/publish.h"
+
+struct replica {
+    pthread_mutex_t lock;                 /* of all below */
+    struct limit_table *table;            /* NULL: there is none */
+    bool making;                          /* `import` fills it: nobody else writes to it */
+    bool rebuild;                         /* what is in it is not known any more */
+    uint64_t generation;                  /* of `table` */
+    struct limit_catalogue catalogue;     /* written by `import` while it makes the table, then by `replicate` */
+    char cursor[PUBLISH_CURSOR_SIZE];     /* of the snapshot that the table was made from */
+    char left_out[PUBLISH_LEFT_OUT_SIZE]; /* what the catalogue had no place for, as it was logged */
+    bool renew;                           /* a day has turned: all tenants are to be read again */
+};
+
+void replica_init(struct replica *r);
+/* Closes the table, too. */
+void replica_term(struct replica *r);
+
+/* The table, NULL when there is none. The lock is held in both cases, until replica_unlock. */
+struct limit_table *replica_lock(struct replica *r);
+void replica_unlock(struct replica *r);
+
+/* The table is there, intact, filled, and holds what it should. */
+bool replica_good(struct replica *r);
+/* Not known any more what it should hold: it is made anew at the next chance. */
+void replica_doubt(struct replica *r);
+/* `import`: puts a table in place, for itself until replica_made (NULL: takes it away). The one before is closed. */
+void replica_replace(struct replica *r, struct limit_table *table);
+/* `import`: it is filled as of `cursor`, and everybody's. */
+void replica_made(struct replica *r, const char cursor[PUBLISH_CURSOR_SIZE]);
+
+/* `import`: takes it away if it was not made. */
+void replica_give_up(struct replica *r);
+
+/* With the lock: publish_catalogue's answer goes into the log when it left out something else than before. */
+void replica_note_left_out(struct replica *r, const char left_out[PUBLISH_LEFT_OUT_SIZE]);
+/*
+ * With the lock: puts a tenant and its gauges, with `lease_percent` of each limit handed out in shares. STATUS_END: there
+ * is no table.
+ */
+MUST_CHECK enum status replica_put_tenant(struct replica *r, const struct limit_tenant *tenant, int lease_percent,
+                                          const struct publish_gauge *gauges, size_t n);
+/* With the lock: a key; one whose tenant is not in the table is left out: it comes with its tenant. */
+MUST_CHECK enum status replica_put_key(struct replica *r, const struct limit_key *key, const char *tenant);
+
+#endif

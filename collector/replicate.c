@@ -1,0 +1,349 @@
+/* replicate.c: what changed in the database, and what time moves, into the limit table */
+#include "collector/replicate.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "lib/base/clock.h"
+
+#define RENEW_US (600 * CLOCK_US_PER_SECOND)
+#define SLICE_CHANGED 64  /* tenants of the list that are read between two looks at the keys */
+#define SLICE_RENEWED 250 /* of all tenants in turn, in one statement */
+#define NEW_MOST SLICE_RENEWED
+
+struct waiting {
+    char id[LIMIT_TENANT_SIZE];
+    UT_hash_handle hh;
+};
+
+struct replicate {
+    const struct config *config;
+    struct replica *replica;
+    struct health *health;
+    struct publish *publish;
+    uint64_t generation; /* the table that all below is about */
+    struct limit_catalogue catalogue;
+    char cursor[PUBLISH_CURSOR_SIZE];
+    bool catalogue_changed, damaged;
+    struct waiting *waiting;         /* tenants that changed, in the order in which they did */
+    int64_t renew_due_us;            /* monotonic */
+    char renewed[LIMIT_TENANT_SIZE]; /* the last tenant of a round that is under way; "": none is */
+    struct {
+        char id[LIMIT_TENANT_SIZE];
+    } arrived[NEW_MOST]; /* tenants of a slice that the table did not have */
+    size_t n_arrived;
+};
+
+enum status replicate_create(const struct config *config, struct replica *replica, struct health *health,
+                             struct replicate **out)
+{
+    struct replicate *r = calloc(1, sizeof(*r));
+    enum status s;
+
+    if (!r)
+        return STATUS_NO_MEMORY;
+    s = publish_open(config->database.collector, "tollgate-collector replicate",
+                     (int)config->database.connect_timeout_s, (int)config->database.statement_timeout_s, &r->publish);
+    if (s != STATUS_OK) {
+        free(r);
+        return s;
+    }
+    r->config = config;
+    r->replica = replica;
+    r->health = health;
+    *out = r;
+    return STATUS_OK;
+}
+
+static void forget_waiting(struct replicate *r)
+{
+    struct waiting *w, *next;
+
+    HASH_ITER(hh, r->waiting, w, next)
+    {
+        HASH_DEL(r->waiting, w);
+        free(w);
+    }
+}
+
+void replicate_destroy(struct replicate *r)
+{
+    if (!r)
+        return;
+    forget_waiting(r);
+    publish_close(r->publish);
+    free(r);
+}
+
+/* ---- the table ---- */
+
+/* The table that this is about; NULL: `import` makes another, or took it away. The lock is held in both cases. */
+static struct limit_table *enter(struct replicate *r)
+{
+    struct limit_table *t = replica_lock(r->replica);
+
+    return t && !r->replica->making && r->replica->generation == r->generation ? t : NULL;
+}
+
+/* Ends what `enter` began. STATUS_DAMAGED has the table made anew. */
+static enum status leave(struct replicate *r, enum status s)
+{
+    if (s == STATUS_DAMAGED && r->replica->generation == r->generation)
+        r->replica->rebuild = true;
+    replica_unlock(r->replica);
+    return s;
+}
+
+/* Begins with a table that `import` has made; false: there is none. */
+static bool begin(struct replicate *r)
+{
+    const struct limit_table *t = replica_lock(r->replica);
+    bool there = t && !r->replica->making, renew = there && r->replica->renew;
+
+    if (there && r->replica->generation != r->generation) {
+        r->generation = r->replica->generation;
+        r->catalogue = r->replica->catalogue;
+        memcpy(r->cursor, r->replica->cursor, sizeof(r->cursor));
+        forget_waiting(r);
+        r->renewed[0] = '\0';
+        r->renew_due_us = clock_mono_us() + RENEW_US;
+    }
+    if (renew) {
+        r->replica->renew = false;
+        r->renewed[0] = '\0';
+        r->renew_due_us = 0;
+    }
+    replica_unlock(r->replica);
+    return there;
+}
+
+/* ---- callbacks of publish.h ---- */
+
+static enum status put_key(void *arg, const struct limit_key *key, const char *tenant)
+{
+    struct replicate *r = arg;
+
+    return leave(r, enter(r) ? replica_put_key(r->replica, key, tenant) : STATUS_END);
+}
+
+static enum status drop_key(void *arg, const unsigned char hash[LIMIT_HASH_BYTES])
+{
+    struct replicate *r = arg;
+    struct limit_table *t = enter(r);
+    enum status s = leave(r, t ? limit_table_drop_key(t, hash) : STATUS_END);
+
+    return s == STATUS_NOT_FOUND ? STATUS_OK : s;
+}
+
+static enum status put_tenant(void *arg, const struct limit_tenant *tenant, const struct publish_gauge *gauges,
+                              size_t n)
+{
+    struct replicate *r = arg;
+    struct limit_table *t = enter(r);
+    enum status s = STATUS_END;
+    uint32_t index;
+
+    if (t && limit_table_tenant_index(t, tenant->id, strlen(tenant->id), &index) == STATUS_NOT_FOUND &&
+        r->n_arrived < NEW_MOST)
+        memcpy(r->arrived[r->n_arrived++].id, tenant->id, sizeof(tenant->id));
+    if (t)
+        s = replica_put_tenant(r->replica, tenant, (int)r->config->limits.lease_percent, gauges, n);
+    return leave(r, s);
+}
+
+static enum status drop_tenant(struct replicate *r, const char *id)
+{
+    struct limit_table *t = enter(r);
+    enum status s = STATUS_END;
+    uint32_t index;
+
+    if (t && (s = limit_table_tenant_index(t, id, strlen(id), &index)) == STATUS_OK)
+        s = limit_table_drop_tenant(t, index);
+    s = leave(r, s);
+    return s == STATUS_NOT_FOUND ? STATUS_OK : s;
+}
+
+static enum status note_change(void *arg, const struct publish_change *c)
+{
+    struct replicate *r = arg;
+    struct waiting *w;
+
+    if (c->kind[0] == 'c')
+        r->catalogue_changed = true;
+    if (c->kind[0] != 't')
+        return STATUS_OK;
+    HASH_FIND_STR(r->waiting, c->subject, w);
+    if (w)
+        return STATUS_OK;
+    if (!(w = calloc(1, sizeof(*w))))
+        return STATUS_NO_MEMORY;
+    strncpy(w->id, c->subject, sizeof(w->id) - 1);
+    HASH_ADD_STR(r->waiting, id, w);
+    return STATUS_OK;
+}
+
+/* ---- steps; each reads out of one snapshot ---- */
+
+static enum status end_snapshot(struct replicate *r, enum status s)
+{
+    enum status ended = publish_end(r->publish);
+
+    return s == STATUS_OK || s == STATUS_END ? ended : s;
+}
+
+/* Metrics and limits that came; a name that went has the table made anew, and until then it goes on as it is. */
+static enum status read_catalogue(struct replicate *r)
+{
+    char left_out[PUBLISH_LEFT_OUT_SIZE];
+    struct limit_catalogue now;
+    struct limit_table *t;
+    bool moved;
+    enum status s = publish_catalogue(r->publish, &r->catalogue, &now, &moved, left_out);
+
+    if (s != STATUS_OK)
+        return s;
+    if (moved) {
+        replica_doubt(r->replica);
+        return STATUS_OK;
+    }
+    t = enter(r);
+    s = t ? limit_table_put_catalogue(t, &now) : STATUS_END;
+    if (s == STATUS_OK) {
+        r->replica->catalogue = r->catalogue = now;
+        replica_note_left_out(r->replica, left_out);
+        r->renewed[0] = '\0';
+        r->renew_due_us = 0;
+    }
+    return leave(r, s);
+}
+
+/* Keys go into the table, tenants onto the list. */
+static enum status read_changes(struct replicate *r)
+{
+    char cursor[PUBLISH_CURSOR_SIZE];
+    enum status s = publish_begin(r->publish, cursor);
+
+    if (s != STATUS_OK)
+        return s;
+    r->catalogue_changed = false;
+    s = publish_keys_since(r->publish, r->cursor, put_key, drop_key, r);
+    if (s == STATUS_OK)
+        s = publish_changes(r->publish, PUBLISH_CONFIG, r->cursor, note_change, r);
+    if (s == STATUS_OK && r->catalogue_changed)
+        s = read_catalogue(r);
+    if ((s = end_snapshot(r, s)) == STATUS_OK)
+        memcpy(r->cursor, cursor, sizeof(cursor));
+    return s;
+}
+
+/* The keys of tenants that were new: they may have been read before, when they had no tenant to belong to. */
+static enum status read_keys_of_arrived(struct replicate *r)
+{
+    enum status s = STATUS_OK;
+
+    for (size_t i = 0; i < r->n_arrived && s == STATUS_OK; i++)
+        s = publish_keys_of(r->publish, r->arrived[i].id, put_key, r);
+    return s;
+}
+
+/* One that can't be read waits behind the others. */
+static enum status read_one(struct replicate *r, struct waiting *w)
+{
+    enum status s = publish_tenants(r->publish, &r->catalogue, w->id, put_tenant, r);
+
+    if (s == STATUS_NOT_FOUND)
+        s = drop_tenant(r, w->id);
+    if (s == STATUS_OK)
+        s = read_keys_of_arrived(r);
+    r->n_arrived = 0;
+    HASH_DEL(r->waiting, w);
+    if (s == STATUS_OK)
+        free(w);
+    else
+        HASH_ADD_STR(r->waiting, id, w);
+    return s;
+}
+
+/* Some of the tenants that changed. */
+static enum status read_waiting(struct replicate *r)
+{
+    char cursor[PUBLISH_CURSOR_SIZE];
+    struct waiting *w, *next;
+    size_t n = 0;
+    enum status s = publish_begin(r->publish, cursor);
+
+    if (s != STATUS_OK)
+        return s;
+    HASH_ITER(hh, r->waiting, w, next)
+    {
+        if (n++ == SLICE_CHANGED || s != STATUS_OK)
+            break;
+        s = read_one(r, w);
+    }
+    return end_snapshot(r, s);
+}
+
+/* Some of all tenants, in turn. */
+static enum status renew(struct replicate *r)
+{
+    char cursor[PUBLISH_CURSOR_SIZE];
+    bool more = false;
+    enum status s = publish_begin(r->publish, cursor);
+
+    if (s != STATUS_OK)
+        return s;
+    r->n_arrived = 0;
+    s = publish_tenants_after(r->publish, &r->catalogue, r->renewed, SLICE_RENEWED, put_tenant, r, &more);
+    if (s == STATUS_OK)
+        s = read_keys_of_arrived(r);
+    if ((s = end_snapshot(r, s)) == STATUS_OK && !more) {
+        r->renewed[0] = '\0';
+        r->renew_due_us = clock_mono_us() + RENEW_US;
+    }
+    return s;
+}
+
+static enum status step(struct replicate *r)
+{
+    bool any;
+    enum status s = publish_news(r->publish, PUBLISH_CONFIG, r->cursor, &any);
+
+    if (s == STATUS_OK && any)
+        s = read_changes(r);
+    if (s == STATUS_OK && r->waiting)
+        s = read_waiting(r);
+    else if (s == STATUS_OK && clock_mono_us() >= r->renew_due_us)
+        s = renew(r);
+    return s;
+}
+
+static bool is_behind(const struct replicate *r)
+{
+    return r->waiting || clock_mono_us() >= r->renew_due_us;
+}
+
+enum status replicate_once(void *replicate, int64_t *wait_us)
+{
+    struct replicate *r = replicate;
+    struct limit_table *t;
+    enum status s;
+
+    *wait_us = r->config->collector.poll_ms * 1000;
+    if (!begin(r))
+        return STATUS_OK;
+    health_began(r->health, HEALTH_REPLICATE);
+    if ((s = step(r)) != STATUS_OK) {
+        health_failed(r->health, HEALTH_REPLICATE, "limit table", s, publish_error(r->publish));
+        return s;
+    }
+    t = enter(r);
+    if (t && !r->waiting)
+        limit_table_followed(t, clock_wall_us());
+    s = leave(r, STATUS_OK);
+    health_behind(r->health, HEALTH_REPLICATE, HASH_COUNT(r->waiting));
+    health_worked(r->health, HEALTH_REPLICATE);
+    if (is_behind(r))
+        *wait_us = 0;
+    return s;
+}

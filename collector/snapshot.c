@@ -1,0 +1,272 @@
+/* snapshot.c: a new limit table out of PostgreSQL and the unread spool, or an earlier collector's gone on with */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "collector/counts_parts.h"
+#include "lib/base/io.h"
+#include "lib/base/log.h"
+
+/* ---- callbacks of publish.h: out of one snapshot into the table; `arg`: struct counts ---- */
+
+static enum status put_tenant(void *arg, const struct limit_tenant *tenant, const struct publish_gauge *gauges,
+                              size_t n)
+{
+    const struct counts *c = arg;
+    enum status s;
+
+    replica_lock(c->replica);
+    s = replica_put_tenant(c->replica, tenant, (int)c->config->limits.lease_percent, gauges, n);
+    replica_unlock(c->replica);
+    return s;
+}
+
+static enum status put_key(void *arg, const struct limit_key *key, const char *tenant)
+{
+    const struct counts *c = arg;
+    enum status s;
+
+    replica_lock(c->replica);
+    s = replica_put_key(c->replica, key, tenant);
+    replica_unlock(c->replica);
+    return s;
+}
+
+/* A tenant or a key that was removed within the last day. */
+static enum status drop_removed(void *arg, const struct publish_change *change)
+{
+    const struct counts *c = arg;
+    struct limit_table *t = replica_lock(c->replica);
+    enum status s = STATUS_NOT_FOUND;
+    uint32_t index;
+
+    if (change->kind[0] == 't' &&
+        (s = limit_table_tenant_index(t, change->subject, strlen(change->subject), &index)) == STATUS_OK)
+        s = limit_table_drop_tenant(t, index);
+    else if (change->hash)
+        s = limit_table_drop_key(t, change->hash);
+    replica_unlock(c->replica);
+    return s == STATUS_NOT_FOUND ? STATUS_OK : s;
+}
+
+/* The database's count is in the table already. */
+static enum status remember_count(void *arg, const struct publish_count *p)
+{
+    struct counts *c = arg;
+    struct counts_known *k;
+    uint32_t tenant;
+    int metric;
+
+    replica_lock(c->replica);
+    if (p->day && counts_place(c, p->tenant, p->metric, &tenant, &metric) &&
+        (k = counts_known(c, tenant, (uint32_t)metric, p->start_us, true)))
+        k->used = p->used;
+    replica_unlock(c->replica);
+    return STATUS_OK;
+}
+
+static void fill_event(void *arg, const struct event *e, uint64_t segment)
+{
+    struct counts *c = arg;
+    const struct limit_table *t = replica_lock(c->replica);
+    const struct limit_catalogue *of = &c->replica->catalogue;
+    int metric = limit_table_metric(of, e->metric.at, e->metric.length);
+    uint32_t tenant;
+
+    (void)segment;
+    if (metric >= 0 && of->metrics[metric].kind == LIMIT_KIND_COUNTER &&
+        limit_table_tenant_index(c->replica->table, e->tenant.at, e->tenant.length, &tenant) == STATUS_OK && t)
+        counts_add(c, tenant, metric, e->recorded_us, e->value);
+    replica_unlock(c->replica);
+}
+
+static void fill_read_to(void *arg, uint64_t segment, uint64_t position)
+{
+    struct counts *c = arg;
+    struct counts_filled *f = calloc(1, sizeof(*f));
+
+    if (!f)
+        return;
+    f->segment = segment;
+    f->position = position;
+    HASH_ADD(hh, c->filled, segment, sizeof(f->segment), f);
+}
+
+/* `old`: what has a place in the table. STATUS_CONFLICT: a name of it is gone, and its place would be another's. */
+static enum status put_catalogue(struct counts *c, const struct limit_catalogue *old)
+{
+    char left_out[PUBLISH_LEFT_OUT_SIZE];
+    struct limit_catalogue now;
+    bool moved;
+    enum status s = publish_catalogue(c->publish, old, &now, &moved, left_out);
+
+    if (s != STATUS_OK)
+        return s;
+    replica_lock(c->replica);
+    replica_note_left_out(c->replica, left_out);
+    c->replica->catalogue = now;
+    s = moved ? STATUS_CONFLICT : limit_table_put_catalogue(c->replica->table, &now);
+    replica_unlock(c->replica);
+    return s;
+}
+
+/* ---- a new table ---- */
+
+/* The catalogue, tenants, their counts, the unread spool, then the keys, which open the door. */
+static enum status fill_from_snapshot(struct counts *c, struct batch *b)
+{
+    struct limit_catalogue none;
+    struct counts_fill f;
+    enum status s;
+
+    memset(&none, 0, sizeof(none));
+    memset(&f, 0, sizeof(f));
+    f.c = c;
+    if ((s = put_catalogue(c, &none)) == STATUS_OK)
+        s = publish_tenants(c->publish, &c->replica->catalogue, NULL, put_tenant, c);
+    if (s == STATUS_OK)
+        s = publish_counts(c->publish, NULL, counts_put, &f);
+    if (s == STATUS_OK)
+        s = batch_each_unread(b, fill_event, c, fill_read_to);
+    c->since_us = clock_wall_us();
+    if (s == STATUS_OK)
+        s = publish_keys(c->publish, NULL, put_key, c);
+    return s;
+}
+
+/* An empty table in place of what is there: its known totals are lost, or its fill was broken off. */
+static enum status make_empty(struct counts *c)
+{
+    struct limit_table *made;
+    char path[4096];
+    bool fresh;
+    enum status s = io_path(path, sizeof(path), c->config->paths.run_dir, "limits");
+
+    replica_replace(c->replica, NULL);
+    if (s != STATUS_OK)
+        return s;
+    if (unlink(path) != 0 && errno != ENOENT)
+        return STATUS_IO;
+    if ((s = limit_table_create(c->config->paths.run_dir, c->node->uuid, &made, &fresh)) == STATUS_OK)
+        replica_replace(c->replica, made);
+    return s;
+}
+
+/* The snapshot is opened first: while PostgreSQL can't give one, the table that is there stays. */
+static enum status fill(struct counts *c, struct batch *b)
+{
+    enum status s = publish_begin(c->publish, c->cursor);
+
+    if (s != STATUS_OK)
+        return s;
+    if ((s = counts_end_snapshot(c, s)) != STATUS_OK || (s = make_empty(c)) != STATUS_OK ||
+        (s = ingest_degraded_forget(c->ingest)) != STATUS_OK || (s = publish_begin(c->publish, c->cursor)) != STATUS_OK)
+        return s;
+    return counts_end_snapshot(c, fill_from_snapshot(c, b));
+}
+
+/* Damage came to light. */
+static bool doubted(struct counts *c)
+{
+    bool rebuild;
+
+    replica_lock(c->replica);
+    rebuild = c->replica->rebuild;
+    replica_unlock(c->replica);
+    return rebuild;
+}
+
+/* ---- an earlier collector's table ---- */
+
+/*
+ * Gates went on with it meanwhile, so its counts are kept. Everything that stands is brought in, and what was removed lately
+ * goes; what other nodes added meanwhile is repaired. STATUS_CONFLICT: it does not fit.
+ */
+static enum status adopt_from_snapshot(struct counts *c)
+{
+    struct limit_table *t = replica_lock(c->replica);
+    uint32_t tenants = limit_table_tenants(t);
+    struct limit_catalogue old;
+    enum status s = limit_table_catalogue(t, &old, NULL);
+
+    replica_unlock(c->replica);
+    if (s == STATUS_OK)
+        s = put_catalogue(c, &old);
+    if (s == STATUS_OK)
+        s = publish_removed(c->publish, drop_removed, c);
+    if (s == STATUS_OK)
+        s = publish_keys(c->publish, NULL, put_key, c);
+    if (s == STATUS_OK)
+        s = publish_tenants(c->publish, &c->replica->catalogue, NULL, put_tenant, c);
+    if (s == STATUS_OK)
+        s = publish_counts(c->publish, NULL, remember_count, c);
+    if (s == STATUS_OK && counts_places(c) > tenants) /* again: those of tenants that are new */
+        s = publish_keys(c->publish, NULL, put_key, c);
+    c->since_us = 0;
+    return s;
+}
+
+/* Does the database still tell all that was removed since the table was followed? It forgets after a day. */
+static bool known_removals(struct limit_table *t)
+{
+    int64_t ago = clock_wall_us() - limit_table_followed_at(t);
+
+    return ago >= 0 && ago < COUNTS_DAY_US - COUNTS_DAY_US / 8;
+}
+
+/* At the start: goes on with an intact table; *kept says so. */
+static enum status try_adopt(struct counts *c, bool *kept)
+{
+    struct limit_table *t;
+    bool fresh, usable;
+    enum status s = limit_table_create(c->config->paths.run_dir, c->node->uuid, &t, &fresh);
+
+    *kept = false;
+    if (s != STATUS_OK)
+        return s;
+    usable = !fresh && limit_table_is_ready(t) && known_removals(t);
+    replica_replace(c->replica, t);
+    if (!usable || (s = publish_begin(c->publish, c->cursor)) != STATUS_OK)
+        return s;
+    s = counts_end_snapshot(c, adopt_from_snapshot(c));
+    *kept = s == STATUS_OK && !doubted(c);
+    if (!*kept)
+        counts_forget(c);
+    return s == STATUS_UNAVAILABLE ? s : STATUS_OK;
+}
+
+/* ---- either ---- */
+
+static void made(struct counts *c, bool kept, int64_t started)
+{
+    c->leases_unread = true;
+    c->places = counts_places(c);
+    replica_made(c->replica, c->cursor);
+    log_info("the limit table is %s: %u tenants in %lld ms", kept ? "gone on with" : "filled", c->places,
+             (long long)((clock_mono_us() - started) / 1000));
+}
+
+enum status counts_build(struct counts *c, struct batch *b)
+{
+    int64_t started = clock_mono_us();
+    bool kept = false;
+    enum status s = STATUS_OK;
+
+    counts_forget(c);
+    c->oldest_day_us = clock_wall_us() - COUNTS_OLDEST_US;
+    if (!c->tried)
+        s = try_adopt(c, &kept);
+    if (s == STATUS_OK && !kept) {
+        c->tried = true;
+        if ((s = fill(c, b)) == STATUS_OK && doubted(c))
+            s = STATUS_DAMAGED;
+    }
+    if (s == STATUS_OK) {
+        c->tried = true;
+        made(c, kept, started);
+    } else {
+        replica_give_up(c->replica);
+    }
+    return s;
+}
