@@ -40,6 +40,7 @@ enum status import_create(struct collector *c, struct import **out)
     struct import *im = calloc(1, sizeof(*im));
     const struct config *f = c->config;
     struct ingest_options o = {.conninfo = f->database.collector,
+                               .name = "tollgate-collector import",
                                .token = c->node.token,
                                .connect_timeout_s = (int)f->database.connect_timeout_s,
                                .statement_timeout_s = (int)f->database.statement_timeout_s,

@@ -41,7 +41,7 @@ enum status ingest_open(const struct ingest_options *o, struct ingest **out)
     buffer_init(&in->a, COPY_BYTES);
     buffer_init(&in->b, COPY_BYTES);
     buffer_init(&in->c, COPY_BYTES);
-    if ((s = db_open(o->conninfo, "tollgate-collector", &in->db)) != STATUS_OK) {
+    if ((s = db_open(o->conninfo, o->name ? o->name : "tollgate", &in->db)) != STATUS_OK) {
         ingest_close(in);
         return s;
     }

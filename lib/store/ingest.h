@@ -21,6 +21,7 @@ struct ingest;
 
 struct ingest_options {
     const char *conninfo; /* libpq's, as tollgate_collector or the owner */
+    const char *name;     /* application_name; NULL: "tollgate" */
     unsigned char node[16];
     const unsigned char *token; /* 16 bytes, must outlive; NULL: not fenced (bringing in a dead node's spool) */
     int connect_timeout_s, statement_timeout_s;

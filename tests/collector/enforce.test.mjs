@@ -24,7 +24,7 @@ test('sessions go on at other shares while the collector, which holds theirs, wa
   await counted(1);
   await holder.ask('BEGIN; LOCK TABLE usage_tracking IN ACCESS EXCLUSIVE MODE');
   await host.ask(insert);
-  await eventually(node.waits, 'the collector to wait', 5);
+  await eventually(() => node.waits(), 'the collector to wait', 5);
   assert.notEqual(node.sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 AND granted"), '0', 'it holds a share');
   const began = Date.now();
   for (let i = 0; i < 20; i++) assert.equal(await host.ask(insert), '');
@@ -38,7 +38,7 @@ test('a plan that changes in a transaction that the collector waits for is chang
   const host = node.session(), plan = node.session();
   await plan.ask("BEGIN; UPDATE tenant_subscriptions SET current_usage = current_usage WHERE tenant_id = 'f0'");
   await host.ask(insert);
-  await eventually(node.waits, 'the collector to wait', 5);
+  await eventually(() => node.waits(), 'the collector to wait', 5);
   await sleep(1500); // PostgreSQL looks for a deadlock when a wait is a second old, and ends who looks
   assert.equal(await plan.ask("SELECT 'changed' FROM (SELECT tollgate.set_subscription('f0', NULL, '{\"max_patients\": 24}')) s"), 'changed');
   assert.equal(await plan.ask('COMMIT'), '');

@@ -30,7 +30,7 @@ test('a tier of twenty tenants changes while a batch of their calls waits for it
   await eventually(() => node.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'UPDATE subscription_tiers%' AND wait_event_type = 'Lock'") === '1',
     'the change to wait for the held tenant', 5);
   node.write(200, 20);
-  await eventually(node.waits, 'the batch to wait', 5);
+  await eventually(() => node.waits(), 'the batch to wait', 5);
   await holder.ask('COMMIT');
   assert.equal(await changed, '');
   assert.equal(one("usage_limits ->> 'api_calls_per_day' = '7000'"), '20');

@@ -22,7 +22,7 @@ test('a batch that waits 5 s for a lock in PostgreSQL delays no sync', async () 
   const released = new Promise((done) => holder.once('exit', done));
   await sleep(300);
   node.write(10);
-  await eventually(node.waits, 'the batch to wait', 3);
+  await eventually(() => node.waits(), 'the batch to wait', 3);
   const slowest = [];
   let written = 10;
   while (holder.exitCode === null) {

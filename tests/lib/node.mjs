@@ -56,8 +56,8 @@ export function makeNode(conf = '') {
         },
       };
     },
-    // Whether the collector waits for a lock in PostgreSQL.
-    waits: () => node.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'tollgate_collector' AND wait_event_type = 'Lock'") === '1',
+    // Whether a worker of the collector waits for a lock in PostgreSQL.
+    waits: (worker = 'import') => node.sql(`SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tollgate-collector ${worker}' AND wait_event_type = 'Lock'`) === '1',
     status: () => JSON.parse(readFileSync(join(dir, 'run/collector.json'), 'utf8')),
     async collector() {
       const child = node.start('tollgate-collector');
