@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -25,65 +26,59 @@ void cli_say(const char *format, ...)
     fputc('\n', stderr);
 }
 
-/* The option that "--name" or "--name=value" names; *value is what stands behind "=", else NULL. */
-static const struct cli_option *find_option(const struct cli_option options[], const char *word, const char **value)
-{
-    const char *name = word + 2;
-    size_t length = strcspn(name, "=");
+#define OPTIONS_MOST 16
+#define FIRST_OPTION 256 /* getopt_long's value of the first of them */
 
-    *value = name[length] ? name + length + 1 : NULL;
-    for (; options->name; options++)
-        if (strlen(options->name) == length && memcmp(options->name, name, length) == 0)
-            return options;
-    return NULL;
+static size_t long_options(const struct cli_option options[], struct option out[OPTIONS_MOST + 1])
+{
+    size_t n = 0;
+
+    for (; options[n].name && n < OPTIONS_MOST; n++)
+        out[n] = (struct option){options[n].name, options[n].flag ? no_argument : required_argument, NULL,
+                                 FIRST_OPTION + (int)n};
+    out[n] = (struct option){0};
+    return n;
 }
 
-/* Reads the option at argv[*i] and moves *i over a value behind it. */
-static enum status take_option(char *argv[], int argc, int *i, const struct cli_option options[])
+/* What getopt_long does not take, said. */
+static enum status wrong_option(int found, const char *word, const struct cli_option options[])
 {
-    const char *value;
-    const struct cli_option *o = find_option(options, argv[*i], &value);
+    const char *name = optopt >= FIRST_OPTION ? options[optopt - FIRST_OPTION].name : NULL;
 
-    if (!o) {
-        cli_say("%s is not an option of this command; --help lists them", argv[*i]);
-        return STATUS_INVALID;
-    }
-    if (o->flag) {
-        if (value) {
-            cli_say("--%s takes no value", o->name);
-            return STATUS_INVALID;
-        }
-        *o->flag = true;
-        return STATUS_OK;
-    }
-    if (!value && *i + 1 < argc)
-        value = argv[++*i];
-    if (!value) {
-        cli_say("--%s needs a value", o->name);
-        return STATUS_INVALID;
-    }
-    *o->text = value;
-    return STATUS_OK;
+    if (!name)
+        cli_say("%s is not an option of this command; --help lists them", word);
+    else
+        cli_say(found == ':' ? "--%s needs a value" : "--%s takes no value", name);
+    return STATUS_INVALID;
 }
 
 enum status cli_parse(int argc, char *argv[], const struct cli_option options[], const char *words[], size_t least,
                       size_t most)
 {
-    size_t n = 0;
-    bool only_words = false;
+    struct option longs[OPTIONS_MOST + 1];
+    size_t n = 0, n_options = long_options(options, longs);
+    int found, at = 1;
 
-    for (int i = 0; i < argc; i++) {
-        if (!only_words && strcmp(argv[i], "--") == 0) {
-            only_words = true;
-        } else if (!only_words && strncmp(argv[i], "--", 2) == 0) {
-            if (take_option(argv, argc, &i, options))
-                return STATUS_INVALID;
-        } else if (n == most) {
-            cli_say("\"%s\" is one word too many; --help shows what the command takes", argv[i]);
-            return STATUS_INVALID;
-        } else {
-            words[n++] = argv[i];
-        }
+    opterr = optind = 0;
+    for (; (found = getopt_long(argc, argv, "-:", longs, NULL)) != -1; at = optind) {
+        size_t o = (size_t)found - FIRST_OPTION;
+
+        if (found == 1 && n < most)
+            words[n++] = optarg;
+        else if (found == 1)
+            break;
+        else if (found < FIRST_OPTION || o >= n_options)
+            return wrong_option(found, argv[at], options);
+        else if (options[o].flag)
+            *options[o].flag = true;
+        else
+            *options[o].text = optarg;
+    }
+    for (; found == -1 && optind < argc && n < most; optind++) /* behind "--" */
+        words[n++] = argv[optind];
+    if (found == 1 || optind < argc) {
+        cli_say("\"%s\" is one word too many; --help shows what the command takes", found == 1 ? optarg : argv[optind]);
+        return STATUS_INVALID;
     }
     if (n < least) {
         cli_say("a word is missing; --help shows what the command takes");

@@ -1,8 +1,8 @@
 /*
  * cli: what the commands of `tollgate` share: the options, the database, questions, output.
  *
- * A command is a row of the table in main.c: {group, name, arguments, help, run}. `run` gets the words behind its name
- * (argv[0] is the first of them, argv[argc] NULL) and returns an exit status. cli_parse reads a command's own options
+ * A command is a row of the table in main.c: {group, name, arguments, help, run}. `run` gets its name as argv[0] and what
+ * stands behind it, as main does, and returns an exit status. cli_parse reads a command's own options
  * against a table; --config, --json, --yes and --help are taken out by main before and may stand anywhere. Everything
  * here lives as long as the process. A new command: declare its function below, add its row in main.c.
  */
@@ -45,8 +45,8 @@ struct cli_command {
 };
 
 /*
- * A command's options. Exactly one of text and flag is set: "--name VALUE" and "--name=VALUE" set *text, "--name" sets
- * *flag. The table ends with {0}. What is no option goes to `words` in order.
+ * A command's options, at most 16. Exactly one of text and flag is set: "--name VALUE" and "--name=VALUE" set *text, "--name"
+ * sets *flag. The table ends with {0}. What is no option goes to `words` in order.
  */
 struct cli_option {
     const char *name; /* without its dashes */

@@ -1,6 +1,7 @@
 /* main.c: tollgate, the command line: global options, then a row of the command table */
 #include "cli/cli.h"
 
+#include <getopt.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -179,28 +180,31 @@ static bool is_group(const char *word)
 /* Takes the global options out of argv, up to "--"; -1: wrong, else how many words stay. */
 static int take_globals(struct cli *c, int argc, char *argv[], bool *help)
 {
-    int n = 0, i = 1;
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"yes", no_argument, NULL, 'y'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    int n = 0, option, at = 1;
 
-    for (; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strcmp(argv[i], "--json") == 0) {
+    opterr = 0;
+    for (; (option = getopt_long(argc, argv, "-:h", options, NULL)) != -1; at = optind) {
+        if (option == 'c') {
+            c->config_path = optarg;
+        } else if (option == 'j') {
             c->json = true;
-        } else if (strcmp(argv[i], "--yes") == 0) {
+        } else if (option == 'y') {
             c->yes = true;
-        } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+        } else if (option == 'h') {
             *help = true;
-        } else if (strncmp(argv[i], "--config=", 9) == 0) {
-            c->config_path = argv[i] + 9;
-        } else if (strcmp(argv[i], "--config") == 0) {
-            if (i + 1 == argc) {
-                cli_say("--config needs a file");
-                return -1;
-            }
-            c->config_path = argv[++i];
-        } else {
-            argv[n++] = argv[i];
+        } else if (option == ':') {
+            cli_say("--config needs a file");
+            return -1;
+        } else if (optind > at) { /* a word, or an option that is the command's */
+            argv[n++] = argv[at];
         }
     }
-    for (; i < argc; i++)
+    for (int i = at; i < argc; i++) /* "--" and what is behind it */
         argv[n++] = argv[i];
     argv[n] = NULL;
     return n;
@@ -242,7 +246,7 @@ static int run_command(struct cli *c, int argc, char *argv[])
         cli_say("%s", problem);
         return CLI_USAGE;
     }
-    result = k->run(c, argc - used, argv + used);
+    result = k->run(c, argc - used + 1, argv + used - 1);
     db_close(c->db);
     config_free(c->config);
     return result;

@@ -18,6 +18,7 @@
 #include "collector/replicate.h"
 #include "collector/reserve.h"
 #include "collector/worker.h"
+#include "lib/base/arguments.h"
 #include "lib/base/clock.h"
 #include "lib/base/io.h"
 #include "lib/base/log.h"
@@ -57,38 +58,10 @@ static void nap(int64_t us)
         nanosleep(&ts, NULL);
 }
 
-static void usage(FILE *to)
-{
-    fputs(
-        "usage: tollgate-collector [--config FILE] [--wait] [--take-over] | --version\n"
-        "  --wait       wait for another collector of this spool to end, instead of saying so\n"
-        "  --take-over  this is the right machine for this spool, although another one has started with its node id\n",
-        to);
-}
-
-/* -1: go on; else the exit status. */
-static int read_arguments(int argc, char **argv, struct arguments *a)
-{
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
-            a->config = argv[++i];
-        } else if (strcmp(argv[i], "--wait") == 0) {
-            a->wait = true;
-        } else if (strcmp(argv[i], "--take-over") == 0) {
-            a->take_over = true;
-        } else if (strcmp(argv[i], "--version") == 0) {
-            puts("tollgate-collector " TOLLGATE_VERSION);
-            return 0;
-        } else if (strcmp(argv[i], "--help") == 0) {
-            usage(stdout);
-            return 0;
-        } else {
-            usage(stderr);
-            return 2;
-        }
-    }
-    return -1;
-}
+static const char usage[] =
+    "usage: tollgate-collector [--config FILE] [--wait] [--take-over] | --version\n"
+    "  --wait       wait for another collector of this spool to end, instead of saying so\n"
+    "  --take-over  this is the right machine for this spool, although another one has started with its node id\n";
 
 static void catch_signals(void)
 {
@@ -313,7 +286,8 @@ int main(int argc, char **argv)
     struct parts p;
     struct config *config;
     char problem[512];
-    int status = read_arguments(argc, argv, &a);
+    const struct arguments_flag flags[] = {{"wait", &a.wait}, {"take-over", &a.take_over}, {0}};
+    int status = arguments_read(argc, argv, "tollgate-collector", usage, flags, &a.config);
     enum status s;
 
     if (status >= 0)

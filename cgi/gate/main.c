@@ -8,6 +8,7 @@
 #include <sodium.h>
 
 #include "cgi/gate/gate.h"
+#include "lib/base/arguments.h"
 #include "lib/base/config.h"
 #include "lib/base/fastcgi.h"
 #include "lib/base/log.h"
@@ -52,15 +53,9 @@ int main(int argc, char *argv[])
     const char *path = NULL;
     char problem[512];
     struct config *config = NULL;
-    if (argc == 3 && strcmp(argv[1], "--config") == 0) {
-        path = argv[2];
-    } else if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        puts("tollgate-gate " TOLLGATE_VERSION);
-        return 0;
-    } else if (argc != 1) {
-        fputs(usage, argc == 2 && strcmp(argv[1], "--help") == 0 ? stdout : stderr);
-        return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 2;
-    }
+    int status = arguments_read(argc, argv, "tollgate-gate", usage, NULL, &path);
+    if (status >= 0)
+        return status;
     if (config_load(path, &config, problem) != STATUS_OK) {
         fprintf(stderr, "tollgate-gate: %s\n", problem);
         return 1;

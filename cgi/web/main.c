@@ -9,6 +9,7 @@
 #include "cgi/web/api.h"
 #include "cgi/web/app.h"
 #include "cgi/web/page.h"
+#include "lib/base/arguments.h"
 #include "lib/base/clock.h"
 #include "lib/base/config.h"
 #include "lib/base/log.h"
@@ -151,16 +152,10 @@ int main(int argc, char *argv[])
     const char *path = NULL;
     enum status s;
 
-    if (argc == 3 && strcmp(argv[1], "--config") == 0) {
-        path = argv[2];
-    } else if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        puts("tollgate-web " TOLLGATE_VERSION);
-        return 0;
-    } else if (argc != 1) {
-        bool help = argc == 2 && strcmp(argv[1], "--help") == 0;
-        fputs(usage, help ? stdout : stderr);
-        return help ? 0 : 2;
-    }
+    int status = arguments_read(argc, argv, "tollgate-web", usage, NULL, &path);
+
+    if (status >= 0)
+        return status;
     if (config_load(path, &config, problem) != STATUS_OK) {
         fprintf(stderr, "tollgate-web: %s\n", problem);
         return 2;

@@ -49,6 +49,18 @@ test('every program says its version, which is the Makefile\'s', () => {
   for (const name of ['tollgate', 'tollgate-gate', 'tollgate-web', 'tollgate-collector'])
     assert.equal(execFileSync(path.join(top, 'build/release', name), ['--version'], { encoding: 'utf8' }), `${name} ${version}\n`);
 });
+test('a daemon reads --config in both forms, and nothing that it does not know', () => {
+  for (const name of ['tollgate-gate', 'tollgate-web', 'tollgate-collector']) {
+    const run = (...args) => spawnSync(path.join(top, 'build/release', name), args, { encoding: 'utf8' });
+    assert.match(run('--help').stdout, new RegExp(`^usage: ${name} `));
+    for (const args of [['--config', '/none.conf'], ['--config=/none.conf']]) assert.match(run(...args).stderr, /\/none\.conf: No such file/);
+    for (const args of [['--colour'], ['word'], ['--config'], ['--version=1']]) {
+      const r = run(...args);
+      assert.equal(r.status, 2, args.join(' '));
+      assert.match(r.stderr, new RegExp(`usage: ${name} `));
+    }
+  }
+});
 test('every command tells what it takes with --help, without a configuration', () => {
   const all = spawnSync(path.join(top, 'build/release/tollgate'), ['help'], { encoding: 'utf8' });
   assert.equal(all.status, 0);
@@ -67,6 +79,11 @@ test('wrong usage ends with status 2 and says what would be right', () => {
     [['tenant', 'show'], /a word is missing/],
     [['tenant', 'show', 'a', 'b'], /one word too many/],
     [['tenant', 'list', '--colour'], /--colour is not an option/],
+    [['tenant', 'show', '-xy', 'a'], /-xy is not an option/],
+    [['tenant', 'create', 'x', '--name'], /--name needs a value/],
+    [['migrate', '--new=3'], /--new takes no value/],
+    [['tenant', 'list', '--', '--json'], /"--json" is one word too many/],
+    [['tenant', 'list', '--config'], /--config needs a file/],
     [['tenant', 'create', 'x', '--anchor', '32'], /from 1 to 31/],
     [['tier', 'create', 'x', 'max_users'], /is not a limit/],
     [['account', 'create', 'a@b.org', '--role', 'operator', '--tenant', 'x'], /say --tenant ID --role viewer/],
