@@ -4,7 +4,7 @@ BUILD ?= build
 CC ?= gcc
 MODE ?= release
 
-PACKAGES := libpq json-c libsodium libxxhash talloc libctemplate
+PACKAGES := libpq json-c libsodium libxxhash talloc libctemplate libcurl
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wvla -Wpointer-arith -Wcast-qual
 CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE -fstack-clash-protection
 # Control-flow protection where the processor and the compiler have it: x86 with gcc or clang.
@@ -31,7 +31,7 @@ BASE_LIBS := -lsodium -lxxhash
 LIBS_tollgate-gate := $(BASE_LIBS) -lfcgi
 LIBS_tollgate-web := $(BASE_LIBS) -lfcgi -ltalloc -ljson-c -lpq -lctemplate -lstdc++ -lpthread -lm
 LIBS_tollgate-collector := $(BASE_LIBS) -ljson-c -lpq
-LIBS_tollgate := $(BASE_LIBS) -ljson-c -lpq -lctemplate -lstdc++ -lpthread -lm
+LIBS_tollgate := $(BASE_LIBS) -lcurl -ljson-c -lpq -lctemplate -lstdc++ -lpthread -lm
 USES_tollgate-gate := meter base
 USES_tollgate-web := web store remote meter base
 USES_tollgate-collector := intake store remote meter base

@@ -21,7 +21,9 @@ struct front {
 /* A call without a key, the prefix in the place of %s; the bytes that a server's regular expressions trip over are among them. */
 static const char *const odd[] = {"%s",      "%s/tollgate-doctor",  "%s/tollgate-doctor;%%80",
                                   "%s/%%c3", "/%s/tollgate-doctor", "%s/tollgate-doctor;\x80"};
-static const char forged[] = "X-Tenant-ID: tollgate-doctor\r\nX-Tollgate-Tier: forged\r\nX-Tollgate-Gate: metered\r\n";
+static const char *const forged[] = {"X-Tenant-ID: tollgate-doctor", "X-Tollgate-Tier: forged",
+                                     "X-Tollgate-Gate: metered"};
+#define FORGED (sizeof forged / sizeof forged[0])
 
 static bool is_refusal(int status)
 {
@@ -29,20 +31,22 @@ static bool is_refusal(int status)
 }
 
 /* False when the server said what ends the looking. */
-static bool knock(struct doctor *d, const struct front *f, const char *prefix, const char *form, const char *headers)
+static bool knock(struct doctor *d, const struct front *f, const char *prefix, const char *form, bool with_forged)
 {
-    char path[512], lines[600];
+    const char *headers[FORGED + 2] = {f->host};
+    char path[512];
     const char *base = address_base(prefix);
     int status = 0;
-    bool plain = form == odd[1] && !*headers;
+    bool plain = form == odd[1] && !with_forged;
 
     /* the form is one of the table's */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
     snprintf(path, sizeof path, form, base);
 #pragma GCC diagnostic pop
-    snprintf(lines, sizeof lines, "%s%s", f->host, headers);
-    if (!*path || probe_http(f->authority, f->length, "80", path, lines, &status) != PROBE_ANSWERS)
+    if (with_forged)
+        memcpy(headers + 1, forged, sizeof forged);
+    if (!*path || probe_http(f->authority, f->length, "80", path, headers, &status) != PROBE_ANSWERS)
         return true; /* a server may close without a word */
     for (char *p = path; *p; p++)
         if ((unsigned char)*p >= 0x7f)
@@ -61,14 +65,14 @@ static bool knock(struct doctor *d, const struct front *f, const char *prefix, c
         d, false, "doors",
         "%s gets %d without a key%s: it bypasses the gate; make the web server's configuration again (`tollgate "
         "config`), and compare what else it says about this path",
-        path, status, *headers ? ", with forged headers" : "");
+        path, status, with_forged ? ", with forged headers" : "");
     return false;
 }
 
 static bool try_prefix(struct doctor *d, const struct front *f, const char *prefix)
 {
     for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++)
-        if (!knock(d, f, prefix, odd[i], "") || !knock(d, f, prefix, odd[i], forged))
+        if (!knock(d, f, prefix, odd[i], false) || !knock(d, f, prefix, odd[i], true))
             return false;
     return true;
 }
@@ -134,7 +138,7 @@ void doctor_front(struct doctor *d, const char *url)
     int status = 0;
 
     site = site ? site + 3 : f.authority;
-    snprintf(f.host, sizeof f.host, "Host: %.*s\r\n", site ? (int)strcspn(site, "/?#") : 0, site ? site : "");
+    snprintf(f.host, sizeof f.host, "Host: %.*s", site ? (int)strcspn(site, "/?#") : 0, site ? site : "");
     for (size_t i = 0; i < server_n_confs; i++)
         compare(d, &server_confs[i]);
     if (!at)
@@ -150,7 +154,7 @@ void doctor_front(struct doctor *d, const char *url)
         return;
     }
     snprintf(healthz, sizeof healthz, "%s/healthz", address_base(d->config->web.page_prefix));
-    switch (probe_http(f.authority, f.length, "80", healthz, f.host, &status)) {
+    switch (probe_http(f.authority, f.length, "80", healthz, (const char *const[]){f.host, NULL}, &status)) {
     case PROBE_NOTHING:
         doctor_line(d, false, "web server", "nothing listens at %s (web.public_url): start the web server", url);
         break;

@@ -12,6 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <curl/curl.h>
+
 #include "lib/base/io.h"
 
 #define ANSWER_MOST 8192
@@ -81,34 +83,68 @@ static int connect_authority(const char *text, size_t length, const char *standa
     return connect_tcp(host, port ? port : standard);
 }
 
+/* ---- HTTP ---- */
+
+/* The status line is all that is asked for: the first byte behind the headers ends it. */
+static size_t no_more(char *bytes, size_t size, size_t n, void *arg)
+{
+    (void)bytes, (void)size, (void)n, (void)arg;
+    return 0;
+}
+
+/* NULL without memory. */
+static CURL *curl_for(const char *authority, size_t length, const char *standard)
+{
+    CURL *c = curl_easy_init();
+    const char *port = memchr(authority, ']', length);
+    char url[300];
+
+    port = memchr(port ? port : authority, ':', length - (size_t)(port ? port - authority : 0));
+    snprintf(url, sizeof url, "http://%.*s%s%s/", (int)length, authority, port ? "" : ":", port ? "" : standard);
+    if (!c || curl_easy_setopt(c, CURLOPT_URL, url) != CURLE_OK) {
+        curl_easy_cleanup(c);
+        return NULL;
+    }
+    curl_easy_setopt(c, CURLOPT_PROXY, ""); /* whatever the environment says */
+    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(c, CURLOPT_TIMEOUT, (long)PROBE_PATIENCE_S);
+    return c;
+}
+
 bool probe_connects(const char *authority, size_t length, const char *standard)
 {
-    int fd = connect_authority(authority, length, standard);
+    CURL *c = curl_for(authority, length, standard);
+    bool connects;
 
-    if (fd >= 0)
-        close(fd);
-    return fd >= 0;
+    if (!c)
+        return false;
+    curl_easy_setopt(c, CURLOPT_CONNECT_ONLY, 1L);
+    connects = curl_easy_perform(c) == CURLE_OK;
+    curl_easy_cleanup(c);
+    return connects;
 }
 
 enum probe_answer probe_http(const char *authority, size_t length, const char *standard, const char *path,
-                             const char *headers, int *status)
+                             const char *const headers[], int *status)
 {
-    char text[1024], answer[64] = "";
-    size_t used = 0;
-    ssize_t n;
-    int fd = connect_authority(authority, length, standard);
-    int m = snprintf(text, sizeof text, "GET %s HTTP/1.0\r\nConnection: close\r\n%s\r\n", path, headers);
+    CURL *c = curl_for(authority, length, standard);
+    struct curl_slist *lines = NULL;
+    long connected = 0, said = 0;
 
-    if (fd < 0 || m < 0 || (size_t)m >= sizeof text) {
-        if (fd >= 0)
-            close(fd);
+    if (!c)
         return PROBE_NOTHING;
-    }
-    if (io_write_all(fd, text, (size_t)m) == STATUS_OK)
-        while (used < sizeof answer - 1 && (n = read(fd, answer + used, sizeof answer - 1 - used)) > 0)
-            used += (size_t)n;
-    close(fd);
-    return sscanf(answer, "HTTP/%*d.%*d %d", status) == 1 ? PROBE_ANSWERS : PROBE_SILENT;
+    for (size_t i = 0; headers[i]; i++)
+        lines = curl_slist_append(lines, headers[i]);
+    curl_easy_setopt(c, CURLOPT_HTTPHEADER, lines);
+    curl_easy_setopt(c, CURLOPT_REQUEST_TARGET, path); /* to the letter: odd spellings are what is tried */
+    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, no_more);
+    if (curl_easy_perform(c) != CURLE_OK)
+        curl_easy_getinfo(c, CURLINFO_NUM_CONNECTS, &connected);
+    curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &said);
+    curl_slist_free_all(lines);
+    curl_easy_cleanup(c);
+    *status = (int)said;
+    return said > 0 ? PROBE_ANSWERS : connected > 0 ? PROBE_SILENT : PROBE_NOTHING;
 }
 
 /* ---- FastCGI ---- */

@@ -18,11 +18,11 @@ enum probe_answer {
 };
 
 /*
- * GET `path` from "host:port" or "[::1]:port", `length` bytes; a missing port is `standard`. `headers` are whole lines, Host
- * among them.
+ * GET `path`, which goes to the server as it is, from "host:port" or "[::1]:port", `length` bytes; a missing port is `standard`.
+ * `headers` are lines such as "Host: example", NULL behind the last.
  */
 enum probe_answer probe_http(const char *authority, size_t length, const char *standard, const char *path,
-                             const char *headers, int *status);
+                             const char *const headers[], int *status);
 /* Whether a TLS port takes the connection: more is not asked. */
 bool probe_connects(const char *authority, size_t length, const char *standard);
 /* GET `path` from the FastCGI program at "unix:/path" or "host:port", as its Authorizer or its Responder. */

@@ -29,10 +29,16 @@ $found"
 found=$(grep -rnE '<(html|div|p|table)[ >]|Content-Type' lib/store --include='*.c' || true)
 [ -z "$found" ] || wrong "lib/store knows HTML or HTTP:
 $found"
-gate=${BUILD:-build}/release/tollgate-gate
-if [ -x "$gate" ] && readelf -d "$gate" | grep NEEDED | grep -qE 'libpq|libcurl|libssl'; then
-    wrong "$gate is linked with the database or the network"
-fi
+# not_linked PROGRAM LIBRARIES
+not_linked() {
+    program=${BUILD:-build}/release/$1
+    if [ -x "$program" ] && readelf -d "$program" | grep NEEDED | grep -qE "$2"; then
+        wrong "$program is linked with $2"
+    fi
+}
+not_linked tollgate-gate 'libpq|libcurl|libssl'
+not_linked tollgate-web libcurl
+not_linked tollgate-collector libcurl
 for file in $(find lib cgi collector cli -name '*.c'); do
     head -1 "$file" | grep -qE "^/\* $(basename "$file"): .* \*/$" || wrong "$file does not say in its first line what it is"
 done
