@@ -53,7 +53,7 @@ int main(int argc, char *argv[])
     const char *path = NULL;
     char problem[512];
     struct config *config = NULL;
-    int status = arguments_read(argc, argv, "tollgate-gate", usage, NULL, &path);
+    int status = arguments_read(argc, argv, "tollgate-gate", usage, (const struct arguments_flag[]){{0}}, &path);
     if (status >= 0)
         return status;
     if (config_load(path, &config, problem) != STATUS_OK) {

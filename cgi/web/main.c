@@ -152,7 +152,7 @@ int main(int argc, char *argv[])
     const char *path = NULL;
     enum status s;
 
-    int status = arguments_read(argc, argv, "tollgate-web", usage, NULL, &path);
+    int status = arguments_read(argc, argv, "tollgate-web", usage, (const struct arguments_flag[]){{0}}, &path);
 
     if (status >= 0)
         return status;

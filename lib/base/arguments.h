@@ -13,7 +13,7 @@ struct arguments_flag {
 };
 
 /*
- * Reads the command line. `flags` ends with {0}, at most 8 of them; NULL: none. -1: go on, *config is the file that was given
+ * Reads the command line. `flags` ends with {0}, at most 8 of them. -1: go on, *config is the file that was given
  * or untouched; otherwise the exit status, and what there was to say is printed: `usage`, or the version after `program`.
  */
 int arguments_read(int argc, char *argv[], const char *program, const char *usage, const struct arguments_flag flags[],
