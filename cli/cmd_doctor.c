@@ -20,6 +20,8 @@
 #include "lib/base/io.h"
 #include "lib/meter/spool/spool.h"
 #include "lib/store/db.h"
+#include "lib/store/health.h"
+#include "lib/store/journal.h"
 
 #define HEARTBEAT_MOST_US (10 * CLOCK_US_PER_SECOND)
 #define LAG_MOST_S 60
@@ -246,103 +248,49 @@ static void look_at_disk(struct doctor *d, const char *name, const char *dir)
 
 /* ---- the database ---- */
 
-struct question {
-    const char *part, *sql; /* gives one row: ok, text; $1, where it is named, is collector.partitions_ahead */
-};
-
-static const struct question questions[] = {
-    {"database",
-     "SELECT current_setting('server_version_num')::int >= 150000 AND to_regproc('tollgate.ingest') IS NOT NULL, "
-     "CASE WHEN to_regproc('tollgate.ingest') IS NULL THEN 'its schema is not Tollgate''s: run `tollgate migrate`' "
-     "WHEN current_setting('server_version_num')::int < 150000 THEN 'PostgreSQL 15 or newer is needed' "
-     "ELSE 'PostgreSQL ' || current_setting('server_version') || ', ' || "
-     "pg_size_pretty(pg_database_size(current_database())) END"},
-    {"partitions",
-     "SELECT count(*) FILTER (WHERE there IS NULL) = 0, CASE WHEN count(*) FILTER (WHERE there IS NULL) > 0 "
-     "THEN string_agg(month, ', ' ORDER BY month) FILTER (WHERE there IS NULL) || ' missing: the collector creates "
-     "them "
-     "each hour (collector.partitions_ahead); see whether it runs, and its log' "
-     "ELSE 'up to ' || max(month) || ', ' || (SELECT count(*) FROM pg_inherits WHERE inhparent = "
-     "'public.usage_tracking'::regclass) || ' in all' END "
-     "FROM (SELECT to_char(m, 'YYYY_MM') AS month, to_regclass('public.usage_tracking_' || to_char(m, 'YYYY_MM')) AS "
-     "there FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'), now() AT TIME ZONE 'UTC' + "
-     "make_interval(months => $1::integer), interval '1 month') m) months"},
-    {"damage",
-     "SELECT count(*) = 0, CASE count(*) WHEN 0 THEN 'no unreviewed damage' ELSE count(*) || ' damaged places in "
-     "spools, the last of node ' "
-     "|| (array_agg(node ORDER BY found_at DESC))[1] || ' segment ' || to_hex((array_agg(segment ORDER BY found_at "
-     "DESC))[1]) || ' at ' || max(found_at)::text || "
-     "': look for a failing disk, then say `tollgate doctor --seen`' END FROM public.spool_damage WHERE seen_at IS "
-     "NULL"},
-    {"rejected",
-     "SELECT count(*) = 0, CASE count(*) WHEN 0 THEN 'none in a day' ELSE sum(n) || ' events in a day "
-     "could not be stored: ' "
-     "|| string_agg(reason || ' ' || n, ', ') || '; see table usage_rejected' END "
-     "FROM (SELECT reason, count(*) AS n FROM public.usage_rejected WHERE rejected_at > now() - interval '1 day' "
-     "GROUP BY reason) r"},
-    {"tenants", "SELECT count(*) = 0, CASE count(*) WHEN 0 THEN 'all are counted' ELSE count(*) || ' tenants or tables "
-                "are left out: ' "
-                "|| string_agg(CASE WHEN n <= 5 THEN what || ' ' || problem END, '; ') || CASE WHEN count(*) > 5 THEN "
-                "'; …' ELSE '' END END "
-                "FROM (SELECT *, row_number() OVER (ORDER BY what) AS n FROM tollgate.left_out()) x"},
-    {"nodes",
-     "SELECT count(*) FILTER (WHERE seen_at < now() - interval '1 minute') = 0, "
-     "count(*) || ' known' || coalesce('; not heard of for a minute: ' || string_agg(coalesce(nullif(host, ''), "
-     "node::text), ', ') "
-     "FILTER (WHERE seen_at < now() - interval '1 minute') || ': start the collector there, or bring its spool in with "
-     "`tollgate spool ingest`', '') FROM public.collector_nodes"},
-};
-
 /* A question that fails must not keep the others from being asked. */
-static bool ask(struct doctor *d, const struct question *q)
+static bool ask(struct doctor *d, size_t question)
 {
-    char ahead[24];
-    const char *params[] = {ahead};
+    struct db *db = d->cli->db;
+    const char *part = health_part(question);
     struct db_rows *rows;
-    enum status s = db_begin(d->cli->db, NULL);
+    enum status s = db_begin(db, NULL);
 
-    snprintf(ahead, sizeof ahead, "%" PRId64, d->config->collector.partitions_ahead);
     if (s == STATUS_OK)
-        s = db_query(d->cli->db, q->sql, strstr(q->sql, "$1") != NULL, params, &rows);
-    if (s != STATUS_OK) {
-        doctor_line(d, false, q->part, "%s%s", db_error(d->cli->db)[0] ? db_error(d->cli->db) : status_text(s),
+        s = health_ask(db, question, d->config->collector.partitions_ahead, &rows);
+    if (s == STATUS_OK) {
+        doctor_line(d, db_bool(rows, 0, 0), part, "%s", db_text(rows, 0, 1));
+        db_rows_free(rows);
+    } else {
+        doctor_line(d, false, part, "%s%s", db_error(db)[0] ? db_error(db) : status_text(s),
                     s == STATUS_UNAVAILABLE ? ": start PostgreSQL, or correct [database] owner in the configuration"
                                             : "");
-        db_rollback(d->cli->db);
-        return s != STATUS_UNAVAILABLE;
     }
-    doctor_line(d, db_bool(rows, 0, 0), q->part, "%s", db_text(rows, 0, 1));
-    db_rows_free(rows);
-    db_rollback(d->cli->db);
-    return true;
+    db_rollback(db);
+    return s != STATUS_UNAVAILABLE;
 }
 
-/* Against PostgreSQL's clock now, and against what other clocks have left in the books. */
+/* Against PostgreSQL's clock now, and against what other clocks have left in the rows. */
 static void look_at_clock(struct doctor *d)
 {
-    static const char sql[] = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, "
-                              "to_char(max(recorded_at), 'YYYY-MM-DD HH24:MI:SS \"UTC\"') FROM public.usage_tracking "
-                              "WHERE recorded_at > now() + interval '10 minutes'";
-    struct db_rows *rows;
-    int64_t before = clock_wall_us(), off;
+    char future[HEALTH_TIME_SIZE];
+    int64_t before = clock_wall_us(), now, off;
 
     if (db_begin(d->cli->db, NULL) != STATUS_OK)
         return;
-    if (db_query(d->cli->db, sql, 0, NULL, &rows) == STATUS_OK) {
-        off = db_int(rows, 0, 0) - (before + clock_wall_us()) / 2;
+    if (health_clock(d->cli->db, &now, future) == STATUS_OK) {
+        off = now - (before + clock_wall_us()) / 2;
         if (off <= -CLOCK_OFF_MOST_US || off >= CLOCK_OFF_MOST_US)
             doctor_line(d, false, "clock", "PostgreSQL's is %.1f s ahead of this machine's: set both with NTP",
                         (double)off / 1e6);
-        else if (!db_null(rows, 0, 1))
-            doctor_line(
-                d, false, "clock",
-                "right now, but there are events from the future, up to %s: a node's clock was ahead, or a client sent "
-                "them",
-                db_text(rows, 0, 1));
+        else if (future[0])
+            doctor_line(d, false, "clock",
+                        "right now, but there are events from the future, up to %s: a node's clock was ahead, or a "
+                        "client sent them",
+                        future);
         else
             doctor_line(d, true, "clock", "within %.1f s of PostgreSQL's, no event from the future",
                         (double)(off < 0 ? -off : off) / 1e6);
-        db_rows_free(rows);
     }
     db_rollback(d->cli->db);
 }
@@ -351,8 +299,8 @@ static void look_at_database(struct doctor *d)
 {
     size_t wrong = d->wrong;
 
-    for (size_t i = 0; i < sizeof questions / sizeof questions[0]; i++) {
-        if (!ask(d, &questions[i]))
+    for (size_t i = 0; i < health_count(); i++) {
+        if (!ask(d, i))
             return; /* it is away: one line says so */
         if (i == 0 && d->wrong > wrong)
             return; /* its schema is not ours: so does one */
@@ -363,15 +311,14 @@ static void look_at_database(struct doctor *d)
 
 static int mark_seen(struct cli *c)
 {
-    struct db_rows *rows = NULL;
+    int64_t marked = 0;
     enum status s = cli_begin(c);
 
     if (s == STATUS_OK)
-        s = db_query(c->db, "UPDATE public.spool_damage SET seen_at = now() WHERE seen_at IS NULL", 0, NULL, &rows);
+        s = journal_damage_seen(c->db, &marked);
     if (s != STATUS_OK)
         return cli_fail(c, s, "the damage can't be marked as seen");
-    printf("%" PRId64 " damaged places marked as seen\n", db_affected(rows));
-    db_rows_free(rows);
+    printf("%" PRId64 " damaged places marked as seen\n", marked);
     return cli_commit(c) == STATUS_OK ? CLI_OK : CLI_FAILED;
 }
 

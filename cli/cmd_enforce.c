@@ -5,41 +5,30 @@
 #include "cli/cli.h"
 #include "cli/table.h"
 #include "lib/store/db.h"
+#include "lib/store/enforce.h"
 
 static int list(struct cli *c)
 {
     static const struct table_column columns[] = {
         {"tenant_id", "tenant", TABLE_TEXT}, {"enforced", "enforced", TABLE_BOOLEAN}, {"metric", "metric", TABLE_TEXT},
         {"max", "limit", TABLE_NUMBER},      {"used", "used", TABLE_NUMBER},          {0}};
-    static const char sql[] =
-        "SELECT s.tenant_id, s.enforced, e.metric, nullif(e.most, 1000000000000000), e.used "
-        "FROM public.tenant_settings s LEFT JOIN LATERAL tollgate.enforced_levels(s.tenant_id) e ON true ORDER BY 1, 3";
     struct db_rows *r = NULL;
-    struct table t;
     enum status s = cli_begin(c);
 
     if (s != STATUS_OK)
         return CLI_FAILED;
-    if ((s = db_query(cli_db(c), sql, 0, NULL, &r)) != STATUS_OK)
+    if ((s = enforce_list(c->db, &r)) != STATUS_OK)
         return cli_fail(c, s, "cannot list what is enforced");
-    table_init(&t, columns);
-    for (size_t i = 0; i < db_count(r); i++)
-        for (int k = 0; k < 5; k++)
-            table_cell(&t, db_null(r, i, k) ? NULL : db_text(r, i, k));
-    db_rows_free(r);
-    db_rollback(cli_db(c));
-    return table_print(&t, c->json);
+    return cli_show(c, r, columns, false);
 }
 
 static int one(struct cli *c, const char *tenant, bool on)
 {
-    const char *params[] = {tenant, on ? "true" : "false"};
     enum status s = cli_begin(c);
 
     if (s != STATUS_OK)
         return CLI_FAILED;
-    s = db_query(cli_db(c), "SELECT tollgate.enforce($1, $2::boolean)", 2, params, NULL);
-    if (s != STATUS_OK)
+    if ((s = enforce_set(c->db, tenant, on)) != STATUS_OK)
         return cli_fail(c, s, tenant);
     if (cli_commit(c) != STATUS_OK)
         return CLI_FAILED;
@@ -55,9 +44,9 @@ static int every(struct cli *c, bool on)
 
     if (s != STATUS_OK)
         return CLI_FAILED;
-    if ((s = db_query(cli_db(c), "SELECT tenant_id FROM public.tenant_settings ORDER BY 1", 0, NULL, &r)) != STATUS_OK)
+    if ((s = enforce_tenants(c->db, &r)) != STATUS_OK)
         return cli_fail(c, s, "cannot list the tenants");
-    db_rollback(cli_db(c));
+    db_rollback(c->db);
     for (size_t i = 0; i < db_count(r) && result == CLI_OK; i++)
         result = one(c, db_text(r, i, 0), on);
     db_rows_free(r);

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "lib/store/db.h"
 #include "lib/store/migrate.h"
+#include "lib/store/tenants.h"
 
 static void show(const char *line)
 {
@@ -37,22 +38,6 @@ int cmd_migrate(struct cli *c, int argc, char *argv[])
     return finish(migrate_run(d, &o, problem), problem, "The database is up to date.");
 }
 
-static enum status has_tenants(struct db *d, bool *yes)
-{
-    struct db_rows *r;
-    enum status s = db_begin(d, NULL);
-
-    if (s != STATUS_OK)
-        return s;
-    s = db_query(d, "SELECT EXISTS (SELECT FROM public.tenants)", 0, NULL, &r);
-    if (s == STATUS_OK) {
-        *yes = db_bool(r, 0, 0);
-        db_rows_free(r);
-    }
-    db_rollback(d);
-    return s;
-}
-
 int cmd_demo(struct cli *c, int argc, char *argv[])
 {
     struct migrate_options o = {.progress = show};
@@ -65,7 +50,10 @@ int cmd_demo(struct cli *c, int argc, char *argv[])
         return CLI_USAGE;
     if (!(d = cli_db(c)))
         return CLI_FAILED;
-    if ((s = has_tenants(d, &filled)) != STATUS_OK)
+    if ((s = db_begin(d, NULL)) == STATUS_OK)
+        s = tenant_any(d, &filled);
+    db_rollback(d);
+    if (s != STATUS_OK)
         return cli_fail(c, s, "cannot look for tenants (tollgate migrate --new first)");
     if (filled) {
         cli_say("this database has tenants: the demo goes into an empty one");

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lib/store/db.h"
+#include "lib/store/journal.h"
 
 static const char *const kinds[] = {"?", "gate", "web", "collector"};
 
@@ -139,34 +140,22 @@ bool spool_books_open(struct cli *c, const char *without)
 
 int64_t spool_committed(struct cli *c, const struct spool_view *v, const struct spool_segment *g)
 {
-    static const char sql[] = "SELECT coalesce(max(position), 0) FROM public.collector_progress WHERE node = $1::uuid "
-                              "AND segment = $2::bigint";
     const unsigned char *uuid = spool_node_of(v, g);
     struct spool_node node = {{0}, {0}};
-    char text[SPOOL_NODE_TEXT], segment[24];
-    struct db_rows *rows;
-    int64_t position;
+    char text[SPOOL_NODE_TEXT];
+    uint64_t position;
 
     if (!uuid)
         return -1;
     memcpy(node.uuid, uuid, sizeof node.uuid);
     spool_node_text(&node, text);
-    snprintf(segment, sizeof segment, "%" PRId64, (int64_t)g->number);
-    if (db_query(c->db, sql, 2, (const char *[]){text, segment}, &rows) != STATUS_OK)
-        return -1;
-    position = db_int(rows, 0, 0);
-    db_rows_free(rows);
-    return position;
+    return journal_position(c->db, text, g->number, &position) == STATUS_OK ? (int64_t)position : -1;
 }
 
 enum status spool_recorded_damage(struct cli *c, const struct spool_view *v, struct db_rows **rows)
 {
-    static const char sql[] =
-        "SELECT segment, from_position, to_position, to_char(found_at, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), "
-        "to_char(seen_at, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM public.spool_damage WHERE node = $1::uuid "
-        "ORDER BY segment, from_position";
     char text[SPOOL_NODE_TEXT];
 
     spool_node_text(&v->node, text);
-    return db_query(c->db, sql, 1, (const char *[]){text}, rows);
+    return journal_damage(c->db, text, rows);
 }

@@ -120,6 +120,18 @@ enum status tenant_owns(struct db *d, bool *owns)
     return STATUS_OK;
 }
 
+enum status tenant_any(struct db *d, bool *any)
+{
+    struct db_rows *rows;
+    enum status s = db_query(d, "SELECT EXISTS (SELECT FROM public.tenants)", 0, NULL, &rows);
+
+    if (s != STATUS_OK)
+        return s;
+    *any = db_bool(rows, 0, 0);
+    db_rows_free(rows);
+    return s;
+}
+
 enum status tenant_remove(struct db *d, const char *id)
 {
     enum status s = db_query(d, detach_sql, 1, (const char *const[]){id}, NULL);

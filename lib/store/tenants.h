@@ -45,6 +45,8 @@ MUST_CHECK enum status tenant_set_state(struct db *d, const char *id, const char
  * Whether the tenants are ours to make, rename and remove; false where the database was adopted: they are its host's.
  */
 MUST_CHECK enum status tenant_owns(struct db *d, bool *owns);
+/* Is there any? */
+MUST_CHECK enum status tenant_any(struct db *d, bool *any);
 /* With all that refers to it; its schema stays. */
 MUST_CHECK enum status tenant_remove(struct db *d, const char *id);
 

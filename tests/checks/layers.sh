@@ -1,5 +1,5 @@
 #!/bin/sh
-# layers.sh: libraries point one way (intake -> store; web, store, remote -> meter -> base), libpq stays in lib/store and out of the gate,
+# layers.sh: libraries point one way (intake -> store; web, store, remote -> meter -> base), SQL and libpq stay in lib/store and out of the gate,
 # every C file says in its first line what it is.
 status=0
 wrong() { echo "layers: $1"; status=1; }
@@ -25,6 +25,11 @@ allowed cli 'lib/base|lib/meter|lib/web|lib/intake|lib/store|lib/remote|cli'
 
 found=$(grep -rnE '\bPQ[a-z][A-Za-z]+ *\(|libpq-fe\.h' lib cgi collector cli --include='*.c' --include='*.h' | grep -v '^lib/store/' || true)
 [ -z "$found" ] || wrong "libpq is named outside lib/store:
+$found"
+# SQL stands in lib/store and sql/ alone: whoever runs statements is there, and so is their text
+found=$(grep -rnE '\bdb_(query|query_found|look|run|script|copy_[a-z]+)\(|"(SELECT|INSERT INTO|UPDATE [a-z]+\.|DELETE FROM|WITH [a-z]+ AS|LOCK TABLE) ' \
+    lib cgi collector cli --include='*.c' --include='*.h' | grep -vE '^(lib/store/|cli/cmd_reconcile\.c:)' || true)
+[ -z "$found" ] || wrong "SQL stands outside lib/store:
 $found"
 found=$(grep -rnE '<(html|div|p|table)[ >]|Content-Type' lib/store --include='*.c' || true)
 [ -z "$found" ] || wrong "lib/store knows HTML or HTTP:

@@ -1,0 +1,95 @@
+/* adopt.c: taking over a host's database as it is */
+#include "lib/store/adopt.h"
+
+#include <stdio.h>
+
+static const char missing_columns[] =
+    "SELECT coalesce(string_agg(n.tab || '.' || n.col, ', ' ORDER BY 1), '') FROM (VALUES ('tenants', 'id'), "
+    "('tenants', 'name'), "
+    "('users', 'id'), ('users', 'tenant_id'), ('subscription_tiers', 'id'), ('subscription_tiers', 'name'), "
+    "('subscription_tiers', 'limits'), ('tenant_subscriptions', 'tenant_id'), ('tenant_subscriptions', 'tier_id'), "
+    "('tenant_subscriptions', 'usage_limits'), ('tenant_subscriptions', 'current_usage')) AS n (tab, col) "
+    "WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = to_regclass('public.' || n.tab) AND a.attname = "
+    "n.col "
+    "AND NOT a.attisdropped)";
+
+/* Tables of ours whose names are taken by the host's. */
+static const char taken_names[] =
+    "SELECT coalesce(string_agg(n, ', '), '') FROM unnest(ARRAY['usage_metrics', 'usage_limit_keys', "
+    "'tenant_settings', "
+    "'tenant_periods', 'usage_tracking', 'usage_summary', 'usage_hourly', 'usage_daily', 'usage_counts', "
+    "'usage_changes', "
+    "'usage_event_ids', 'usage_rejected', 'collector_progress', 'collector_degraded', 'collector_nodes', "
+    "'node_samples', 'spool_damage', "
+    "'usage_limit_overrides', 'api_keys', 'accounts', 'account_sessions', 'signin_failures', 'config_changes', "
+    "'enforced_gauges', 'enforce_shares']) n WHERE to_regclass('public.' || n) IS NOT NULL AND "
+    "to_regclass('tollgate.schema_migrations') IS NULL";
+
+static const char tenants_sql[] =
+    "SELECT t.id, EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = t.id "
+    "AND c.relname = 'patients') FROM public.tenants t ORDER BY t.id";
+
+/*
+ * tollgate_owner's rights on the host's four tables: to read, to refer to, to put triggers on, and to hand on to the other roles.
+ * Those on the tenants' own tables are in sql/adopt.sql.
+ */
+const char adopt_grants[] =
+    "GRANT SELECT, REFERENCES, TRIGGER ON public.tenants, public.users, public.subscription_tiers, "
+    "public.tenant_subscriptions TO tollgate_owner WITH GRANT OPTION; "
+    "GRANT INSERT, UPDATE ON public.tenant_subscriptions TO tollgate_owner WITH GRANT OPTION";
+
+/* A number that the host negotiated with a tenant differs from the tier's: it becomes an override instead of being replaced. */
+static const char keep_limits[] =
+    "INSERT INTO public.usage_limit_overrides (tenant_id, limit_key, max)"
+    " SELECT $1::text, k.limit_key, CASE WHEN v.own < 0 THEN -1 ELSE least(round(v.own, 6), 1000000000000) END"
+    " FROM public.tenant_subscriptions s"
+    " JOIN public.usage_limit_keys k ON jsonb_typeof(s.usage_limits -> k.limit_key) = 'number'"
+    " LEFT JOIN public.subscription_tiers r ON r.id = s.tier_id"
+    " CROSS JOIN LATERAL (SELECT (s.usage_limits ->> k.limit_key)::numeric AS own) v"
+    " WHERE s.tenant_id = $1::text AND s.usage_limits -> k.limit_key IS DISTINCT FROM r.limits -> k.limit_key"
+    " ON CONFLICT DO NOTHING";
+
+/* The one value of a statement. */
+static enum status ask(struct db *d, const char *sql, char out[ADOPT_LIST_SIZE])
+{
+    struct db_rows *rows;
+    enum status s = db_query(d, sql, 0, NULL, &rows);
+
+    if (s != STATUS_OK)
+        return s;
+    snprintf(out, ADOPT_LIST_SIZE, "%s", db_text(rows, 0, 0));
+    db_rows_free(rows);
+    return s;
+}
+
+enum status adopt_obstacles(struct db *d, char lacking[ADOPT_LIST_SIZE], char taken[ADOPT_LIST_SIZE])
+{
+    enum status s = ask(d, missing_columns, lacking);
+
+    return s == STATUS_OK ? ask(d, taken_names, taken) : s;
+}
+
+enum status adopt_tenants(struct db *d, struct db_rows **rows)
+{
+    return db_query(d, tenants_sql, 0, NULL, rows);
+}
+
+enum status adopt_tenant(struct db *d, const char *tenant, bool enforce)
+{
+    const char *params[] = {tenant};
+    static const char *const steps[] = {
+        "INSERT INTO public.tenant_settings (tenant_id, schema_name) VALUES ($1::text, $1) ON CONFLICT DO NOTHING",
+        "SELECT tollgate.attach($1)",
+        "SELECT tollgate.ensure_periods($1, now(), now() + interval '65 days')",
+        keep_limits,
+        "SELECT tollgate.apply_limits($1)",
+        "SELECT tollgate.recount($1)",
+        "SELECT tollgate.enforce($1, true)",
+    };
+    size_t n = sizeof(steps) / sizeof(steps[0]) - (enforce ? 0 : 1);
+    enum status s = STATUS_OK;
+
+    for (size_t i = 0; i < n && s == STATUS_OK; i++)
+        s = db_query(d, steps[i], 1, params, NULL);
+    return s;
+}

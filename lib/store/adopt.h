@@ -1,0 +1,26 @@
+/*
+ * adopt: taking over a database whose tenants, users, tiers and subscriptions belong to the service before Tollgate, the host.
+ *
+ * Part of the caller's transaction (db_begin), as a role with the right to grant on the host's tables. Called by
+ * `tollgate adopt`; the migration between is lib/store/migrate.h.
+ */
+#ifndef STORE_ADOPT_H
+#define STORE_ADOPT_H
+
+#include <stdbool.h>
+
+#include "lib/store/db.h"
+
+#define ADOPT_LIST_SIZE 512
+
+/* For migrate_options. */
+extern const char adopt_grants[];
+
+/* What is in the way: columns that the host's tables lack, names of ours that are taken; "" where there are none. */
+MUST_CHECK enum status adopt_obstacles(struct db *d, char lacking[ADOPT_LIST_SIZE], char taken[ADOPT_LIST_SIZE]);
+/* The host's tenants: id, whether it has a schema with patients. The caller frees the rows. */
+MUST_CHECK enum status adopt_tenants(struct db *d, struct db_rows **rows);
+/* Its settings, periods and counts; the limits that the host negotiated with it become overrides. */
+MUST_CHECK enum status adopt_tenant(struct db *d, const char *tenant, bool enforce);
+
+#endif
