@@ -29,7 +29,7 @@ static void say(const struct apply *a, const char *before, const char *what, con
 {
     char line[320];
 
-    snprintf(line, sizeof(line), "%.80s%.200s%.40s", before, what, behind);
+    snprintf(line, sizeof(line), "%.60s%.200s%.40s", before, what, behind);
     if (a->say)
         a->say(line);
 }
