@@ -25,6 +25,7 @@
 
 #define HEARTBEAT_MOST_US (10 * CLOCK_US_PER_SECOND)
 #define LAG_MOST_S 60
+#define BUSY_MOST_S 60                         /* longer than a statement may take, unless that is configured */
 #define SYNC_LATE_US (5 * CLOCK_US_PER_SECOND) /* beyond spool.sync_ms */
 #define CLOCK_OFF_MOST_US (2 * CLOCK_US_PER_SECOND)
 #define DISK_LEAST_BYTES (64u << 20)
@@ -136,9 +137,8 @@ static bool collector_speaks(struct doctor *d, struct json_object *o)
     silent = clock_parse_rfc3339(beat, strlen(beat), &at) == STATUS_OK ? clock_wall_us() - at : INT64_MAX;
     if (silent > HEARTBEAT_MOST_US) {
         doctor_line(d, false, "collector",
-                    "process %" PRId64 " lives, but was last heard of %s: it waits for a lock or a slow statement in "
-                    "PostgreSQL (pg_stat_activity), or hangs",
-                    pid, beat[0] ? beat : "never");
+                    "process %" PRId64 " lives, but was last heard of %s: it hangs, or its disk does", pid,
+                    beat[0] ? beat : "never");
         return false;
     }
     return true;
@@ -159,6 +159,64 @@ static void judge_sync(struct doctor *d, struct json_object *o)
                 age);
 }
 
+/* Seconds since a time, -1 when there is none. */
+static double since(struct json_object *o, const char *name)
+{
+    const char *text = text_of(o, name);
+    int64_t at;
+
+    return clock_parse_rfc3339(text, strlen(text), &at) == STATUS_OK ? (double)(clock_wall_us() - at) / 1e6 : -1;
+}
+
+static void judge_worker(struct doctor *d, struct json_object *o)
+{
+    char part[64];
+    double busy = since(o, "busy_since"), done = since(o, "last_done");
+
+    snprintf(part, sizeof part, "worker %s", text_of(o, "name"));
+    if (number_of(o, "failing"))
+        doctor_line(d, false, part, "fails since %s: %s", text_of(o, "failing_since"), text_of(o, "last_error"));
+    else if (busy > BUSY_MOST_S)
+        doctor_line(d, false, part,
+                    "is at the same work for %.0f s: it waits for a lock or a slow statement in PostgreSQL "
+                    "(pg_stat_activity), or hangs",
+                    busy);
+    else if (done < 0)
+        doctor_line(d, true, part, "has not been at work yet");
+    else
+        doctor_line(d, true, part, "was at work %.0f s ago, %" PRId64 " behind", done, number_of(o, "behind"));
+}
+
+static void judge_jobs(struct doctor *d, struct json_object *jobs)
+{
+    size_t n = json_object_array_length(jobs), failing = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        struct json_object *o = json_object_array_get_idx(jobs, i);
+        char part[80];
+
+        if (!number_of(o, "failing"))
+            continue;
+        failing++;
+        snprintf(part, sizeof part, "job %s", text_of(o, "name"));
+        doctor_line(d, false, part, "fails since %s: %s; it is tried again", text_of(o, "failing_since"),
+                    text_of(o, "last_error"));
+    }
+    if (failing == 0)
+        doctor_line(d, true, "jobs", "%zu, and none fails", n);
+}
+
+static void judge_parts(struct doctor *d, struct json_object *o)
+{
+    struct json_object *workers, *jobs;
+
+    if (json_object_object_get_ex(o, "workers", &workers))
+        for (size_t i = 0; i < json_object_array_length(workers); i++)
+            judge_worker(d, json_object_array_get_idx(workers, i));
+    if (json_object_object_get_ex(o, "jobs", &jobs))
+        judge_jobs(d, jobs);
+}
+
 static void judge_collector(struct doctor *d, struct json_object *o)
 {
     int64_t lag = number_of(o, "lag_seconds");
@@ -175,6 +233,8 @@ static void judge_collector(struct doctor *d, struct json_object *o)
                                      : "process %" PRId64 " is %" PRId64 " events behind, %" PRId64
                                        " s: it catches up, or the database is too slow",
                     number_of(o, "pid"), number_of(o, "lag_events"), lag);
+    if (strcmp(text_of(o, "database"), "connected") == 0) /* else that line says it for all */
+        judge_parts(d, o);
     doctor_line(d, ready, "limit table", ready ? "%s" : "%s: calls go by gate.on_failure until it is filled",
                 text_of(o, "table"));
     judge_sync(d, o);

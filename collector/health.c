@@ -106,8 +106,8 @@ void health_failed(struct health *h, int part, const char *what, enum status s, 
 {
     char text[sizeof(h->parts[part].error)];
 
-    snprintf(text, sizeof(text), "%s: %s%s%s", what, why[0] ? why : status_text(s), why[0] ? " - " : "",
-             why[0] ? status_text(s) : "");
+    snprintf(text, sizeof(text), "%s%s%s%s%s", what, what[0] ? ": " : "", why[0] ? why : status_text(s),
+             why[0] ? " - " : "", why[0] ? status_text(s) : "");
     failed(h, part, text, s == STATUS_UNAVAILABLE, false);
 }
 

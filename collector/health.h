@@ -65,7 +65,7 @@ int health_add(struct health *h, const char *name);
 void health_began(struct health *h, int part);
 void health_worked(struct health *h, int part);
 void health_rested(struct health *h, int part);
-/* Keeps the failure of `what`, and logs it when it is news. */
+/* Keeps the failure of `what` ("": of the part itself), and logs it when it is news. */
 void health_failed(struct health *h, int part, const char *what, enum status s, const char *why);
 /* It took longer than it may. */
 void health_overran(struct health *h, int part, int64_t deadline_us);

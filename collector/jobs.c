@@ -114,7 +114,7 @@ static void ended(struct jobs *j, struct jobs_row *row, enum status s, bool more
     else if (s == STATUS_END)
         health_rested(&j->c->health, row->part);
     else if (s != STATUS_OK)
-        health_failed(&j->c->health, row->part, "failed", s, db_error(j->db));
+        health_failed(&j->c->health, row->part, "", s, db_error(j->db));
     else
         health_worked(&j->c->health, row->part);
     if (s == STATUS_OK)

@@ -89,6 +89,54 @@ static void collector_metrics(struct buffer *b, struct json_object *status)
     }
 }
 
+/* A metric of each worker or job: of its number, its time, or whether it is failing. */
+struct part_metric {
+    const char *member, *name, *type, *help;
+    bool time;
+};
+
+static void part_metrics(struct buffer *b, struct json_object *status, const char *list, const char *label,
+                         const struct part_metric *m)
+{
+    size_t n;
+    struct json_object *parts = node_parts(status, list, &n);
+
+    if (n > 0)
+        head(b, m->name, m->type, m->help);
+    for (size_t i = 0; i < n; i++) {
+        struct json_object *part = json_object_array_get_idx(parts, i);
+        double value = m->time ? (double)node_time(part, m->member) / 1e6 : node_number(part, m->member);
+
+        buffer_format(b, "%s{%s=\"%s\"} %.15g\n", m->name, label, node_text(part, "name"), value);
+    }
+}
+
+static void health_metrics(struct buffer *b, struct json_object *status)
+{
+    static const struct part_metric workers[] = {
+        {"failing", "tollgate_collector_worker_failing", "gauge", "Whether the worker's last try failed.", false},
+        {"last_done", "tollgate_collector_worker_last_success_timestamp_seconds", "gauge",
+         "When the worker last did its work; 0: not since the start.", true},
+        {"behind", "tollgate_collector_worker_behind", "gauge",
+         "What waits for the worker: events (import), tenants (replicate), jobs (jobs).", false},
+        {"failed", "tollgate_collector_worker_failures_total", "counter", "Failures since the start.", false},
+    };
+    static const struct part_metric jobs[] = {
+        {"failing", "tollgate_collector_job_failing", "gauge", "Whether the job's last run failed.", false},
+        {"last_done", "tollgate_collector_job_last_success_timestamp_seconds", "gauge",
+         "When the job last did its work; 0: not since the start.", true},
+        {"duration", "tollgate_collector_job_duration_seconds", "gauge", "How long the job's last run took.", false},
+        {"failed", "tollgate_collector_job_failures_total", "counter", "Failures since the start.", false},
+        {"overran", "tollgate_collector_job_overruns_total", "counter",
+         "Runs since the start that took longer than the job's deadline.", false},
+    };
+
+    for (size_t i = 0; i < sizeof workers / sizeof workers[0]; i++)
+        part_metrics(b, status, "workers", "worker", &workers[i]);
+    for (size_t i = 0; i < sizeof jobs / sizeof jobs[0]; i++)
+        part_metrics(b, status, "jobs", "job", &jobs[i]);
+}
+
 void api_metrics(struct app *app)
 {
     struct buffer *b = &app->response->body;
@@ -112,8 +160,10 @@ void api_metrics(struct app *app)
     spool_metrics(b, app);
     gauge(b, "tollgate_collector_known", "Whether the collector of this node has written its status.",
           collector != NULL);
-    if (collector != NULL)
+    if (collector != NULL) {
         collector_metrics(b, collector);
+        health_metrics(b, collector);
+    }
     json_object_put(collector);
     app->response->media_type = "text/plain; version=0.0.4; charset=utf-8";
 }

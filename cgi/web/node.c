@@ -2,7 +2,9 @@
 #include "cgi/web/node.h"
 
 #include <stdlib.h>
+#include <string.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/io.h"
 #include "lib/web/json.h"
 
@@ -38,6 +40,24 @@ const char *node_text(struct json_object *status, const char *name)
     struct json_object *value;
 
     return json_object_object_get_ex(status, name, &value) && value != NULL ? json_object_get_string(value) : "";
+}
+
+int64_t node_time(struct json_object *status, const char *name)
+{
+    const char *text = node_text(status, name);
+    int64_t us;
+
+    return clock_parse_rfc3339(text, strlen(text), &us) == STATUS_OK ? us : 0;
+}
+
+struct json_object *node_parts(struct json_object *status, const char *list, size_t *n)
+{
+    struct json_object *parts;
+
+    if (!json_object_object_get_ex(status, list, &parts) || !json_object_is_type(parts, json_type_array))
+        parts = NULL;
+    *n = parts == NULL ? 0 : json_object_array_length(parts);
+    return parts;
 }
 
 enum status node_spool(const struct app *app, uint64_t *bytes, size_t *segments)

@@ -15,6 +15,10 @@ struct json_object *node_collector(const struct app *app);
 double node_number(struct json_object *status, const char *name);
 /* A text of it, "" when there is none; lives as long as `status`, which may be NULL. */
 const char *node_text(struct json_object *status, const char *name);
+/* When a time of it was, wall clock in microseconds; 0 when there is none. */
+int64_t node_time(struct json_object *status, const char *name);
+/* One of its lists, "workers" or "jobs"; its parts have names, and the same functions read them. *n: how many. */
+struct json_object *node_parts(struct json_object *status, const char *list, size_t *n);
 /* The spool's size, committed segments that are still there included. */
 MUST_CHECK enum status node_spool(const struct app *app, uint64_t *bytes, size_t *segments);
 const char *node_version(void);

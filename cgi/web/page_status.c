@@ -112,10 +112,9 @@ static const char *span_text(void *pool, double seconds)
 /* Seconds since a time of collector.json; negative when there is none. */
 static double since(struct json_object *collector, const char *name)
 {
-    const char *text = node_text(collector, name);
-    int64_t us;
+    int64_t us = node_time(collector, name);
 
-    return clock_parse_rfc3339(text, strlen(text), &us) == STATUS_OK ? (double)(clock_wall_us() - us) / 1e6 : -1;
+    return us ? (double)(clock_wall_us() - us) / 1e6 : -1;
 }
 
 /* ---- now ---- */
@@ -252,6 +251,33 @@ static void show_collector(void *pool, struct template_dict *d, struct json_obje
     fact(d, "Last error", node_text(c, "last_error")[0] == '\0' ? "None" : node_text(c, "last_error"));
 }
 
+/* A worker or a job: when it last did its work, how long a job took, and what is wrong with it. */
+static void show_part(void *pool, struct template_dict *table, struct json_object *p, bool job)
+{
+    struct template_dict *row = template_section(table, "PART");
+    double done = since(p, "last_done");
+    bool failing = node_number(p, "failing") != 0;
+
+    template_set(row, "NAME", node_text(p, "name"));
+    template_set(row, "DONE", done < 0 ? "Not yet" : talloc_asprintf(pool, "%s ago", span_text(pool, done)));
+    template_set(row, "TOOK", job ? time_text(pool, node_number(p, "duration") * 1e6) : "");
+    template_set(row, "STATE",
+                 failing ? talloc_asprintf(pool, "\u25b3 %s", node_text(p, "last_error")) : "\u2713 Works");
+}
+
+static void show_parts(void *pool, struct template_dict *d, struct json_object *collector)
+{
+    struct template_dict *table = template_section(d, "PARTS");
+    size_t n;
+    struct json_object *parts = node_parts(collector, "workers", &n);
+
+    for (size_t i = 0; i < n; i++)
+        show_part(pool, table, json_object_array_get_idx(parts, i), false);
+    parts = node_parts(collector, "jobs", &n);
+    for (size_t i = 0; i < n; i++)
+        show_part(pool, table, json_object_array_get_idx(parts, i), true);
+}
+
 static void show_now(struct app *app, struct template_dict *d, struct json_object *collector,
                      const struct samples_before *before)
 {
@@ -274,6 +300,7 @@ static void show_now(struct app *app, struct template_dict *d, struct json_objec
         show_lag(pool, d, collector);
         show_spool(app, d);
         show_collector(pool, d, collector);
+        show_parts(pool, d, collector);
         template_show(d, "COLLECTOR");
     } else {
         warn(d, "over", "The collector of this node has written no status. Start tollgate-collector.");
