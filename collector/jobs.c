@@ -10,12 +10,13 @@
 
 #define SECOND CLOCK_US_PER_SECOND
 #define NAP_MOST_US SECOND
+#define SLICE_US SECOND                /* what can stop by itself works so long at a time */
 #define ALIGNED_LATER_US (SECOND / 10) /* behind the turn of the minute by PostgreSQL's clock, too */
 
 struct job {
     const char *name;
     int64_t every_s;    /* 0: storage.interval_s */
-    int64_t deadline_s; /* of a run, and so of each of its statements */
+    int64_t deadline_s; /* of each of its statements; others wait for it no longer than SLICE_US and one of these */
     int64_t again_s;    /* after a failure */
     bool aligned;       /* when the wall clock is a multiple of every_s */
     job_fn *run;
@@ -25,10 +26,10 @@ static const struct job table[] = {
     {"report", 2, 5, 2, false, jobs_report},
     {"overrides", 2, 5, 2, false, jobs_overrides},
     {"samples", 60, 5, 5, true, jobs_sample},
-    {"rollover", 900, 2, 5, true, jobs_rollover}, /* no tenant's midnight lies within a quarter of an hour */
+    {"rollover", 900, 15, 5, true, jobs_rollover}, /* no tenant's midnight lies within a quarter of an hour */
     {"new tables", 30, 10, 30, false, jobs_attach},
-    {"storage", 0, 1, 30, false, jobs_storage},
-    {"storage now", 1, 1, 5, false, jobs_storage_asked},
+    {"storage", 0, 5, 30, false, jobs_storage},
+    {"storage now", 1, 5, 5, false, jobs_storage_asked},
     {"partitions", 3600, 10, 60, false, jobs_partitions},
 };
 #define TABLE (sizeof(table) / sizeof(table[0]))
@@ -109,7 +110,7 @@ static void ended(struct jobs *j, struct jobs_row *row, enum status s, bool more
 {
     int64_t now = clock_mono_us(), deadline = row->job->deadline_s * SECOND;
 
-    if (s == STATUS_TIMEOUT || (s == STATUS_OK && now - began > deadline + SECOND))
+    if (s == STATUS_TIMEOUT || (s == STATUS_OK && now - began > deadline + SLICE_US))
         health_overran(&j->c->health, row->part, deadline);
     else if (s == STATUS_END)
         health_rested(&j->c->health, row->part);
@@ -136,7 +137,7 @@ static enum status run(struct jobs *j, struct jobs_row *row)
     j->item = row->item;
     health_began(&j->c->health, row->part);
     health_began(&j->c->health, HEALTH_JOBS);
-    s = row->job->run(j, began + row->job->deadline_s * SECOND, &more);
+    s = row->job->run(j, began + SLICE_US, &more);
     ended(j, row, s, more, began);
     if (s == STATUS_UNAVAILABLE)
         health_failed(&j->c->health, HEALTH_JOBS, "PostgreSQL", s, db_error(j->db));

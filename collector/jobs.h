@@ -2,9 +2,9 @@
  * jobs: the collector's periodic work, one row of a table a job: name, interval, deadline, function.
  *
  * A worker of its own (collector.h) runs them one after the other, the one that is due longest first. A job that fails is reported
- * by its name (health.h) and tried again; it concerns no other. None may take longer than its deadline: statements are cut off by
- * PostgreSQL at that time, and what can be longer (a walk through files, a day's rollover, removals) stops there by itself and goes
- * on at its next turn, when those that are due had theirs.
+ * by its name (health.h) and tried again; it concerns no other. PostgreSQL cuts off its statements at its deadline, and work that
+ * can be cut in pieces (a walk through files, a day's rollover, removals) stops by itself after a second and goes on at its next
+ * turn, when those that are due had theirs. So others wait for a job no longer than that.
  */
 #ifndef COLLECTOR_JOBS_H
 #define COLLECTOR_JOBS_H

@@ -8,9 +8,8 @@
 #include "lib/base/clock.h"
 
 #define RENEW_US (600 * CLOCK_US_PER_SECOND)
-#define SLICE_CHANGED 64  /* tenants of the list that are read between two looks at the keys */
-#define SLICE_RENEWED 250 /* of all tenants in turn, in one statement */
-#define NEW_MOST SLICE_RENEWED
+#define SLICE_US (CLOCK_US_PER_SECOND / 10) /* about so long tenants are read before the keys are looked at again */
+#define SLICE_MOST 500                      /* and at most so many, in one statement */
 
 struct waiting {
     char id[LIMIT_TENANT_SIZE];
@@ -31,8 +30,9 @@ struct replicate {
     char renewed[LIMIT_TENANT_SIZE]; /* the last tenant of a round that is under way; "": none is */
     struct {
         char id[LIMIT_TENANT_SIZE];
-    } arrived[NEW_MOST]; /* tenants of a slice that the table did not have */
+    } arrived[SLICE_MOST]; /* tenants of a slice that the table did not have */
     size_t n_arrived;
+    int slice; /* how many of all tenants are read at once: as many as can be in SLICE_US */
 };
 
 enum status replicate_create(const struct config *config, struct replica *replica, struct health *health,
@@ -52,6 +52,7 @@ enum status replicate_create(const struct config *config, struct replica *replic
     r->config = config;
     r->replica = replica;
     r->health = health;
+    r->slice = 16;
     *out = r;
     return STATUS_OK;
 }
@@ -145,7 +146,7 @@ static enum status put_tenant(void *arg, const struct limit_tenant *tenant, cons
     uint32_t index;
 
     if (t && limit_table_tenant_index(t, tenant->id, strlen(tenant->id), &index) == STATUS_NOT_FOUND &&
-        r->n_arrived < NEW_MOST)
+        r->n_arrived < SLICE_MOST)
         memcpy(r->arrived[r->n_arrived++].id, tenant->id, sizeof(tenant->id));
     if (t)
         s = replica_put_tenant(r->replica, tenant, (int)r->config->limits.lease_percent, gauges, n);
@@ -270,37 +271,48 @@ static enum status read_waiting(struct replicate *r)
 {
     char cursor[PUBLISH_CURSOR_SIZE];
     struct waiting *w, *next;
-    size_t n = 0;
+    int64_t until = clock_mono_us() + SLICE_US;
     enum status s = publish_begin(r->publish, cursor);
 
     if (s != STATUS_OK)
         return s;
     HASH_ITER(hh, r->waiting, w, next)
     {
-        if (n++ == SLICE_CHANGED || s != STATUS_OK)
+        if (s != STATUS_OK || clock_mono_us() >= until)
             break;
         s = read_one(r, w);
     }
     return end_snapshot(r, s);
 }
 
+/* Fewer when the last took long, more when it was quick. */
+static void fit_slice(struct replicate *r, int64_t took_us)
+{
+    if (took_us > SLICE_US && r->slice > 1)
+        r->slice /= 2;
+    else if (took_us < SLICE_US / 2 && r->slice < SLICE_MOST / 2)
+        r->slice *= 2;
+}
+
 /* Some of all tenants, in turn. */
 static enum status renew(struct replicate *r)
 {
     char cursor[PUBLISH_CURSOR_SIZE];
+    int64_t began = clock_mono_us();
     bool more = false;
     enum status s = publish_begin(r->publish, cursor);
 
     if (s != STATUS_OK)
         return s;
     r->n_arrived = 0;
-    s = publish_tenants_after(r->publish, &r->catalogue, r->renewed, SLICE_RENEWED, put_tenant, r, &more);
+    s = publish_tenants_after(r->publish, &r->catalogue, r->renewed, r->slice, put_tenant, r, &more);
     if (s == STATUS_OK)
         s = read_keys_of_arrived(r);
     if ((s = end_snapshot(r, s)) == STATUS_OK && !more) {
         r->renewed[0] = '\0';
         r->renew_due_us = clock_mono_us() + RENEW_US;
     }
+    fit_slice(r, clock_mono_us() - began);
     return s;
 }
 

@@ -47,11 +47,11 @@ test('a job that waits for a lock is cut off at its deadline and told; the other
   const holder = node.session();
   await holder.ask('BEGIN; LOCK TABLE tenant_settings IN ACCESS EXCLUSIVE MODE'); // measuring reads it
   await eventually(() => job('storage').overran > 0, () => `it to overrun: ${JSON.stringify(job('storage'))}`, 30);
-  assert.match(job('storage').last_error, /took longer than the 1\.0 s that it may/);
+  assert.match(job('storage').last_error, /took longer than the 5\.0 s that it may/);
   assert.match(doctor('job storage').text, /took longer than/);
   let longest = 0;
-  for (const until = Date.now() + 6000; Date.now() < until; await sleep(100)) longest = Math.max(longest, Date.now() - done(job('report')));
-  assert.ok(longest < 6000, `the report, due every 2 s, was ${longest} ms old`);
+  for (const until = Date.now() + 8000; Date.now() < until; await sleep(100)) longest = Math.max(longest, Date.now() - done(job('report')));
+  assert.ok(longest < 10000, `the report, due every 2 s, was ${longest} ms old`);
   await holder.ask('COMMIT');
   await eventually(() => !job('storage').failing, 'it to work again', 40);
 });
