@@ -58,3 +58,32 @@ BEGIN
     ALTER TABLE public.usage_tracking ALTER COLUMN id SET DEFAULT nextval('public.usage_tracking_id_seq');
   END IF;
 END $$;
+
+-- Schemas as PostgreSQL cuts their names, each of one tenant.
+UPDATE public.tenant_settings s SET schema_name = CASE f.place WHEN 1 THEN f.cut ELSE '' END
+FROM (SELECT x.tenant_id, x.schema_name::name::text AS cut, row_number() OVER (PARTITION BY x.schema_name::name ORDER BY x.tenant_id) AS place
+      FROM public.tenant_settings x WHERE x.schema_name NOT IN ('', 'public')) f
+WHERE s.tenant_id = f.tenant_id AND (f.place > 1 OR s.schema_name <> f.cut);
+CREATE UNIQUE INDEX IF NOT EXISTS idx_tenant_settings_schema ON public.tenant_settings (schema_name) WHERE schema_name NOT IN ('', 'public');
+
+-- An override may be any number that JSON carries. What the host's subscriptions say otherwise than their tier and overrides was the
+-- host's to say.
+ALTER TABLE public.usage_limit_overrides ALTER COLUMN max TYPE numeric;
+INSERT INTO public.usage_limit_overrides AS o (tenant_id, limit_key, max)
+SELECT s.tenant_id, k.limit_key, CASE WHEN n.own < 0 THEN -1 ELSE trim_scale(round(n.own, 6)) END
+FROM public.tenant_subscriptions s
+JOIN public.usage_limit_keys k ON jsonb_typeof(s.usage_limits -> k.limit_key) = 'number'
+LEFT JOIN public.subscription_tiers r ON r.id = s.tier_id
+LEFT JOIN public.usage_limit_overrides v ON v.tenant_id = s.tenant_id AND v.limit_key = k.limit_key
+CROSS JOIN LATERAL (SELECT (s.usage_limits ->> k.limit_key)::numeric AS own) n
+WHERE s.usage_limits -> k.limit_key IS DISTINCT FROM r.limits -> k.limit_key AND n.own IS DISTINCT FROM v.max
+ON CONFLICT (tenant_id, limit_key) DO UPDATE SET max = excluded.max, expires_at = NULL, updated_at = now();
+
+CREATE TABLE IF NOT EXISTS tollgate.uncounted (
+  id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  tenant_id  text NOT NULL,
+  table_name text NOT NULL,
+  problem    text NOT NULL,
+  before     jsonb,
+  made_at    timestamptz NOT NULL DEFAULT now()
+);

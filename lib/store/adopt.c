@@ -26,7 +26,8 @@ static const char taken_names[] =
     "to_regclass('tollgate.schema_migrations') IS NULL";
 
 static const char tenants_sql[] =
-    "SELECT t.id, EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = t.id "
+    "SELECT t.id, EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = "
+    "t.id::text::name "
     "AND c.relname = 'patients') FROM public.tenants t ORDER BY t.id";
 
 /*
@@ -37,17 +38,6 @@ const char adopt_grants[] =
     "GRANT SELECT, REFERENCES, TRIGGER ON public.tenants, public.users, public.subscription_tiers, "
     "public.tenant_subscriptions TO tollgate_owner WITH GRANT OPTION; "
     "GRANT INSERT, UPDATE ON public.tenant_subscriptions TO tollgate_owner WITH GRANT OPTION";
-
-/* A number that the host negotiated with a tenant differs from the tier's: it becomes an override instead of being replaced. */
-static const char keep_limits[] =
-    "INSERT INTO public.usage_limit_overrides (tenant_id, limit_key, max)"
-    " SELECT $1::text, k.limit_key, CASE WHEN v.own < 0 THEN -1 ELSE least(round(v.own, 6), 1000000000000) END"
-    " FROM public.tenant_subscriptions s"
-    " JOIN public.usage_limit_keys k ON jsonb_typeof(s.usage_limits -> k.limit_key) = 'number'"
-    " LEFT JOIN public.subscription_tiers r ON r.id = s.tier_id"
-    " CROSS JOIN LATERAL (SELECT (s.usage_limits ->> k.limit_key)::numeric AS own) v"
-    " WHERE s.tenant_id = $1::text AND s.usage_limits -> k.limit_key IS DISTINCT FROM r.limits -> k.limit_key"
-    " ON CONFLICT DO NOTHING";
 
 /* The one value of a statement. */
 static enum status ask(struct db *d, const char *sql, char out[ADOPT_LIST_SIZE])
@@ -78,10 +68,10 @@ enum status adopt_tenant(struct db *d, const char *tenant, bool enforce)
 {
     const char *params[] = {tenant};
     static const char *const steps[] = {
-        "INSERT INTO public.tenant_settings (tenant_id, schema_name) VALUES ($1::text, $1) ON CONFLICT DO NOTHING",
+        "SELECT tollgate.welcome($1)",
         "SELECT tollgate.attach($1)",
         "SELECT tollgate.ensure_periods($1, now(), now() + interval '65 days')",
-        keep_limits,
+        "SELECT tollgate.keep_found_limits($1)",
         "SELECT tollgate.apply_limits($1)",
         "SELECT tollgate.recount($1)",
         "SELECT tollgate.enforce($1, true)",

@@ -16,7 +16,8 @@ static const char show_sql[] = COLUMNS ", s.usage_limits, s.current_usage" TABLE
 static const char insert_sql[] = "INSERT INTO public.tenants (id, name) VALUES ($1, $2)";
 static const char settings_sql[] =
     "INSERT INTO public.tenant_settings (tenant_id, time_zone, anchor_day, schema_name, storage_path)"
-    " VALUES ($1::text, coalesce($2, 'UTC'), coalesce($3::smallint, 1), coalesce($4, $1::text), $5)";
+    " VALUES ($1::text, coalesce($2, 'UTC'), coalesce($3::smallint, 1), coalesce($4::name::text, "
+    "tollgate.schema_of($1::text)), $5)";
 static const char subscribe_sql[] = "SELECT tollgate.set_subscription($1, $2, NULL)";
 static const char periods_sql[] = "SELECT tollgate.ensure_periods($1, now(), now() + interval '40 days')";
 static const char attach_sql[] = "SELECT tollgate.attach($1), tollgate.recount($1)";

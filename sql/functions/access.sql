@@ -37,7 +37,8 @@ BEGIN
     ('usage_summary', true), ('usage_hourly', true), ('usage_daily', true), ('usage_counts', true), ('usage_changes', true),
     ('usage_event_ids', true), ('usage_rejected', true), ('collector_degraded', true), ('usage_limit_overrides', true),
     ('api_keys', true), ('accounts', true), ('account_sessions', false), ('signin_failures', false), ('config_changes', false),
-    ('limit_leases', false), ('limit_lease_nodes', false), ('node_samples', false), ('enforced_gauges', false)) AS x (name, tenants)
+    ('limit_leases', false), ('limit_lease_nodes', false), ('node_samples', false), ('enforced_gauges', false),
+    ('tollgate.uncounted', false)) AS x (name, tenants)
     WHERE NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = x.name::regclass) LOOP
     PERFORM tollgate.secure(t.name::regclass);
     IF t.tenants THEN

@@ -1,6 +1,7 @@
 -- What the collectors of all nodes have to publish to their limit tables.
 
--- For the collectors: what to publish. The collector's own updates of current_usage do not fire these.
+-- For the collectors: what to publish. The collector's own updates of current_usage do not fire these. What fails is let through in
+-- the host's tables alone: a key that is revoked, and the gates not told, would go on opening the door.
 CREATE OR REPLACE FUNCTION tollgate.config_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -26,4 +27,13 @@ BEGIN
     INSERT INTO public.config_changes (kind, subject) VALUES ('tenant', subject);
   END IF;
   RETURN NULL;
+EXCEPTION
+  WHEN transaction_rollback THEN
+    RAISE;
+  WHEN OTHERS THEN
+    IF TG_TABLE_NAME NOT IN ('tenants', 'tenant_subscriptions') THEN
+      RAISE;
+    END IF;
+    PERFORM tollgate.let_through(subject, TG_RELID, sqlerrm);
+    RETURN NULL;
 END $$;

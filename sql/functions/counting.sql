@@ -159,12 +159,16 @@ BEGIN
   END IF;
 END $$;
 
--- What of the host's Tollgate does not take, and why: tenants by their id, and tables that it can't count. `tollgate doctor` shows it.
--- An id is written as JSON, so that a control character in it does nothing to the screen.
+-- What of the host's Tollgate does not take, and why: tenants by their id, tables that it can't count, and statements that it let
+-- through uncounted. `tollgate doctor` shows it. An id is written as JSON, so that a control character in it does nothing to the screen.
 CREATE OR REPLACE FUNCTION tollgate.left_out() RETURNS TABLE (what text, problem text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT 'tenant ' || to_jsonb(t.id::text)::text, 'has an id that ' || tollgate.tenant_id_problem(t.id::text)
   FROM public.tenants t WHERE tollgate.tenant_id_problem(t.id::text) IS NOT NULL
+  UNION ALL
+  SELECT 'tenant ' || to_jsonb(s.tenant_id::text)::text, 'has no schema of its own: PostgreSQL cuts the name at 63 bytes, and so cut it is that of tenant '
+    || to_jsonb(o.tenant_id::text)::text
+  FROM public.tenant_settings s JOIN public.tenant_settings o ON o.schema_name = s.tenant_id::name::text WHERE s.schema_name = ''
   UNION ALL
   SELECT c.oid::regclass::text, tollgate.table_problem(c.oid, c.relname || '_count')
   FROM public.tenant_settings s JOIN pg_namespace n ON n.nspname = s.schema_name
@@ -174,4 +178,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   UNION ALL
   SELECT 'public.users', tollgate.table_problem('public.users', 'users_count')
   WHERE tollgate.table_problem('public.users', 'users_count') IS NOT NULL
+  UNION ALL
+  (SELECT DISTINCT ON (l.tenant_id, l.table_name) l.table_name || CASE WHEN l.tenant_id <> '' THEN ' of tenant ' || to_jsonb(l.tenant_id)::text ELSE '' END,
+     format('was written at %s without being counted: %s', to_char(l.made_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'), l.problem)
+   FROM tollgate.uncounted l ORDER BY l.tenant_id, l.table_name, l.id)
 $$;

@@ -200,10 +200,21 @@ END $$;
 -- Whatever a limit is made of: the subscription's numbers, an override's mode and times.
 CREATE OR REPLACE FUNCTION tollgate.enforced_limits_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  tenant text := CASE TG_OP WHEN 'DELETE' THEN concat(OLD.tenant_id) ELSE concat(NEW.tenant_id) END;
 BEGIN
-  PERFORM tollgate.move_limit(g.id) FROM (SELECT e.id FROM public.enforced_gauges e
-    WHERE e.tenant_id = CASE TG_OP WHEN 'DELETE' THEN concat(OLD.tenant_id) ELSE concat(NEW.tenant_id) END ORDER BY e.metric) g;
+  PERFORM tollgate.move_limit(g.id)
+  FROM (SELECT e.id FROM public.enforced_gauges e WHERE e.tenant_id = tenant ORDER BY e.metric) g;
   RETURN NULL;
+EXCEPTION
+  WHEN transaction_rollback THEN
+    RAISE;
+  WHEN OTHERS THEN
+    IF TG_TABLE_NAME <> 'tenant_subscriptions' THEN
+      RAISE;
+    END IF;
+    PERFORM tollgate.let_through(tenant, TG_RELID, sqlerrm);
+    RETURN NULL;
 END $$;
 
 -- What the shares say is used, of both gauges; null: not enforced. A share at rest counts as looked at: whoever changes it from

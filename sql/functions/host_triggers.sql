@@ -9,6 +9,19 @@ BEGIN
   INSERT INTO public.usage_changes (tenant_id, metric, delta, created, recount) VALUES (tenant, what, n, made, anew);
 END $$;
 
+-- Notes it once for a tenant and a table. It runs where something is broken, so whatever else fails here is only said.
+CREATE OR REPLACE FUNCTION tollgate.let_through(tenant text, tab regclass, problem text, before jsonb DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  INSERT INTO tollgate.uncounted (tenant_id, table_name, problem, before) SELECT tenant, tab::text, problem, before
+  WHERE NOT EXISTS (SELECT FROM tollgate.uncounted l WHERE l.tenant_id = tenant AND l.table_name = tab::text);
+  IF FOUND THEN
+    RAISE WARNING 'Tollgate could not count a statement on % and let it through: %', tab, problem;
+  END IF;
+EXCEPTION WHEN OTHERS THEN
+  RAISE WARNING 'Tollgate could not count a statement on % and let it through: %; nor note it: %', tab, problem, sqlerrm;
+END $$;
+
 CREATE OR REPLACE FUNCTION tollgate.patients_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -16,12 +29,12 @@ DECLARE
   delta bigint;
 BEGIN
   IF TG_OP = 'INSERT' THEN
-    delta := (SELECT count(*) FROM new_rows WHERE rtrim(concat(status)) = 'active');
+    delta := (SELECT count(*) FROM new_rows n WHERE rtrim(concat(n.status)) = 'active');
   ELSIF TG_OP = 'DELETE' THEN
-    delta := -(SELECT count(*) FROM old_rows WHERE rtrim(concat(status)) = 'active');
+    delta := -(SELECT count(*) FROM old_rows o WHERE rtrim(concat(o.status)) = 'active');
   ELSIF TG_OP = 'UPDATE' THEN
-    delta := (SELECT count(*) FROM new_rows WHERE rtrim(concat(status)) = 'active')
-             - (SELECT count(*) FROM old_rows WHERE rtrim(concat(status)) = 'active');
+    delta := (SELECT count(*) FROM new_rows n WHERE rtrim(concat(n.status)) = 'active')
+             - (SELECT count(*) FROM old_rows o WHERE rtrim(concat(o.status)) = 'active');
   ELSIF EXISTS (SELECT FROM public.enforced_gauges e WHERE e.id = g) THEN
     PERFORM tollgate.fill_shares(g);
     RETURN NULL;
@@ -31,6 +44,12 @@ BEGIN
   END IF;
   PERFORM tollgate.patients_by(TG_ARGV[0], g, delta);
   RETURN NULL;
+EXCEPTION
+  WHEN SQLSTATE 'TG429' OR transaction_rollback THEN
+    RAISE;
+  WHEN OTHERS THEN
+    PERFORM tollgate.let_through(TG_ARGV[0], TG_RELID, sqlerrm);
+    RETURN NULL;
 END $$;
 
 CREATE OR REPLACE FUNCTION tollgate.patients_by(tenant text, g integer, delta bigint) RETURNS void
@@ -41,16 +60,22 @@ BEGIN
   END IF;
 END $$;
 
--- An insert where patients are enforced. Far from the limit this is all that it pays, so take_share's first steps stand here once
--- more. SET search_path would be another twentieth of a single insert: every name, operator and type that is looked up is written
--- with its schema instead.
+-- An insert where patients are enforced. Far from the limit the first UPDATE is all that it pays, so take_share's first steps stand
+-- here once more, without the subtransaction that catching an error costs. SET search_path would be another twentieth of a single
+-- insert: every name, operator and type that is looked up is written with its schema instead. Where the table has lost its status,
+-- the name means the variable and nothing is active; the second look says so. (tg_active is a variable because PL/pgSQL hands
+-- variables over to a plan that is made anew only if there was one in it before.)
 CREATE OR REPLACE FUNCTION tollgate.patients_added() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+#variable_conflict use_column
 DECLARE
+  status pg_catalog.text;
+  tg_active CONSTANT pg_catalog.text := 'active';
   g integer := TG_ARGV[1];
   mine integer := 1 OPERATOR(pg_catalog.+) (pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.%) 32);
-  delta bigint := (SELECT pg_catalog.count(*) FROM new_rows WHERE pg_catalog.rtrim(pg_catalog.concat(status)) OPERATOR(pg_catalog.=) 'active');
+  delta bigint := (SELECT pg_catalog.count(*) FROM new_rows
+                   WHERE pg_catalog.rtrim(pg_catalog.concat(status)) OPERATOR(pg_catalog.=) tg_active);
 BEGIN
-  IF pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('tollgate.enforce'),
+  IF delta OPERATOR(pg_catalog.>) 0 AND pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('tollgate.enforce'),
        g OPERATOR(pg_catalog.<<) 6 OPERATOR(pg_catalog.|) mine OPERATOR(pg_catalog.&) 1023) THEN
     UPDATE public.enforce_shares s SET free = s.free OPERATOR(pg_catalog.-) delta, changed = true
     WHERE s.gauge OPERATOR(pg_catalog.=) g AND s.slot OPERATOR(pg_catalog.=) mine AND s.free OPERATOR(pg_catalog.>=) delta
@@ -59,7 +84,15 @@ BEGIN
       RETURN NULL;
     END IF;
   END IF;
-  PERFORM tollgate.patients_by(TG_ARGV[0], g, delta);
+  BEGIN
+    PERFORM n.status FROM new_rows n LIMIT 1;
+    PERFORM tollgate.patients_by(TG_ARGV[0], g, delta);
+  EXCEPTION
+    WHEN SQLSTATE 'TG429' OR transaction_rollback THEN
+      RAISE;
+    WHEN OTHERS THEN
+      PERFORM tollgate.let_through(TG_ARGV[0], TG_RELID, sqlerrm);
+  END;
   RETURN NULL;
 END $$;
 
@@ -79,11 +112,19 @@ BEGIN
       PERFORM tollgate.note(TG_ARGV[0], 'appointments_count', 0, 0, true);
   END CASE;
   RETURN NULL;
+EXCEPTION
+  WHEN transaction_rollback THEN
+    RAISE;
+  WHEN OTHERS THEN
+    PERFORM tollgate.let_through(TG_ARGV[0], TG_RELID, sqlerrm);
+    RETURN NULL;
 END $$;
 
 CREATE OR REPLACE FUNCTION tollgate.users_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
 DECLARE
+  tenant_id text; -- of a table that has lost the column
   c record;
 BEGIN
   -- By tenant, so that two statements over the same tenants take their shares in the same order.
@@ -104,6 +145,21 @@ BEGIN
     PERFORM tollgate.note(t.id, 'users_count', 0, 0, true) FROM public.tenants t;
   END IF;
   RETURN NULL;
+EXCEPTION
+  WHEN SQLSTATE 'TG429' OR transaction_rollback THEN
+    RAISE;
+  WHEN OTHERS THEN
+    IF TG_OP = 'TRUNCATE' THEN
+      PERFORM tollgate.let_through('', TG_RELID, sqlerrm);
+    ELSE
+      PERFORM tollgate.let_through(t.tenant, TG_RELID, sqlerrm)
+      FROM (SELECT DISTINCT rtrim(concat(tenant_id)) AS tenant FROM old_rows) t;
+    END IF;
+    IF TG_OP = 'UPDATE' THEN
+      PERFORM tollgate.let_through(t.tenant, TG_RELID, sqlerrm)
+      FROM (SELECT DISTINCT rtrim(concat(tenant_id)) AS tenant FROM new_rows) t;
+    END IF;
+    RETURN NULL;
 END $$;
 
 CREATE OR REPLACE FUNCTION tollgate.users_by(tenant text, delta bigint) RETURNS void
@@ -118,21 +174,22 @@ END $$;
 
 -- The same for users, where a statement adds those of one tenant, as most do.
 CREATE OR REPLACE FUNCTION tollgate.users_added() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+#variable_conflict use_column
 DECLARE
+  tenant_id pg_catalog.text;
+  tg_none CONSTANT pg_catalog.text := '';
   mine integer := 1 OPERATOR(pg_catalog.+) (pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.%) 32);
   g integer;
   c pg_catalog.record;
 BEGIN
   SELECT pg_catalog.count(*) AS n, pg_catalog.min(x.tenant) AS first, pg_catalog.max(x.tenant) AS last
-  INTO c FROM (SELECT pg_catalog.rtrim(pg_catalog.concat(u.tenant_id)) AS tenant FROM new_rows u WHERE u.tenant_id IS NOT NULL) x;
+  INTO c FROM (SELECT pg_catalog.rtrim(pg_catalog.concat(tenant_id)) AS tenant FROM new_rows WHERE tenant_id IS NOT NULL) x
+  WHERE x.tenant OPERATOR(pg_catalog.<>) tg_none;
   IF c.first OPERATOR(pg_catalog.=) c.last THEN
     g := (SELECT e.id FROM public.enforced_gauges e
           WHERE e.tenant_id OPERATOR(pg_catalog.=) c.first AND e.metric OPERATOR(pg_catalog.=) 'users_count');
-    IF g IS NULL THEN
-      INSERT INTO public.usage_changes (tenant_id, metric, delta) VALUES (c.first, 'users_count', c.n);
-      RETURN NULL;
-    ELSIF pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('tollgate.enforce'),
-            g OPERATOR(pg_catalog.<<) 6 OPERATOR(pg_catalog.|) mine OPERATOR(pg_catalog.&) 1023) THEN
+    IF g IS NOT NULL AND pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('tollgate.enforce'),
+         g OPERATOR(pg_catalog.<<) 6 OPERATOR(pg_catalog.|) mine OPERATOR(pg_catalog.&) 1023) THEN
       UPDATE public.enforce_shares s SET free = s.free OPERATOR(pg_catalog.-) c.n, changed = true
       WHERE s.gauge OPERATOR(pg_catalog.=) g AND s.slot OPERATOR(pg_catalog.=) mine AND s.free OPERATOR(pg_catalog.>=) c.n
         AND s.until OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp();
@@ -141,11 +198,23 @@ BEGIN
       END IF;
     END IF;
   END IF;
-  -- By tenant, so that two statements over the same tenants take their shares in the same order.
-  FOR c IN SELECT pg_catalog.rtrim(pg_catalog.concat(u.tenant_id)) AS tenant, pg_catalog.count(*) AS n FROM new_rows u
-           WHERE u.tenant_id IS NOT NULL GROUP BY 1 ORDER BY 1 LOOP
-    PERFORM tollgate.users_by(c.tenant, c.n);
-  END LOOP;
+  BEGIN
+    IF c.first OPERATOR(pg_catalog.=) c.last AND g IS NULL THEN
+      INSERT INTO public.usage_changes (tenant_id, metric, delta) VALUES (c.first, 'users_count', c.n);
+      RETURN NULL;
+    END IF;
+    -- By tenant, so that two statements over the same tenants take their shares in the same order.
+    FOR c IN SELECT pg_catalog.rtrim(pg_catalog.concat(u.tenant_id)) AS tenant, pg_catalog.count(*) AS n FROM new_rows u
+             WHERE u.tenant_id IS NOT NULL GROUP BY 1 ORDER BY 1 LOOP
+      PERFORM tollgate.users_by(c.tenant, c.n);
+    END LOOP;
+  EXCEPTION
+    WHEN SQLSTATE 'TG429' OR transaction_rollback THEN
+      RAISE;
+    WHEN OTHERS THEN
+      PERFORM tollgate.let_through(t.tenant, TG_RELID, sqlerrm)
+      FROM (SELECT DISTINCT pg_catalog.rtrim(pg_catalog.concat(tenant_id)) AS tenant FROM new_rows) t;
+  END;
   RETURN NULL;
 END $$;
 

@@ -1,14 +1,61 @@
 -- The limits of a subscription: the tier's numbers with the tenant's overrides.
 
+-- The effective plain numbers: the tier's, then overrides that are in force. Null without a subscription or a tier.
+CREATE OR REPLACE FUNCTION tollgate.effective_limits(tenant text) RETURNS jsonb LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT r.limits || coalesce((
+    SELECT jsonb_object_agg(o.limit_key, trim_scale(o.max)) FROM public.usage_limit_overrides o
+    WHERE o.tenant_id = tenant AND o.max IS NOT NULL AND (o.expires_at IS NULL OR o.expires_at > now())), '{}')
+  FROM public.tenant_subscriptions t JOIN public.subscription_tiers r ON r.id = t.tier_id WHERE t.tenant_id = tenant
+$$;
+
+-- Sets the number of a tenant's override; null removes it. The mode stays, which the host knows nothing of.
+CREATE OR REPLACE FUNCTION tollgate.put_override(tenant text, k text, number numeric) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF number IS NOT NULL THEN
+    INSERT INTO public.usage_limit_overrides AS o (tenant_id, limit_key, max) VALUES (tenant, k, number)
+    ON CONFLICT (tenant_id, limit_key) DO UPDATE SET max = excluded.max, expires_at = NULL, updated_at = now();
+  ELSE
+    UPDATE public.usage_limit_overrides o SET max = NULL, expires_at = NULL, updated_at = now()
+    WHERE o.tenant_id = tenant AND o.limit_key = k AND (o.mode <> 'hard' OR o.grace_percent > 0);
+    DELETE FROM public.usage_limit_overrides o WHERE o.tenant_id = tenant AND o.limit_key = k AND o.mode = 'hard';
+  END IF;
+END $$;
+
 -- The effective plain numbers: the tier's, then overrides that are in force.
 CREATE OR REPLACE FUNCTION tollgate.apply_limits(tenant text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT tollgate.put_limits(tenant, e.limits)
-  FROM (SELECT t.usage_limits, r.limits || coalesce((
-          SELECT jsonb_object_agg(o.limit_key, trim_scale(o.max)) FROM public.usage_limit_overrides o
-          WHERE o.tenant_id = t.tenant_id AND o.max IS NOT NULL AND (o.expires_at IS NULL OR o.expires_at > now())), '{}') AS limits
-        FROM public.tenant_subscriptions t JOIN public.subscription_tiers r ON r.id = t.tier_id WHERE t.tenant_id = tenant) e
-  WHERE e.usage_limits IS DISTINCT FROM e.limits
+  SELECT tollgate.put_limits(tenant, e.limits) FROM tollgate.effective_limits(tenant) e (limits) WHERE e.limits IS NOT NULL
+$$;
+
+-- The host's own numbers win. Where its usage_limits say something else than `before`: a number that is not the tier's becomes
+-- the tenant's override, a number that is the tier's removes it, and so does what is no number (null, a text, a key that is
+-- gone). Negative is unlimited. An override of the same number stays as it is, with the time when it ends.
+CREATE OR REPLACE FUNCTION tollgate.keep_limits(tenant text, before jsonb, after jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  c record;
+BEGIN
+  FOR c IN
+    SELECT k.limit_key, CASE WHEN n.own IS DISTINCT FROM (r.limits -> k.limit_key) AND jsonb_typeof(n.own) = 'number'
+                             THEN CASE WHEN n.own::numeric < 0 THEN -1 ELSE trim_scale(round(n.own::numeric, 6)) END END AS number
+    FROM public.tenant_subscriptions s
+    LEFT JOIN public.subscription_tiers r ON r.id = s.tier_id
+    CROSS JOIN public.usage_limit_keys k
+    CROSS JOIN LATERAL (SELECT after -> k.limit_key AS own) n
+    WHERE s.tenant_id = tenant AND n.own IS DISTINCT FROM (before -> k.limit_key)
+    ORDER BY k.limit_key
+  LOOP
+    PERFORM tollgate.put_override(tenant, c.limit_key, c.number)
+    WHERE c.number IS DISTINCT FROM (SELECT o.max FROM public.usage_limit_overrides o
+                                     WHERE o.tenant_id = tenant AND o.limit_key = c.limit_key);
+  END LOOP;
+END $$;
+
+-- What stood in the host's subscription before Tollgate knew of it.
+CREATE OR REPLACE FUNCTION tollgate.keep_found_limits(tenant text) RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  SELECT tollgate.keep_limits(tenant, coalesce(tollgate.effective_limits(tenant), '{}'), coalesce(s.usage_limits, '{}'))
+  FROM public.tenant_subscriptions s WHERE s.tenant_id = tenant
 $$;
 
 -- Overrides whose time is over: the tier's limits come back into usage_limits. How many tenants.
@@ -25,7 +72,7 @@ BEGIN
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.expire_limits() TO tollgate_collector;
 
--- Limits follow overrides, the tier of a subscription, and a change of the tier itself.
+-- Limits follow overrides and a change of the tier.
 CREATE OR REPLACE FUNCTION tollgate.limits_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -38,6 +85,31 @@ BEGIN
     PERFORM tollgate.apply_limits(concat(NEW.tenant_id));
   END IF;
   RETURN NULL;
+EXCEPTION
+  WHEN transaction_rollback THEN
+    RAISE;
+  WHEN OTHERS THEN
+    IF TG_TABLE_NAME <> 'subscription_tiers' THEN
+      RAISE;
+    END IF;
+    PERFORM tollgate.let_through(concat(s.tenant_id), TG_RELID, sqlerrm) FROM public.tenant_subscriptions s WHERE s.tier_id = NEW.id;
+    RETURN NULL;
+END $$;
+
+-- A subscription that the host writes, its numbers and its tier. Tollgate's own writes are tollgate_counter's, and make no override
+-- of what they worked out.
+CREATE OR REPLACE FUNCTION tollgate.subscription_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM tollgate.keep_limits(concat(NEW.tenant_id), coalesce(OLD.usage_limits, '{}'), coalesce(NEW.usage_limits, '{}'));
+  PERFORM tollgate.apply_limits(concat(NEW.tenant_id));
+  RETURN NULL;
+EXCEPTION
+  WHEN transaction_rollback THEN
+    RAISE;
+  WHEN OTHERS THEN
+    PERFORM tollgate.let_through(concat(NEW.tenant_id), TG_RELID, sqlerrm, coalesce(OLD.usage_limits, '{}'));
+    RETURN NULL;
 END $$;
 
 -- PUT: the tier, and overrides by key; null removes an override. Of the tenant that is set: for an operator's request web
@@ -68,9 +140,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM public.usage_limit_keys l WHERE l.limit_key = k) THEN
       RAISE EXCEPTION 'no such limit: %', left(k, 100) USING ERRCODE = 'TG001', DETAIL = left(k, 100);
     ELSIF jsonb_typeof(v) = 'null' THEN
-      UPDATE public.usage_limit_overrides o SET max = NULL, expires_at = NULL, updated_at = now()
-      WHERE o.tenant_id = tenant AND o.limit_key = k AND (o.mode <> 'hard' OR o.grace_percent > 0);
-      DELETE FROM public.usage_limit_overrides o WHERE o.tenant_id = tenant AND o.limit_key = k AND o.mode = 'hard';
+      PERFORM tollgate.put_override(tenant, k, NULL);
     ELSE
       IF jsonb_typeof(v) <> 'number' THEN
         RAISE EXCEPTION '% is a number, or null for the tier''s', k USING ERRCODE = 'TG003', DETAIL = k;
@@ -78,8 +148,7 @@ BEGIN
         RAISE EXCEPTION '% is -1 (unlimited), or 0 to 1000000000000 with at most six decimals', k
           USING ERRCODE = 'TG003', DETAIL = k;
       END IF;
-      INSERT INTO public.usage_limit_overrides AS o (tenant_id, limit_key, max) VALUES (tenant, k, v::numeric)
-      ON CONFLICT (tenant_id, limit_key) DO UPDATE SET max = excluded.max, expires_at = NULL, updated_at = now();
+      PERFORM tollgate.put_override(tenant, k, v::numeric);
     END IF;
   END LOOP;
   PERFORM tollgate.apply_limits(tenant);

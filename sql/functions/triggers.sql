@@ -11,7 +11,7 @@ BEGIN
     ('public.subscription_tiers', 'tollgate_limits', 'UPDATE OF limits', 'limits_changed()'),
     ('public.tenant_subscriptions', 'tollgate_config', 'INSERT OR DELETE OR UPDATE OF tier_id, usage_limits',
      'config_changed(''tenant'', ''tenant_id'')'),
-    ('public.tenant_subscriptions', 'tollgate_limits', 'INSERT OR UPDATE OF tier_id', 'limits_changed()'),
+    ('public.tenant_subscriptions', 'tollgate_limits', 'INSERT OR UPDATE OF tier_id, usage_limits', 'subscription_changed()'),
     ('public.tenant_subscriptions', 'tollgate_enforced', 'INSERT OR DELETE OR UPDATE OF usage_limits', 'enforced_limits_changed()'),
     ('public.tenant_settings', 'settings_changed', 'INSERT OR UPDATE OF time_zone, anchor_day', 'settings_changed()'),
     ('public.tenant_settings', 'tollgate_config', 'INSERT OR DELETE OR UPDATE OF time_zone, anchor_day, state',
@@ -24,7 +24,8 @@ BEGIN
     ('public.usage_metrics', 'tollgate_config', 'INSERT OR DELETE OR UPDATE', 'config_changed(''catalogue'')'),
     ('public.usage_limit_keys', 'tollgate_config', 'INSERT OR DELETE OR UPDATE', 'config_changed(''catalogue'')'))
     AS x (tab, name, events, call) LOOP
-    wanted := format('TRIGGER %s AFTER %s ON %s FOR EACH ROW EXECUTE FUNCTION tollgate.%s', t.name, t.events, t.tab, t.call);
+    wanted := format('TRIGGER %s AFTER %s ON %s FOR EACH ROW %sEXECUTE FUNCTION tollgate.%s', t.name, t.events, t.tab,
+      CASE t.call WHEN 'subscription_changed()' THEN 'WHEN ((CURRENT_USER <> ''tollgate_counter''::name)) ' ELSE '' END, t.call);
     IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = t.tab::regclass AND g.tgname = t.name
                    AND pg_get_triggerdef(g.oid) = 'CREATE ' || wanted) THEN
       EXECUTE 'CREATE OR REPLACE ' || wanted;

@@ -31,11 +31,13 @@ CREATE TABLE tenant_settings (
   time_zone    text NOT NULL DEFAULT 'UTC',        -- IANA name; a change acts from the next period
   anchor_day   smallint NOT NULL DEFAULT 1 CHECK (anchor_day BETWEEN 1 AND 31),
   state        text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'suspended')),
-  schema_name  text NOT NULL,                      -- where its patients and appointments are; its id unless told
+  schema_name  text NOT NULL,                      -- where its patients and appointments are: its id, cut as PostgreSQL cuts names, unless
+                                                   -- told; '' where another tenant has that name
   storage_path text,                               -- below storage.dir; its id unless told
   enforced     boolean NOT NULL DEFAULT false,     -- tollgate enforce: triggers refuse rows beyond the plan
   updated_at   timestamptz NOT NULL DEFAULT now()
 );
+CREATE UNIQUE INDEX idx_tenant_settings_schema ON tenant_settings (schema_name) WHERE schema_name NOT IN ('', 'public');
 
 -- Periods as they were and are, so that a later change of zone or anchor moves none of them.
 CREATE TABLE tenant_periods (
@@ -201,7 +203,7 @@ CREATE TABLE spool_damage (
 CREATE TABLE usage_limit_overrides (
   tenant_id     varchar(255) NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
   limit_key     varchar(100) NOT NULL REFERENCES usage_limit_keys (limit_key) ON DELETE CASCADE,
-  max           numeric(20,6),          -- null: the tier's; -1 unlimited
+  max           numeric,                -- null: the tier's; -1 unlimited; else as large as the host's number
   mode          text NOT NULL DEFAULT 'hard' CHECK (mode IN ('hard', 'soft', 'grace')),
   grace_percent integer NOT NULL DEFAULT 0 CHECK (grace_percent BETWEEN 0 AND 1000),
   grace_until   timestamptz,
@@ -337,6 +339,18 @@ CREATE TABLE node_samples (
 CREATE TABLE tollgate.rows_dropped (
   only_one    boolean PRIMARY KEY DEFAULT true CHECK (only_one),
   before      timestamptz NOT NULL -- rows of earlier times may have been dropped
+);
+
+-- Where a trigger of Tollgate's failed and the host's statement was let through. The collector counts anew and removes the row
+-- once that works (attach_new); `tollgate doctor` shows what stands here. No key but the number and no foreign key: a session of
+-- the host's that notes something waits for no other.
+CREATE TABLE tollgate.uncounted (
+  id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  tenant_id  text NOT NULL,  -- '' is all: the table no longer says whose its rows are
+  table_name text NOT NULL,  -- the host's, with its schema
+  problem    text NOT NULL,
+  before     jsonb,          -- of tenant_subscriptions: usage_limits before the first such write
+  made_at    timestamptz NOT NULL DEFAULT now()
 );
 
 -- The catalogue: the specification's six metrics and the limits that a plan may set. What an operator changed there stays.
