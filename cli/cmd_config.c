@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "cli/rules.h"
 
 static void say_problem(void *arg, const char *problem)
 {
@@ -11,14 +12,30 @@ static void say_problem(void *arg, const char *problem)
     fprintf(stderr, "%s\n", problem);
 }
 
+/* A file that every program takes: its rules may still be wrong for the catalogue. */
+static int check_rules(const char *path)
+{
+    struct config *config;
+    char problem[512] = "";
+    size_t problems = 0;
+
+    if (config_load(path, &config, problem) != STATUS_OK) {
+        cli_say("%s", problem);
+        return CLI_FAILED;
+    }
+    rules_check(config, config_path(path), say_problem, &problems);
+    config_free(config);
+    if (problems == 0)
+        printf("%s: OK\n", config_path(path));
+    return problems == 0 ? CLI_OK : CLI_USAGE;
+}
+
 static int check(const char *path)
 {
     size_t problems = 0;
 
-    if (config_check(path, say_problem, &problems) == STATUS_OK) {
-        printf("%s: OK\n", config_path(path));
-        return CLI_OK;
-    }
+    if (config_check(path, say_problem, &problems) == STATUS_OK)
+        return check_rules(path);
     cli_say("%zu problem%s in %s; every program refuses to start until %s corrected", problems,
             problems == 1 ? "" : "s", config_path(path), problems == 1 ? "it is" : "they are");
     return CLI_USAGE;

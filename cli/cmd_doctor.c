@@ -15,6 +15,7 @@
 #include "cli/cli.h"
 #include "cli/doctor.h"
 #include "cli/probe.h"
+#include "cli/rules.h"
 #include "cli/table.h"
 #include "lib/base/clock.h"
 #include "lib/base/io.h"
@@ -306,6 +307,11 @@ static void look_at_disk(struct doctor *d, const char *name, const char *dir)
                 dir, free_bytes >> 20);
 }
 
+static void say_rule(void *arg, const char *problem)
+{
+    doctor_line(arg, false, "rules", "%s", problem);
+}
+
 /* ---- the database ---- */
 
 /* A question that fails must not keep the others from being asked. */
@@ -404,6 +410,8 @@ int cmd_doctor(struct cli *c, int argc, char *argv[])
     look_at_listeners(&d, "gate", c->config->gate.listen, "tollgate-gate", c->config->gate.prefix[0]);
     look_at_listeners(&d, "web", c->config->web.listen, "tollgate-web", "/healthz");
     look_at_listeners(&d, "pages", c->config->web.pages_listen, "tollgate-web", "/healthz");
+    if (c->config->n_rules && rules_check(c->config, config_path(c->config_path), say_rule, &d) == 0)
+        doctor_line(&d, true, "rules", "%zu, each of a metric that calls may record", c->config->n_rules);
     look_at_collector(&d);
     look_at_spool(&d);
     look_at_disk(&d, "paths.spool_dir", c->config->paths.spool_dir);

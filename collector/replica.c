@@ -87,6 +87,25 @@ void replica_note_left_out(struct replica *r, const char left_out[PUBLISH_LEFT_O
     memcpy(r->left_out, left_out, sizeof(r->left_out));
 }
 
+void replica_note_rules(struct replica *r, const struct config *config)
+{
+    uint32_t left_out = 0;
+
+    for (size_t i = 0; i < config->n_rules; i++) {
+        const struct config_rule *rule = &config->rules[i];
+        int metric = limit_table_metric(&r->catalogue, rule->metric, strlen(rule->metric));
+
+        if (metric < 0 || limit_table_for_rules(&r->catalogue, metric))
+            continue;
+        left_out |= UINT32_C(1) << i;
+        if (!(r->rules_left_out & UINT32_C(1) << i))
+            log_warning("line %d of the configuration: the rule \"%s %s = %s\" is left out, because Tollgate counts %s "
+                        "itself",
+                        rule->line, rule->method, rule->path, rule->metric, rule->metric);
+    }
+    r->rules_left_out = left_out;
+}
+
 enum status replica_put_tenant(struct replica *r, const struct limit_tenant *tenant, int lease_percent,
                                const struct publish_gauge *gauges, size_t n)
 {

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/base/config.h"
 #include "lib/base/status.h"
 #include "lib/meter/limit_table/limit_table.h"
 #include "lib/store/publish.h"
@@ -29,6 +30,7 @@ struct replica {
     struct limit_catalogue catalogue;     /* written by `import` while it makes the table, then by `replicate` */
     char cursor[PUBLISH_CURSOR_SIZE];     /* of the snapshot that the table was made from */
     char left_out[PUBLISH_LEFT_OUT_SIZE]; /* what the catalogue had no place for, as it was logged */
+    uint32_t rules_left_out;              /* bits of the configured rules that were logged as wrong */
     bool renew;                           /* a day has turned: all tenants are to be read again */
 };
 
@@ -54,6 +56,11 @@ void replica_give_up(struct replica *r);
 
 /* With the lock: publish_catalogue's answer goes into the log when it left out something else than before. */
 void replica_note_left_out(struct replica *r, const char left_out[PUBLISH_LEFT_OUT_SIZE]);
+/*
+ * With the lock: a configured rule of a metric that Tollgate counts itself would count it twice. The gates leave it out; here
+ * it goes into the log, once.
+ */
+void replica_note_rules(struct replica *r, const struct config *config);
 /*
  * With the lock: puts a tenant and its gauges, with `lease_percent` of each limit handed out in shares. STATUS_END: there
  * is no table.

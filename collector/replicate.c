@@ -213,6 +213,7 @@ static enum status read_catalogue(struct replicate *r)
     if (s == STATUS_OK) {
         r->replica->catalogue = r->catalogue = now;
         replica_note_left_out(r->replica, left_out);
+        replica_note_rules(r->replica, r->config);
         r->renewed[0] = '\0';
         r->renew_due_us = 0;
     }

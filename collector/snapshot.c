@@ -106,6 +106,7 @@ static enum status put_catalogue(struct counts *c, const struct limit_catalogue 
     replica_lock(c->replica);
     replica_note_left_out(c->replica, left_out);
     c->replica->catalogue = now;
+    replica_note_rules(c->replica, c->config);
     s = moved ? STATUS_CONFLICT : limit_table_put_catalogue(c->replica->table, &now);
     replica_unlock(c->replica);
     return s;

@@ -39,6 +39,7 @@ struct gate {
     struct spool_writer *spool;
     struct limit_catalogue catalogue;
     uint64_t catalogue_version; /* of this table */
+    uint32_t left_out;          /* bits of the rules that the log has named */
     int64_t reopen_at_us;
     int64_t complained_us;
     uint64_t number;
@@ -330,6 +331,22 @@ static bool rule_matches(const struct config_rule *r, const char *method, const 
     return strncmp(path, r->path, n) == 0 && (!path[n] || strcmp(path + n, "/") == 0);
 }
 
+/* A rule of a metric that Tollgate counts itself is left out; the log says so once. */
+static bool rule_is_left_out(struct gate *g, size_t i)
+{
+    const struct config_rule *r = &g->config->rules[i];
+    int metric = limit_table_metric(&g->catalogue, r->metric, strlen(r->metric));
+
+    if (metric < 0 || limit_table_for_rules(&g->catalogue, metric))
+        return false;
+    if (!(g->left_out & UINT32_C(1) << i))
+        log_warning(
+            "the rule \"%s %s = %s\" is left out: Tollgate counts %s itself; remove line %d of the configuration",
+            r->method, r->path, r->metric, r->metric, r->line);
+    g->left_out |= UINT32_C(1) << i;
+    return true;
+}
+
 static bool add_ask(struct gate *g, struct call *c, const char *metric, const struct config_rule *rule)
 {
     int index = limit_table_metric(&g->catalogue, metric, strlen(metric));
@@ -340,13 +357,13 @@ static bool add_ask(struct gate *g, struct call *c, const char *metric, const st
     return true;
 }
 
-/* The rules that this call meets, without a catalogue to look their metrics up in: what to record when there is no table. */
+/* The rules that this call meets, by the last catalogue that was seen, if any: what to record when there is no table. */
 static void ask_blindly(struct gate *g, struct call *c)
 {
     c->n_asks = 1;
     c->rules[0] = NULL;
     for (size_t i = 0; i < g->config->n_rules && c->n_asks < ASKS_MAX; i++)
-        if (rule_matches(&g->config->rules[i], c->method, c->path))
+        if (rule_matches(&g->config->rules[i], c->method, c->path) && !rule_is_left_out(g, i))
             c->rules[c->n_asks++] = &g->config->rules[i];
 }
 
@@ -357,7 +374,7 @@ static bool ask(struct gate *g, struct call *c)
         return false;
     for (size_t i = 0; i < g->config->n_rules && c->n_asks < ASKS_MAX; i++) {
         const struct config_rule *r = &g->config->rules[i];
-        if (rule_matches(r, c->method, c->path) && !add_ask(g, c, r->metric, r))
+        if (rule_matches(r, c->method, c->path) && !rule_is_left_out(g, i) && !add_ask(g, c, r->metric, r))
             return false;
     }
     return true;

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -323,7 +324,7 @@ static void unknown_key(struct loaded *l, const char *where, const char *section
 }
 
 /* "POST /api/files = file_upload" */
-static void add_rule(struct loaded *l, const char *where, const char *name, const char *metric)
+static void add_rule(struct loaded *l, int line, const char *where, const char *name, const char *metric)
 {
     struct config *c = &l->config;
     struct config_rule *r = &c->rules[c->n_rules], rule;
@@ -344,11 +345,12 @@ static void add_rule(struct loaded *l, const char *where, const char *name, cons
     strcpy(rule.path, path);
     strcpy(rule.metric, metric);
     for (size_t i = 0; i < c->n_rules; i++)
-        if (memcmp(&c->rules[i], &rule, sizeof rule) == 0) {
+        if (memcmp(&c->rules[i], &rule, offsetof(struct config_rule, line)) == 0) {
             complain(l, where, "rules: \"%.60s = %.60s\" is here twice; remove one of the lines", name, metric);
             return;
         }
     *r = rule;
+    r->line = line;
     c->n_rules++;
 }
 
@@ -400,7 +402,7 @@ static void on_pair(void *arg, int line, const char *key, const char *value)
     if (!l->section[0])
         return;
     if (strcmp(l->section, "rules") == 0)
-        add_rule(l, where, key, value);
+        add_rule(l, line, where, key, value);
     else if (strcmp(l->section, "backends") == 0)
         add_backend(l, where, key, value);
     else if (i == KEYS)
@@ -479,6 +481,36 @@ static enum status check_addresses(struct loaded *l)
     return s;
 }
 
+static int64_t addresses(const char *const *listen, size_t most)
+{
+    int64_t n = 0;
+
+    while ((size_t)n < most && listen[n])
+        n++;
+    return n;
+}
+
+/* Each process that decides is a writer of the limit table, and a reload starts the new ones before the old ones end. */
+static enum status check_processes(struct loaded *l)
+{
+    const struct config *c = &l->config;
+    int64_t gate = addresses(c->gate.listen, sizeof c->gate.listen / sizeof *c->gate.listen);
+    int64_t web = addresses(c->web.listen, sizeof c->web.listen / sizeof *c->web.listen);
+    int64_t pages = addresses(c->web.pages_listen, sizeof c->web.pages_listen / sizeof *c->web.pages_listen);
+    int64_t all = gate * c->gate.processes + web * c->web.processes + pages * c->web.pages_processes;
+
+    if (all <= CONFIG_PROCESSES)
+        return STATUS_OK;
+    complain(l, l->path,
+             "gate.processes %" PRId64 " for each of %" PRId64 " addresses, web.processes %" PRId64 " for %" PRId64
+             " and web.pages_processes %" PRId64 " for %" PRId64 " are %" PRId64
+             " processes; the limit table has room for %d, since a reload runs twice as many: ask for %" PRId64
+             " fewer",
+             c->gate.processes, gate, c->web.processes, web, c->web.pages_processes, pages, all, CONFIG_PROCESSES,
+             all - CONFIG_PROCESSES);
+    return STATUS_INVALID;
+}
+
 /* Reads everything, reports every problem and returns the first kind of failure. */
 static enum status load(const char *path, config_report *report, void *arg, struct config **out)
 {
@@ -501,6 +533,8 @@ static enum status load(const char *path, config_report *report, void *arg, stru
         s = STATUS_INVALID;
     if (s == STATUS_OK)
         s = check_addresses(l);
+    if (s == STATUS_OK)
+        s = check_processes(l);
     if (s == STATUS_OK)
         *out = &l->config;
     else

@@ -18,6 +18,8 @@
 
 #define CONFIG_PATH "/etc/tollgate/tollgate.conf"
 #define CONFIG_RULES 32
+#define CONFIG_PROCESSES \
+    64 /* of gate and web together: a reload runs twice as many, and each is a writer of the limit table */
 #define CONFIG_METERED 8
 #define CONFIG_PREFIXES 16
 
@@ -26,6 +28,7 @@ struct config_rule {
     char method[16]; /* "*" is any */
     char path[256];  /* exact, or "/x/..." for all below /x */
     char metric[101];
+    int line; /* of the file */
 };
 
 struct config {

@@ -54,6 +54,19 @@ test('the installed configuration is read by tollgate, which then misses the dat
   assert.match(r.stderr, /the database is not available/);
 });
 
+test('a rule of a metric that Tollgate counts itself, or of none, is named with its line', () => {
+  const r = tollgate('config', '--check', file('[rules]\nPOST /api/files = file_upload\n\nPOST /api/appointments = appointment_created\n'));
+  assert.equal(r.status, 2);
+  assert.match(r.err, /wrong\.conf:4: rules: "POST \/api\/appointments = appointment_created" names a metric that Tollgate counts itself, so the gate leaves the rule out; remove the line/);
+  assert.doesNotMatch(r.err, /file_upload/);
+});
+
+test('more processes than the limit table has room for are refused with what fits', () => {
+  const r = tollgate('config', '--check', file('[gate]\nprocesses = 32\n[web]\nprocesses = 32\n'));
+  assert.equal(r.status, 2);
+  assert.match(r.err, /wrong\.conf: gate\.processes 32 .* are 66 processes; the limit table has room for 64, since a reload runs twice as many: ask for 2 fewer/);
+});
+
 test('no line of the shipped file is longer than 100 columns', () => {
   for (const line of readFileSync(conf, 'utf8').split('\n')) assert.ok([...line].length <= 100, line);
 });

@@ -146,6 +146,15 @@ test('a rule is not left out by a method in lower case or a slash behind the pat
   assert.equal(events.filter((e) => e.metric === 'file_upload').length, calls.length);
 }));
 
+test('a rule of a metric that Tollgate counts itself is left out, and said once', (t) => withGate(t, { processes: 1, settings: '[rules]\nPOST /api/appointments = appointment_created\nPOST /api/appointments = file_upload\n' }, async (gate) => {
+  for (let i = 0; i < 3; i++) assert.equal((await gate.call('/api/appointments', 'alpha-key', { REQUEST_METHOD: 'POST' })).status, 200);
+  assert.deepEqual((await gate.events()).map((e) => e.metric).sort(), ['api_call', 'api_call', 'api_call', 'file_upload', 'file_upload', 'file_upload']);
+  const said = gate.log().match(/the rule .* is left out.*/g);
+  assert.equal(said.length, 1);
+  assert.match(said[0], /POST \/api\/appointments = appointment_created/);
+  assert.match(said[0], /remove line \d+ of the configuration/);
+}));
+
 test('a rule records its metric with the call', (t) => withGate(t, { settings: rules }, async (gate) => {
   assert.equal((await gate.call('/api/files', 'alpha-key', { REQUEST_METHOD: 'POST' })).status, 200);
   assert.equal((await gate.call('/api/files', 'alpha-key')).status, 200);

@@ -30,10 +30,12 @@ struct maker {
 
 static enum status open_table(struct maker *m)
 {
-    struct limit_catalogue c = {.n_metrics = 2, .n_limits = 3};
+    struct limit_catalogue c = {.n_metrics = 3, .n_limits = 3};
     bool fresh;
     strcpy(c.metrics[0].name, "api_call");
     strcpy(c.metrics[1].name, "file_upload");
+    strcpy(c.metrics[2].name, "appointment_created");
+    c.metrics[2].derived = 1;
     strcpy(c.limits[0].key, "api_calls_per_day");
     c.limits[0].window = LIMIT_WINDOW_DAY;
     strcpy(c.limits[1].key, "api_calls_per_minute");

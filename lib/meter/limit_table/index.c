@@ -378,6 +378,11 @@ int limit_table_metric(const struct limit_catalogue *c, const char *name, size_t
     return -1;
 }
 
+bool limit_table_for_rules(const struct limit_catalogue *c, int metric)
+{
+    return !c->metrics[metric].derived && c->metrics[metric].kind == LIMIT_KIND_COUNTER;
+}
+
 /* ---- spans ---- */
 
 int table_span_at(const struct table_span *spans, int n, int64_t at_us)

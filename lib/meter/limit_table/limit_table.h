@@ -139,6 +139,8 @@ const struct limit_span *limit_table_window(const struct limit_tenant *tenant, u
 MUST_CHECK enum status limit_table_catalogue(struct limit_table *t, struct limit_catalogue *out, uint64_t *version);
 /* Index of a metric, or -1. */
 int limit_table_metric(const struct limit_catalogue *c, const char *name, size_t length);
+/* May a configured rule record it? Not what Tollgate counts itself (it would be counted twice) and no level. */
+bool limit_table_for_rules(const struct limit_catalogue *c, int metric);
 
 /* ---- taking: gate, web ---- */
 

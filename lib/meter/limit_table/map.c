@@ -14,11 +14,13 @@
 #include <xxhash.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/config.h"
 #include "lib/base/io.h"
 #include "lib/meter/limit_table/layout.h"
 
 #define LOOK_US (CLOCK_US_PER_SECOND / 4)
 
+_Static_assert(LIMIT_WRITERS >= 2 * CONFIG_PROCESSES, "a reload runs two generations");
 _Static_assert(sizeof(struct table_header) + LIMIT_WRITERS * sizeof(struct table_writer) < TABLE_TENANTS_AT - 4096,
                "header and writers fit before the tenants");
 

@@ -109,6 +109,31 @@ static void test_the_environment_comes_last_and_is_checked_too(void)
     unsetenv("TOLLGATE_GATE_PROCESSES");
 }
 
+static void test_more_processes_than_the_limit_table_takes_with_a_reload_are_refused(void)
+{
+    struct config *c = load("[gate]\nprocesses = 29\nlisten = unix:/a, unix:/b\n");
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(c); /* 58 gates, 4 and 2 of web's */
+    config_free(c);
+    CU_ASSERT_PTR_NULL(load("[gate]\nprocesses = 30\nlisten = unix:/a, unix:/b\n"));
+    CU_ASSERT_TRUE(
+        says("gate.processes 30 for each of 2 addresses, web.processes 4 for 1 and web.pages_processes 2 for 1"));
+    CU_ASSERT_TRUE(says("are 66 processes; the limit table has room for 64"));
+    CU_ASSERT_TRUE(says("ask for 2 fewer"));
+}
+
+static void test_a_rule_knows_its_line(void)
+{
+    struct config *c = load("[rules]\n# a comment\nPOST /a = x\n\nPOST /b = y\n");
+
+    CU_ASSERT_PTR_NOT_NULL_FATAL(c);
+    CU_ASSERT_EQUAL(c->rules[0].line, 3);
+    CU_ASSERT_EQUAL(c->rules[1].line, 5);
+    config_free(c);
+    CU_ASSERT_PTR_NULL(load("[rules]\nPOST /a = x\nPOST /a = x\n"));
+    CU_ASSERT_TRUE(says("is here twice"));
+}
+
 static void test_a_file_that_is_away_is_named(void)
 {
     struct config *c = NULL;
@@ -232,6 +257,8 @@ int main(void)
     CU_ADD_TEST(s, test_a_value_out_of_bounds_is_refused_with_the_bounds);
     CU_ADD_TEST(s, test_the_environment_comes_last_and_is_checked_too);
     CU_ADD_TEST(s, test_a_file_that_is_away_is_named);
+    CU_ADD_TEST(s, test_more_processes_than_the_limit_table_takes_with_a_reload_are_refused);
+    CU_ADD_TEST(s, test_a_rule_knows_its_line);
     CU_ADD_TEST(s, test_a_rule_without_a_path_is_refused);
     CU_ADD_TEST(s, test_a_key_that_stands_twice_is_refused_with_its_second_line);
     CU_ADD_TEST(s, test_an_indented_line_is_refused_and_overrides_nothing);
