@@ -18,10 +18,8 @@ static void list_additions(size_t tenants, size_t schemas, bool enforce)
     printf(
         "Tollgate will add to this database:\n"
         "  roles      tollgate_owner, tollgate_web, tollgate_collector, tollgate_counter (when they are missing)\n"
-        "  schema     tollgate: its functions, views and schema_migrations\n"
-        "  tables     in public: tenant_settings, tenant_periods, usage_*, collector_*, node_samples, spool_damage,\n"
-        "             api_keys, accounts, account_sessions, signin_failures, config_changes, enforced_gauges,\n"
-        "             enforce_shares, limit_leases, limit_lease_nodes\n"
+        "  schema     tollgate: its tables, functions and views\n"
+        "  tables     in public: usage_tracking and usage_summary, with what is recorded and counted\n"
         "  triggers   tollgate_* on tenants, users, subscription_tiers, tenant_subscriptions,\n"
         "             and on patients and appointments in %zu schemas\n"
         "  grants     tollgate_owner: USAGE on those schemas, TRIGGER on patients and appointments there;\n"

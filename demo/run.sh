@@ -307,10 +307,10 @@ psql -XqAt -F ' ' -c 'SELECT DISTINCT ON (tenant_id) tenant_id, storage_bytes FR
 done
 if [ -n "${DEMO_TOKEN:-}" ]; then
   say "  WARNING: DEMO_TOKEN is an operator's key of this demo; whoever knows it may do everything here."
-  psql -Xq -c "DELETE FROM api_keys WHERE name = 'DEMO_TOKEN'"
+  psql -Xq -c "DELETE FROM tollgate.api_keys WHERE name = 'DEMO_TOKEN'"
   printf %s "$DEMO_TOKEN" | "$tollgate" key create DEMO_TOKEN --operator --key-stdin --demo-token >/dev/null
 else
-  psql -Xq -c "DELETE FROM api_keys WHERE name = 'DEMO_TOKEN'"
+  psql -Xq -c "DELETE FROM tollgate.api_keys WHERE name = 'DEMO_TOKEN'"
 fi
 
 # ---- Tollgate and the web server ----

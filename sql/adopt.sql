@@ -22,5 +22,5 @@ BEGIN
 END $$;
 REVOKE ALL ON FUNCTION tollgate.grant_schema(text) FROM PUBLIC, tollgate_collector;
 GRANT EXECUTE ON FUNCTION tollgate.grant_schema(text) TO tollgate_owner;
-SELECT pg_catalog.count(tollgate.grant_schema(s.tenant_id)) FROM public.tenant_settings s;
+SELECT pg_catalog.count(tollgate.grant_schema(s.tenant_id)) FROM tollgate.tenant_settings s;
 SELECT pg_catalog.count(tollgate.grant_schema(t.id)) FROM pg_catalog.pg_namespace n JOIN public.tenants t ON t.id::pg_catalog.text::pg_catalog.name OPERATOR(pg_catalog.=) n.nspname;

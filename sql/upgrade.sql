@@ -26,10 +26,10 @@ END $$;
 ALTER DEFAULT PRIVILEGES IN SCHEMA tollgate REVOKE EXECUTE ON FUNCTIONS FROM tollgate_collector;
 
 -- 023: Prometheus has a key that may do nothing else. Those that had every scope keep every one.
-ALTER TABLE api_keys DROP CONSTRAINT IF EXISTS api_keys_scopes_check;
-ALTER TABLE api_keys ADD CONSTRAINT api_keys_scopes_check CHECK (scopes <@ ARRAY['call', 'track', 'read', 'admin', 'metrics']
+ALTER TABLE public.api_keys DROP CONSTRAINT IF EXISTS api_keys_scopes_check;
+ALTER TABLE public.api_keys ADD CONSTRAINT api_keys_scopes_check CHECK (scopes <@ ARRAY['call', 'track', 'read', 'admin', 'metrics']
   AND (tenant_id IS NULL OR NOT 'metrics' = ANY (scopes)));
-UPDATE api_keys SET scopes = scopes || ARRAY['metrics']
+UPDATE public.api_keys SET scopes = scopes || ARRAY['metrics']
 WHERE tenant_id IS NULL AND scopes @> ARRAY['call', 'track', 'read', 'admin'] AND NOT 'metrics' = ANY (scopes);
 
 -- 026: how far rows were dropped. A database that dropped some before has rollups that are older than its partitions.
@@ -87,3 +87,17 @@ CREATE TABLE IF NOT EXISTS tollgate.uncounted (
   before     jsonb,
   made_at    timestamptz NOT NULL DEFAULT now()
 );
+
+-- All but usage_tracking and usage_summary goes from public to tollgate: with its indexes, sequences, policies, triggers and rights.
+-- What stands above this runs with the triggers' old functions, which know these tables in public.
+DO $$
+DECLARE
+  name text;
+BEGIN
+  FOREACH name IN ARRAY ARRAY['usage_metrics', 'usage_limit_keys', 'tenant_settings', 'tenant_periods', 'usage_hourly', 'usage_daily',
+    'usage_counts', 'usage_changes', 'usage_event_ids', 'usage_rejected', 'collector_progress', 'collector_degraded', 'collector_nodes',
+    'spool_damage', 'usage_limit_overrides', 'api_keys', 'accounts', 'account_sessions', 'signin_failures', 'config_changes',
+    'enforced_gauges', 'enforce_shares', 'limit_leases', 'limit_lease_nodes', 'node_samples'] LOOP
+    EXECUTE format('ALTER TABLE public.%I SET SCHEMA tollgate', name);
+  END LOOP;
+END $$;

@@ -9,7 +9,7 @@ const status = async (key) => (await fcgi(socket, callParams('/api/patients', ke
 const times = [];
 for (const key of keys) {
   if (await status(key) !== 200) throw new Error('a valid key is refused');
-  execFileSync('psql', ['-qX', '-c', `UPDATE api_keys SET revoked_at = now() WHERE id = '${key.slice(3, 11)}'`]);
+  execFileSync('psql', ['-qX', '-c', `UPDATE tollgate.api_keys SET revoked_at = now() WHERE id = '${key.slice(3, 11)}'`]);
   const began = performance.now();
   while (await status(key) === 200) {
     if (performance.now() - began > 10000) throw new Error('a revoked key still opens the gate after 10 s');

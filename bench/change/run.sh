@@ -40,23 +40,23 @@ psql -qX -v ON_ERROR_STOP=1 -h "$d/pg" -U postgres -v n="$tenants" -v k="$keys" 
 SET session_replication_role = replica;
 INSERT INTO subscription_tiers VALUES ('bench', 'Bench', '{"api_calls_per_day": 1000000}');
 INSERT INTO tenants (id, name) SELECT 'f' || i, 'Tenant ' || i FROM generate_series(0, :n - 1) i;
-INSERT INTO tenant_settings (tenant_id, schema_name, time_zone)
+INSERT INTO tollgate.tenant_settings (tenant_id, schema_name, time_zone)
 SELECT id, id, (ARRAY['UTC', 'America/Sao_Paulo', 'Asia/Kolkata', 'Europe/Berlin'])[1 + length(name) % 4] FROM tenants;
 INSERT INTO tenant_subscriptions (tenant_id, tier_id, usage_limits) SELECT id, 'bench', '{"api_calls_per_day": 1000000}' FROM tenants;
-INSERT INTO tenant_periods (tenant_id, period_start, period_end, starts_at, ends_at, billing_period, time_zone)
+INSERT INTO tollgate.tenant_periods (tenant_id, period_start, period_end, starts_at, ends_at, billing_period, time_zone)
 SELECT t.tenant_id, p.period_start, p.period_end, p.starts_at, p.ends_at, p.billing_period, t.time_zone
-FROM tenant_settings t JOIN (SELECT z.zone, m.n, x.* FROM (SELECT DISTINCT time_zone AS zone FROM tenant_settings) z,
+FROM tollgate.tenant_settings t JOIN (SELECT z.zone, m.n, x.* FROM (SELECT DISTINCT time_zone AS zone FROM tollgate.tenant_settings) z,
   generate_series(0, 3) m (n), tollgate.period_of(z.zone, 1, now() + m.n * interval '30 days') x) p ON p.zone = t.time_zone
 ON CONFLICT DO NOTHING;
 INSERT INTO usage_summary (tenant_id, period_start, period_end)
-SELECT tenant_id, period_start, period_end FROM tenant_periods WHERE starts_at <= now();
-INSERT INTO usage_counts (tenant_id, metric_type, limit_window, window_start, used)
-SELECT tenant_id, 'api_call', 'period', period_start, 100 FROM tenant_periods WHERE starts_at <= now() AND ends_at > now();
-INSERT INTO usage_counts (tenant_id, metric_type, limit_window, window_start, used)
-SELECT tenant_id, 'api_call', 'day', current_date, 10 FROM tenant_periods WHERE starts_at <= now() AND ends_at > now();
-INSERT INTO api_keys (id, tenant_id, name, hash, scopes)
+SELECT tenant_id, period_start, period_end FROM tollgate.tenant_periods WHERE starts_at <= now();
+INSERT INTO tollgate.usage_counts (tenant_id, metric_type, limit_window, window_start, used)
+SELECT tenant_id, 'api_call', 'period', period_start, 100 FROM tollgate.tenant_periods WHERE starts_at <= now() AND ends_at > now();
+INSERT INTO tollgate.usage_counts (tenant_id, metric_type, limit_window, window_start, used)
+SELECT tenant_id, 'api_call', 'day', current_date, 10 FROM tollgate.tenant_periods WHERE starts_at <= now() AND ends_at > now();
+INSERT INTO tollgate.api_keys (id, tenant_id, name, hash, scopes)
 SELECT lpad(i::text, 8, '0'), 'f' || i % :n, 'bench', sha256(i::text::bytea), '{call}' FROM generate_series(1, :k) i;
-ANALYZE tenants, tenant_settings, tenant_subscriptions, tenant_periods, usage_summary, usage_counts, api_keys;
+ANALYZE tenants, tollgate.tenant_settings, tenant_subscriptions, tollgate.tenant_periods, usage_summary, tollgate.usage_counts, tollgate.api_keys;
 SQL
 i=0
 while [ $i -lt "$changes" ]; do # keys whose secret is known

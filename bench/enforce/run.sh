@@ -45,7 +45,7 @@ for who in with without; do
         "DELETE FROM \"$who\".patients WHERE id = :id;" >"$d/near.$who"
 done
 clean() {
-    sql -c 'TRUNCATE "with".patients, without.patients, usage_changes' -c 'CHECKPOINT'
+    sql -c 'TRUNCATE "with".patients, without.patients, tollgate.usage_changes' -c 'CHECKPOINT'
 }
 rate() { # rate SCRIPT CLIENTS WHO: transactions a second
     timeout $((seconds + 30)) "$pgbench" -n -h "$d/pg" -U postgres -M "${PROTOCOL:-simple}" -f "$d/$1.$3" -c "$2" -j 1 -T "$seconds" tg \

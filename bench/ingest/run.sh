@@ -39,10 +39,10 @@ role=tollgate_owner sql -v n="$tenants" <<'SQL' || exit 1
 INSERT INTO subscription_tiers VALUES ('bench', 'Bench', '{"api_calls_per_day": -1}');
 BEGIN;
 INSERT INTO tenants (id, name) SELECT 'f' || i, 'Tenant ' || i FROM generate_series(0, :n - 1) i;
-INSERT INTO tenant_settings (tenant_id, schema_name) SELECT id, id FROM tenants ON CONFLICT DO NOTHING;
+INSERT INTO tollgate.tenant_settings (tenant_id, schema_name) SELECT id, id FROM tenants ON CONFLICT DO NOTHING;
 INSERT INTO tenant_subscriptions (tenant_id, tier_id) SELECT id, 'bench' FROM tenants;
 COMMIT;
-ANALYZE tenants, tenant_settings, tenant_subscriptions;
+ANALYZE tenants, tollgate.tenant_settings, tenant_subscriptions;
 SQL
 
 # Prints "rows seconds" between a count beyond 10,000, the second batch, and the one that holds all.
@@ -52,10 +52,10 @@ DO \$\$
 DECLARE
   base bigint; now_at bigint; first bigint; began timestamptz; until timestamptz := clock_timestamp() + interval '120 s';
 BEGIN
-  SELECT coalesce(sum(used), 0)::bigint INTO base FROM public.usage_counts WHERE limit_window = 'period';
+  SELECT coalesce(sum(used), 0)::bigint INTO base FROM tollgate.usage_counts WHERE limit_window = 'period';
   PERFORM pg_notify('bench', 'watching');
   LOOP
-    SELECT (sum(used) - base)::bigint INTO now_at FROM public.usage_counts WHERE limit_window = 'period';
+    SELECT (sum(used) - base)::bigint INTO now_at FROM tollgate.usage_counts WHERE limit_window = 'period';
     IF first IS NULL AND now_at > 10000 THEN
       first := now_at; began := clock_timestamp();
     END IF;

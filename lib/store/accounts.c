@@ -7,17 +7,17 @@
 #define COLUMNS                                                                                                        \
     "SELECT a.email, a.tenant_id, a.role, to_char(a.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')," \
     " to_char(a.signed_in_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"                                   \
-    " (SELECT count(*) FROM public.account_sessions s WHERE s.account_id = a.id) FROM public.accounts a"
+    " (SELECT count(*) FROM tollgate.account_sessions s WHERE s.account_id = a.id) FROM tollgate.accounts a"
 
 static const char list_sql[] = COLUMNS " WHERE $1::text IS NULL OR a.tenant_id = $1 ORDER BY a.tenant_id, a.email";
 static const char show_sql[] = COLUMNS " WHERE a.email = lower($1)";
 static const char insert_sql[] =
-    "INSERT INTO public.accounts (email, tenant_id, role, password_hash) VALUES (lower($1), $2, $3, $4)";
+    "INSERT INTO tollgate.accounts (email, tenant_id, role, password_hash) VALUES (lower($1), $2, $3, $4)";
 static const char change_sql[] =
-    "UPDATE public.accounts SET email = coalesce(lower($2), email), role = coalesce($3, role),"
+    "UPDATE tollgate.accounts SET email = coalesce(lower($2), email), role = coalesce($3, role),"
     " password_hash = coalesce($4, password_hash) WHERE email = lower($1) RETURNING id";
-static const char sign_out_sql[] = "DELETE FROM public.account_sessions WHERE account_id = $1";
-static const char remove_sql[] = "DELETE FROM public.accounts WHERE email = lower($1) RETURNING id";
+static const char sign_out_sql[] = "DELETE FROM tollgate.account_sessions WHERE account_id = $1";
+static const char remove_sql[] = "DELETE FROM tollgate.accounts WHERE email = lower($1) RETURNING id";
 
 static const char find_sql[] = "SELECT id, $1::text, role, tenant_id, password_hash FROM tollgate.account_by_email($1)";
 

@@ -15,15 +15,8 @@ static const char missing_columns[] =
 
 /* Tables of ours whose names are taken by the host's. */
 static const char taken_names[] =
-    "SELECT coalesce(string_agg(n, ', '), '') FROM unnest(ARRAY['usage_metrics', 'usage_limit_keys', "
-    "'tenant_settings', "
-    "'tenant_periods', 'usage_tracking', 'usage_summary', 'usage_hourly', 'usage_daily', 'usage_counts', "
-    "'usage_changes', "
-    "'usage_event_ids', 'usage_rejected', 'collector_progress', 'collector_degraded', 'collector_nodes', "
-    "'node_samples', 'spool_damage', "
-    "'usage_limit_overrides', 'api_keys', 'accounts', 'account_sessions', 'signin_failures', 'config_changes', "
-    "'enforced_gauges', 'enforce_shares']) n WHERE to_regclass('public.' || n) IS NOT NULL AND "
-    "to_regclass('tollgate.schema_migrations') IS NULL";
+    "SELECT coalesce(string_agg(n, ', '), '') FROM unnest(ARRAY['usage_tracking', 'usage_summary']) n "
+    "WHERE to_regclass('public.' || n) IS NOT NULL AND to_regclass('tollgate.schema_migrations') IS NULL";
 
 static const char tenants_sql[] =
     "SELECT t.id, EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = "

@@ -10,14 +10,14 @@ enum status enforce_set(struct db *d, const char *tenant, bool on)
 
 enum status enforce_list(struct db *d, struct db_rows **rows)
 {
-    static const char sql[] =
-        "SELECT s.tenant_id, s.enforced, e.metric, nullif(e.most, 1000000000000000), e.used "
-        "FROM public.tenant_settings s LEFT JOIN LATERAL tollgate.enforced_levels(s.tenant_id) e ON true ORDER BY 1, 3";
+    static const char sql[] = "SELECT s.tenant_id, s.enforced, e.metric, nullif(e.most, 1000000000000000), e.used "
+                              "FROM tollgate.tenant_settings s LEFT JOIN LATERAL tollgate.enforced_levels(s.tenant_id) "
+                              "e ON true ORDER BY 1, 3";
 
     return db_query(d, sql, 0, NULL, rows);
 }
 
 enum status enforce_tenants(struct db *d, struct db_rows **rows)
 {
-    return db_query(d, "SELECT tenant_id FROM public.tenant_settings ORDER BY 1", 0, NULL, rows);
+    return db_query(d, "SELECT tenant_id FROM tollgate.tenant_settings ORDER BY 1", 0, NULL, rows);
 }

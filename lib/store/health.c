@@ -31,13 +31,13 @@ static const struct question questions[] = {
      "spools, the last of node ' "
      "|| (array_agg(node ORDER BY found_at DESC))[1] || ' segment ' || to_hex((array_agg(segment ORDER BY found_at "
      "DESC))[1]) || ' at ' || max(found_at)::text || "
-     "': look for a failing disk, then say `tollgate doctor --seen`' END FROM public.spool_damage WHERE seen_at IS "
+     "': look for a failing disk, then say `tollgate doctor --seen`' END FROM tollgate.spool_damage WHERE seen_at IS "
      "NULL"},
     {"rejected",
      "SELECT count(*) = 0, CASE count(*) WHEN 0 THEN 'none in a day' ELSE sum(n) || ' events in a day "
      "could not be stored: ' "
-     "|| string_agg(reason || ' ' || n, ', ') || '; see table usage_rejected' END "
-     "FROM (SELECT reason, count(*) AS n FROM public.usage_rejected WHERE rejected_at > now() - interval '1 day' "
+     "|| string_agg(reason || ' ' || n, ', ') || '; see table tollgate.usage_rejected' END "
+     "FROM (SELECT reason, count(*) AS n FROM tollgate.usage_rejected WHERE rejected_at > now() - interval '1 day' "
      "GROUP BY reason) r"},
     {"tenants", "SELECT count(*) = 0, CASE count(*) WHEN 0 THEN 'all are counted' ELSE count(*) || ' tenants or tables "
                 "are left out: ' "
@@ -49,7 +49,7 @@ static const struct question questions[] = {
      "count(*) || ' known' || coalesce('; not heard of for a minute: ' || string_agg(coalesce(nullif(host, ''), "
      "node::text), ', ') "
      "FILTER (WHERE seen_at < now() - interval '1 minute') || ': start the collector there, or bring its spool in with "
-     "`tollgate spool ingest`', '') FROM public.collector_nodes"},
+     "`tollgate spool ingest`', '') FROM tollgate.collector_nodes"},
 };
 
 size_t health_count(void)

@@ -102,7 +102,7 @@ enum status ingest_progress(struct ingest *in, struct ingest_position *segments,
 {
     static const char sql[] =
         "SELECT s.place - 1, p.position FROM unnest($2::bigint[]) WITH ORDINALITY AS s (segment, place) "
-        "JOIN public.collector_progress p ON p.node = $1::uuid AND p.segment = s.segment";
+        "JOIN tollgate.collector_progress p ON p.node = $1::uuid AND p.segment = s.segment";
     struct db_rows *rows;
     enum status s;
 
@@ -246,7 +246,7 @@ static void printable(char *out, size_t size, struct text t)
 static enum status store_rejected(struct ingest *in, const struct ingest_event *e, const char *reason)
 {
     static const char sql[] =
-        "INSERT INTO public.usage_rejected (tenant_id, node, segment, position, reason, metric_type, recorded_at, "
+        "INSERT INTO tollgate.usage_rejected (tenant_id, node, segment, position, reason, metric_type, recorded_at, "
         "record) VALUES ($1, $2::uuid, $3::bigint, $4::bigint, $5, $6, to_timestamp($7::numeric / 1000000), "
         "decode($8, 'hex'))";
     char tenant[EVENT_TENANT_MAX + 1], metric[EVENT_METRIC_MAX + 1], segment[24], position[24], recorded[24];
@@ -287,7 +287,7 @@ static enum status store_rejects(struct ingest *in, const struct ingest_batch *b
 
 static enum status store_damage(struct ingest *in, const struct ingest_batch *batch)
 {
-    static const char sql[] = "INSERT INTO public.spool_damage (node, segment, from_position, to_position) "
+    static const char sql[] = "INSERT INTO tollgate.spool_damage (node, segment, from_position, to_position) "
                               "VALUES ($1::uuid, $2::bigint, $3::bigint, $4::bigint) ON CONFLICT DO NOTHING";
     char segment[24], from[24], to[24];
     const char *params[] = {in->node, segment, from, to};
@@ -421,8 +421,8 @@ static enum status take_measures(struct db_rows *rows, struct ingest_result *res
 
 enum status ingest_changes(struct ingest *in, int max, struct ingest_result *result)
 {
-    static const char any[] =
-        "SELECT EXISTS (SELECT FROM public.usage_changes) OR EXISTS (SELECT FROM public.enforce_shares WHERE changed)";
+    static const char any[] = "SELECT EXISTS (SELECT FROM tollgate.usage_changes) OR EXISTS (SELECT FROM "
+                              "tollgate.enforce_shares WHERE changed)";
     char most[16];
     struct db_rows *rows;
     bool found;
@@ -498,6 +498,6 @@ enum status ingest_degraded(struct ingest *in, const struct ingest_degraded *lis
 
 enum status ingest_degraded_forget(struct ingest *in)
 {
-    return db_run(in->db, "DELETE FROM public.collector_degraded WHERE node = $1::uuid", 1, (const char *[]){in->node},
-                  NULL);
+    return db_run(in->db, "DELETE FROM tollgate.collector_degraded WHERE node = $1::uuid", 1,
+                  (const char *[]){in->node}, NULL);
 }

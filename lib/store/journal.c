@@ -6,8 +6,9 @@
 
 enum status journal_position(struct db *d, const char *node, uint64_t segment, uint64_t *position)
 {
-    static const char sql[] = "SELECT coalesce(max(position), 0) FROM public.collector_progress WHERE node = $1::uuid "
-                              "AND segment = $2::bigint";
+    static const char sql[] =
+        "SELECT coalesce(max(position), 0) FROM tollgate.collector_progress WHERE node = $1::uuid "
+        "AND segment = $2::bigint";
     char number[24];
     struct db_rows *rows;
     enum status s;
@@ -24,7 +25,7 @@ enum status journal_damage(struct db *d, const char *node, struct db_rows **rows
 {
     static const char sql[] =
         "SELECT segment, from_position, to_position, to_char(found_at, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), "
-        "to_char(seen_at, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM public.spool_damage WHERE node = $1::uuid "
+        "to_char(seen_at, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM tollgate.spool_damage WHERE node = $1::uuid "
         "ORDER BY segment, from_position";
 
     return db_query(d, sql, 1, (const char *[]){node}, rows);
@@ -33,7 +34,8 @@ enum status journal_damage(struct db *d, const char *node, struct db_rows **rows
 enum status journal_damage_seen(struct db *d, int64_t *marked)
 {
     struct db_rows *rows;
-    enum status s = db_query(d, "UPDATE public.spool_damage SET seen_at = now() WHERE seen_at IS NULL", 0, NULL, &rows);
+    enum status s = db_query(d, "UPDATE tollgate.spool_damage SET seen_at = now() WHERE seen_at IS NULL", 0, NULL,
+                             &rows);
 
     if (s != STATUS_OK)
         return s;

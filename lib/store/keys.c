@@ -11,19 +11,19 @@
         "k.expires_at") ", " UTC("k.last_used_at") ","                                                        \
                                                    " CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked' WHEN " \
                                                    "k.expires_at <= now() THEN 'expired' ELSE 'active' END"   \
-                                                   " FROM public.api_keys k"
+                                                   " FROM tollgate.api_keys k"
 
 static const char list_sql[] = COLUMNS " WHERE $1::text IS NULL OR k.tenant_id = $1 ORDER BY k.tenant_id, k.created_at";
 static const char show_sql[] = COLUMNS " WHERE k.id = $1";
-static const char insert_sql[] = "INSERT INTO public.api_keys (id, hash, name, tenant_id, scopes, expires_at)"
+static const char insert_sql[] = "INSERT INTO tollgate.api_keys (id, hash, name, tenant_id, scopes, expires_at)"
                                  " VALUES ($1, decode($2, 'hex'), $3, $4, string_to_array($5, ','), " EXPIRY(
                                      "$6::text") ")";
 static const char change_sql[] =
-    "UPDATE public.api_keys SET name = coalesce($2, name), scopes = coalesce(string_to_array($3, ','), scopes),"
+    "UPDATE tollgate.api_keys SET name = coalesce($2, name), scopes = coalesce(string_to_array($3, ','), scopes),"
     " expires_at = CASE WHEN $4::text IS NULL THEN expires_at ELSE " EXPIRY("$4::text") " END"
                                                                                         " WHERE id = $1 RETURNING id";
 static const char revoke_sql[] =
-    "UPDATE public.api_keys SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING id";
+    "UPDATE tollgate.api_keys SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL RETURNING id";
 
 enum status keys_list(struct db *d, const char *tenant, struct db_rows **rows)
 {

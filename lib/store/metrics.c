@@ -6,27 +6,27 @@
 #define COLUMNS                                                                                    \
     "SELECT m.metric_type, m.kind, m.unit, m.label,"                                               \
     " (SELECT string_agg(k.limit_key, ',' ORDER BY k.limit_key <> m.limit_key, k.limit_key) FROM " \
-    "public.usage_limit_keys k"                                                                    \
-    " WHERE k.metric_type = m.metric_type), m.limit_window, m.derived FROM public.usage_metrics m"
+    "tollgate.usage_limit_keys k"                                                                  \
+    " WHERE k.metric_type = m.metric_type), m.limit_window, m.derived FROM tollgate.usage_metrics m"
 
 static const char list_sql[] = COLUMNS " ORDER BY metric_type";
 static const char show_sql[] = COLUMNS " WHERE metric_type = $1";
 static const char count_sql[] =
-    "SELECT count(*), (SELECT count(*) FROM public.usage_limit_keys) FROM public.usage_metrics";
-static const char insert_sql[] = "INSERT INTO public.usage_metrics (metric_type, kind, unit, label, limit_key, "
+    "SELECT count(*), (SELECT count(*) FROM tollgate.usage_limit_keys) FROM tollgate.usage_metrics";
+static const char insert_sql[] = "INSERT INTO tollgate.usage_metrics (metric_type, kind, unit, label, limit_key, "
                                  "limit_window) VALUES ($1, $2, $3, $4, $5,"
                                  " coalesce($6, CASE WHEN $2 = 'gauge' THEN 'none' ELSE 'period' END))";
 static const char limit_sql[] =
-    "INSERT INTO public.usage_limit_keys (limit_key, metric_type, limit_window, label)"
-    " SELECT limit_key, metric_type, limit_window, label FROM public.usage_metrics WHERE metric_type = $1";
+    "INSERT INTO tollgate.usage_limit_keys (limit_key, metric_type, limit_window, label)"
+    " SELECT limit_key, metric_type, limit_window, label FROM tollgate.usage_metrics WHERE metric_type = $1";
 static const char change_sql[] =
-    "UPDATE public.usage_metrics SET unit = coalesce($2, unit), label = coalesce($3, label) WHERE metric_type = $1"
+    "UPDATE tollgate.usage_metrics SET unit = coalesce($2, unit), label = coalesce($3, label) WHERE metric_type = $1"
     " RETURNING metric_type";
 static const char used_sql[] = "SELECT derived OR metric_type IN ('api_call', 'file_upload')"
-                               " OR EXISTS (SELECT FROM public.usage_daily d WHERE d.metric_type = m.metric_type)"
+                               " OR EXISTS (SELECT FROM tollgate.usage_daily d WHERE d.metric_type = m.metric_type)"
                                " OR EXISTS (SELECT FROM public.usage_tracking u WHERE u.metric_type = m.metric_type)"
-                               " FROM public.usage_metrics m WHERE metric_type = $1 FOR UPDATE";
-static const char remove_sql[] = "DELETE FROM public.usage_metrics WHERE metric_type = $1";
+                               " FROM tollgate.usage_metrics m WHERE metric_type = $1 FOR UPDATE";
+static const char remove_sql[] = "DELETE FROM tollgate.usage_metrics WHERE metric_type = $1";
 
 enum status metrics_list(struct db *d, struct db_rows **rows)
 {
@@ -42,7 +42,7 @@ enum status metrics_show(struct db *d, const char *type, struct db_rows **rows)
 static enum status metrics_fit(struct db *d, bool limit)
 {
     struct db_rows *rows = NULL;
-    enum status s = db_script(d, "LOCK TABLE public.usage_metrics IN SHARE ROW EXCLUSIVE MODE");
+    enum status s = db_script(d, "LOCK TABLE tollgate.usage_metrics IN SHARE ROW EXCLUSIVE MODE");
 
     if (!s)
         s = db_query(d, count_sql, 0, NULL, &rows);

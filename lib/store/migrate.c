@@ -72,7 +72,7 @@ static enum status run_text(struct db *d, const char *prelude, const char *sql)
 
 /* Function bodies name temporary tables that only their callers make. */
 static const char as_owner[] = "SET LOCAL ROLE tollgate_owner; SET LOCAL check_function_bodies = off; "
-                               "SET LOCAL client_min_messages = warning; SET LOCAL search_path = public, pg_temp";
+                               "SET LOCAL client_min_messages = warning";
 
 static enum status run_file(struct db *d, const char *dir, const char *name, const char *prelude,
                             char problem[PROBLEM_SIZE])
@@ -370,39 +370,6 @@ static enum status prepare_adopted(struct db *d, const struct migrate_options *o
     return STATUS_DENIED;
 }
 
-/*
- * Migrations name tables without their schema, so they run with public in search_path. An operator or function of another role's that
- * stands there and fits better than PostgreSQL's own would be run by tollgate_owner, or even a superuser. Those of extensions and
- * superusers are trusted.
- */
-static enum status refuse_shadows(struct db *d, char problem[PROBLEM_SIZE])
-{
-    static const char shadows[] =
-        "SELECT coalesce(left(string_agg(x.name, ', '), 250), '') FROM ("
-        "SELECT 'operator ' || o.oid::regoperator AS name, o.oprowner AS owner, o.oid, 'pg_operator'::regclass AS "
-        "class, "
-        "ARRAY[o.oprleft, o.oprright] AS types FROM pg_operator o WHERE o.oprnamespace = 'public'::regnamespace "
-        "UNION ALL SELECT 'function ' || p.oid::regprocedure, p.proowner, p.oid, 'pg_proc'::regclass, "
-        "p.proargtypes::oid[] "
-        "FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.proname IN "
-        "(SELECT c.proname FROM pg_proc c WHERE c.pronamespace = 'pg_catalog'::regnamespace)) x "
-        "JOIN pg_roles r ON r.oid = x.owner AND NOT r.rolsuper AND r.rolname NOT IN ('tollgate_owner', current_user) "
-        "WHERE NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = x.class AND e.objid = x.oid AND e.deptype = 'e') "
-        "AND NOT EXISTS (SELECT FROM unnest(x.types) u (type) JOIN pg_type y ON y.oid = u.type "
-        "WHERE y.typnamespace <> 'pg_catalog'::regnamespace)";
-    char found[256];
-    enum status s = ask(d, shadows, NULL, found, sizeof(found));
-
-    if (s != STATUS_OK)
-        return explain(d, s, "schema public", problem);
-    if (found[0] == '\0')
-        return STATUS_OK;
-    snprintf(problem, PROBLEM_SIZE,
-             "schema public holds what would be taken for PostgreSQL's own: %.250s; drop it or move it away first",
-             found);
-    return STATUS_DENIED;
-}
-
 static enum status migrate_locked(struct db *d, const struct migrate_options *o, char problem[PROBLEM_SIZE])
 {
     static const char tables[] =
@@ -417,7 +384,7 @@ static enum status migrate_locked(struct db *d, const struct migrate_options *o,
     if (s != STATUS_OK)
         return s;
     if ((s = prepare_roles(d, o, problem)) != STATUS_OK || (s = prepare_adopted(d, o, &give, problem)) != STATUS_OK ||
-        (s = refuse_shadows(d, problem)) != STATUS_OK || (s = prepare_host(d, o, problem)) != STATUS_OK)
+        (s = prepare_host(d, o, problem)) != STATUS_OK)
         goto out;
     if ((s = run_text(d, as_owner, tables)) != STATUS_OK)
         s = explain(d, s, "schema tollgate", problem);

@@ -30,10 +30,11 @@ enum status node_take(struct db *d, const struct spool_node *node, const unsigne
 {
     static const char find[] = "SELECT host, to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"'), "
                                "token = $2::bytea OR token = $3::bytea OR token = '\\x' OR $4::boolean "
-                               "FROM public.collector_nodes WHERE node = $1::uuid FOR UPDATE";
-    static const char put[] = "INSERT INTO public.collector_nodes (node, token, host) VALUES ($1::uuid, $2::bytea, $3) "
-                              "ON CONFLICT (node) DO UPDATE SET token = excluded.token, host = excluded.host, "
-                              "started_at = now(), seen_at = now()";
+                               "FROM tollgate.collector_nodes WHERE node = $1::uuid FOR UPDATE";
+    static const char put[] =
+        "INSERT INTO tollgate.collector_nodes (node, token, host) VALUES ($1::uuid, $2::bytea, $3) "
+        "ON CONFLICT (node) DO UPDATE SET token = excluded.token, host = excluded.host, "
+        "started_at = now(), seen_at = now()";
     char id[SPOOL_NODE_TEXT], a[NODE_TOKEN_TEXT], b[NODE_TOKEN_TEXT], c[NODE_TOKEN_TEXT];
     const char *look[] = {id, node_token_text(node->token, a), node_token_text(pending, b),
                           take_over ? "true" : "false"};
@@ -72,7 +73,7 @@ enum status node_report(struct db *d, const struct spool_node *node, uint64_t la
     snprintf(bytes, sizeof(bytes), "%" PRIu64, spool_bytes);
     return db_run(
         d,
-        "UPDATE public.collector_nodes SET seen_at = now(), lag_events = $2::bigint, lag_seconds = $3::float8, "
+        "UPDATE tollgate.collector_nodes SET seen_at = now(), lag_events = $2::bigint, lag_seconds = $3::float8, "
         "spool_bytes = $4::bigint WHERE node = $1::uuid",
         4, (const char *[]){id, events, seconds, bytes}, NULL);
 }

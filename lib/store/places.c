@@ -41,7 +41,7 @@ static enum status read_places(struct db_rows *rows, struct place **list, size_t
 enum status places_list(struct db *d, const char *after, int max, struct place **list, size_t *n)
 {
     static const char sql[] =
-        "SELECT tenant_id, coalesce(storage_path, tenant_id) FROM public.tenant_settings WHERE tenant_id > $1 "
+        "SELECT tenant_id, coalesce(storage_path, tenant_id) FROM tollgate.tenant_settings WHERE tenant_id > $1 "
         "ORDER BY tenant_id LIMIT $2::integer";
     char most[16];
     struct db_rows *rows;
@@ -55,7 +55,7 @@ enum status places_list(struct db *d, const char *after, int max, struct place *
 enum status places_of(struct db *d, const char *tenant, struct place **list, size_t *n)
 {
     static const char sql[] =
-        "SELECT tenant_id, coalesce(storage_path, tenant_id) FROM public.tenant_settings WHERE tenant_id = $1";
+        "SELECT tenant_id, coalesce(storage_path, tenant_id) FROM tollgate.tenant_settings WHERE tenant_id = $1";
     struct db_rows *rows;
     enum status s = db_run(d, sql, 1, (const char *[]){tenant}, &rows);
 

@@ -71,12 +71,12 @@ const char *publish_error(const struct publish *p)
 enum status publish_news(struct publish *p, enum publish_what what, const char *cursor, bool *any)
 {
     static const char *const sql[] = {
-        [PUBLISH_CONFIG] = "SELECT EXISTS (SELECT FROM public.config_changes WHERE " NEW
+        [PUBLISH_CONFIG] = "SELECT EXISTS (SELECT FROM tollgate.config_changes WHERE " NEW
                            " AND kind OPERATOR(pg_catalog.<>) 'lease')",
-        [PUBLISH_LEASES] = "SELECT EXISTS (SELECT FROM public.config_changes WHERE " NEW
+        [PUBLISH_LEASES] = "SELECT EXISTS (SELECT FROM tollgate.config_changes WHERE " NEW
                            " AND kind OPERATOR(pg_catalog.=) 'lease')",
-        [PUBLISH_COUNTS] = "SELECT EXISTS (SELECT FROM public.usage_counts WHERE " NEW ") OR "
-                           "EXISTS (SELECT FROM public.config_changes WHERE " NEW
+        [PUBLISH_COUNTS] = "SELECT EXISTS (SELECT FROM tollgate.usage_counts WHERE " NEW ") OR "
+                           "EXISTS (SELECT FROM tollgate.config_changes WHERE " NEW
                            " AND kind OPERATOR(pg_catalog.=) 'lease')",
     };
     struct db_rows *rows;
@@ -227,10 +227,10 @@ enum status publish_catalogue(struct publish *p, const struct limit_catalogue *o
                               bool *moved, char left_out[PUBLISH_LEFT_OUT_SIZE])
 {
     static const char metrics_sql[] =
-        "SELECT metric_type, kind, derived FROM public.usage_metrics ORDER BY created_at, metric_type";
-    static const char limits_sql[] =
-        "SELECT k.limit_key, k.metric_type, k.limit_window FROM public.usage_limit_keys k JOIN public.usage_metrics m "
-        "USING (metric_type) ORDER BY m.created_at, m.metric_type, k.limit_key";
+        "SELECT metric_type, kind, derived FROM tollgate.usage_metrics ORDER BY created_at, metric_type";
+    static const char limits_sql[] = "SELECT k.limit_key, k.metric_type, k.limit_window FROM tollgate.usage_limit_keys "
+                                     "k JOIN tollgate.usage_metrics m "
+                                     "USING (metric_type) ORDER BY m.created_at, m.metric_type, k.limit_key";
     struct db_rows *metrics = NULL, *limits = NULL;
     enum status s = db_query(p->db, metrics_sql, 0, NULL, &metrics);
 
@@ -447,7 +447,7 @@ static enum status one_key(void *arg, const struct db_rows *rows, size_t row)
 
 #define KEY_COLUMNS                                                                               \
     "SELECT id, coalesce(tenant_id, ''), tenant_id IS NULL, hash, array_to_string(scopes, ','), " \
-    "revoked_at IS NOT NULL, tollgate.us(expires_at) FROM public.api_keys "
+    "revoked_at IS NOT NULL, tollgate.us(expires_at) FROM tollgate.api_keys "
 
 enum status publish_keys(struct publish *p, const char *only, publish_key_fn *fn, void *arg)
 {
@@ -476,9 +476,9 @@ enum status publish_keys_since(struct publish *p, const char *cursor, publish_ke
                                void *arg)
 {
     static const char sql[] =
-        "WITH changed AS (SELECT DISTINCT subject, hash FROM public.config_changes WHERE kind = 'key' AND " NEW ") "
+        "WITH changed AS (SELECT DISTINCT subject, hash FROM tollgate.config_changes WHERE kind = 'key' AND " NEW ") "
         "SELECT NULL, '', NULL, NULL, NULL, NULL, NULL, c.hash FROM changed c "
-        "WHERE NOT EXISTS (SELECT FROM public.api_keys k WHERE k.hash = c.hash) AND c.hash IS NOT NULL "
+        "WHERE NOT EXISTS (SELECT FROM tollgate.api_keys k WHERE k.hash = c.hash) AND c.hash IS NOT NULL "
         "UNION ALL (SELECT k.*, NULL::bytea FROM (" KEY_COLUMNS
         "WHERE id IN (SELECT subject::pg_catalog.bpchar FROM changed)) k ORDER BY 6 DESC)";
     struct key_change_reader r = {{fn, arg}, gone};
@@ -562,10 +562,10 @@ enum status publish_changes(struct publish *p, enum publish_what what, const cha
                             void *arg)
 {
     static const char *const sql[] = {
-        [PUBLISH_CONFIG] = "SELECT DISTINCT kind, subject, NULL FROM public.config_changes "
+        [PUBLISH_CONFIG] = "SELECT DISTINCT kind, subject, NULL FROM tollgate.config_changes "
                            "WHERE kind IN ('catalogue', 'tenant') AND " NEW " ORDER BY kind, subject",
         [PUBLISH_LEASES] =
-            "SELECT DISTINCT kind, subject, NULL FROM public.config_changes WHERE kind = 'lease' AND " NEW,
+            "SELECT DISTINCT kind, subject, NULL FROM tollgate.config_changes WHERE kind = 'lease' AND " NEW,
     };
 
     return each_change(p, sql[what], 1, cursor, fn, arg);
@@ -575,9 +575,9 @@ enum status publish_removed(struct publish *p, publish_change_fn *fn, void *arg)
 {
     return each_change(
         p,
-        "SELECT kind, subject, min(hash::text) FROM public.config_changes c WHERE kind IN ('tenant', 'key') "
+        "SELECT kind, subject, min(hash::text) FROM tollgate.config_changes c WHERE kind IN ('tenant', 'key') "
         "AND NOT EXISTS (SELECT FROM public.tenants t WHERE c.kind = 'tenant' AND t.id = c.subject) "
-        "AND NOT EXISTS (SELECT FROM public.api_keys k WHERE c.kind = 'key' AND k.id = c.subject "
+        "AND NOT EXISTS (SELECT FROM tollgate.api_keys k WHERE c.kind = 'key' AND k.id = c.subject "
         "AND k.hash = c.hash) GROUP BY kind, subject, hash ORDER BY kind, subject",
         0, NULL, fn, arg);
 }

@@ -21,14 +21,15 @@ static const struct item {
     int full; /* a slice that removed so many has left more */
 } items[] = {
     {"rows", "SELECT tollgate.drop_partitions($1::integer)", ROW_MONTHS, 1200},
-    {"event ids", REMOVE("public.usage_event_ids", "accepted_at < now() - interval '36 days'"), FIXED, SLICE},
-    {"changes of the configuration", REMOVE("public.config_changes", "made_at < now() - interval '1 day'"), FIXED,
+    {"event ids", REMOVE("tollgate.usage_event_ids", "accepted_at < now() - interval '36 days'"), FIXED, SLICE},
+    {"changes of the configuration", REMOVE("tollgate.config_changes", "made_at < now() - interval '1 day'"), FIXED,
      SLICE},
-    {"leases", REMOVE("public.limit_leases", "starts_at < now() - interval '40 days'"), FIXED, SLICE},
-    {"sessions", REMOVE("public.account_sessions", "created_at < now() - pg_catalog.make_interval(secs => $1::bigint)"),
+    {"leases", REMOVE("tollgate.limit_leases", "starts_at < now() - interval '40 days'"), FIXED, SLICE},
+    {"sessions",
+     REMOVE("tollgate.account_sessions", "created_at < now() - pg_catalog.make_interval(secs => $1::bigint)"),
      SESSION_SECONDS, SLICE},
-    {"failed sign-ins", REMOVE("public.signin_failures", "failed_at < now() - interval '2 days'"), FIXED, SLICE},
-    {"nodes' samples", REMOVE("public.node_samples", "sampled_at < now() - interval '8 days'"), FIXED, SLICE},
+    {"failed sign-ins", REMOVE("tollgate.signin_failures", "failed_at < now() - interval '2 days'"), FIXED, SLICE},
+    {"nodes' samples", REMOVE("tollgate.node_samples", "sampled_at < now() - interval '8 days'"), FIXED, SLICE},
 };
 
 size_t retention_count(void)

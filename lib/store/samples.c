@@ -11,7 +11,7 @@
 #define BUCKETS_SIZE (LIMIT_LATENCY_BUCKETS * 21 + 3)
 
 static const char put_sql[] =
-    "INSERT INTO public.node_samples AS x (node, sampled_at, taken_at, table_id, admitted, passed, refused, latency,"
+    "INSERT INTO tollgate.node_samples AS x (node, sampled_at, taken_at, table_id, admitted, passed, refused, latency,"
     " collecting_since, batches, rows, rejected, degraded, lag_seconds, spool_events, spool_bytes)"
     " VALUES ($1::uuid, date_trunc('minute', now()), now(), $2::bigint, $3::bigint, $4::bigint, $5::bigint,"
     " $6::bigint[], $7::timestamptz, $8::bigint, $9::bigint, $10::bigint, $11::bigint, $12::float8, $13::bigint,"

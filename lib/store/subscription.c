@@ -10,7 +10,7 @@ static const char subscription_sql[] =
     "   'grace_percent', nullif(o.grace_percent, 0),"
     "   'grace_until', to_char(o.grace_until AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"
     "   'expires_at', to_char(o.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'))))"
-    "   FROM public.usage_limit_overrides o WHERE o.tenant_id = $1), '{}'),"
+    "   FROM tollgate.usage_limit_overrides o WHERE o.tenant_id = $1), '{}'),"
     " coalesce(s.tier_limits, '{}'), coalesce(s.current_usage, '{}')"
     " FROM tollgate.host_tenant t LEFT JOIN tollgate.host_subscription s ON s.tenant_id = t.id WHERE t.id = $1";
 

@@ -7,15 +7,15 @@
     "SELECT t.id, t.name, s.tier_id, c.state, c.time_zone, c.anchor_day, c.schema_name," \
     " coalesce(c.storage_path, t.id), c.enforced,"                                       \
     " to_char(c.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
-#define TABLES                                                                        \
-    " FROM public.tenants t LEFT JOIN public.tenant_settings c ON c.tenant_id = t.id" \
+#define TABLES                                                                          \
+    " FROM public.tenants t LEFT JOIN tollgate.tenant_settings c ON c.tenant_id = t.id" \
     " LEFT JOIN public.tenant_subscriptions s ON s.tenant_id = t.id"
 
 static const char list_sql[] = COLUMNS TABLES " ORDER BY t.id";
 static const char show_sql[] = COLUMNS ", s.usage_limits, s.current_usage" TABLES " WHERE t.id = $1";
 static const char insert_sql[] = "INSERT INTO public.tenants (id, name) VALUES ($1, $2)";
 static const char settings_sql[] =
-    "INSERT INTO public.tenant_settings (tenant_id, time_zone, anchor_day, schema_name, storage_path)"
+    "INSERT INTO tollgate.tenant_settings (tenant_id, time_zone, anchor_day, schema_name, storage_path)"
     " VALUES ($1::text, coalesce($2, 'UTC'), coalesce($3::smallint, 1), coalesce($4::name::text, "
     "tollgate.schema_of($1::text)), $5)";
 static const char subscribe_sql[] = "SELECT tollgate.set_subscription($1, $2, NULL)";
@@ -24,11 +24,12 @@ static const char attach_sql[] = "SELECT tollgate.attach($1), tollgate.recount($
 static const char rename_sql[] = "UPDATE public.tenants SET name = $2 WHERE id = $1 RETURNING id";
 static const char there_sql[] = "SELECT id FROM public.tenants WHERE id = $1";
 static const char owns_sql[] = "SELECT has_table_privilege('tollgate_owner', 'public.tenants', 'DELETE')";
-static const char change_sql[] = "UPDATE public.tenant_settings SET time_zone = coalesce($2, time_zone), anchor_day = "
-                                 "coalesce($3::smallint, anchor_day),"
-                                 " storage_path = coalesce($4, storage_path), updated_at = now() WHERE tenant_id = $1";
+static const char change_sql[] =
+    "UPDATE tollgate.tenant_settings SET time_zone = coalesce($2, time_zone), anchor_day = "
+    "coalesce($3::smallint, anchor_day),"
+    " storage_path = coalesce($4, storage_path), updated_at = now() WHERE tenant_id = $1";
 static const char state_sql[] =
-    "UPDATE public.tenant_settings SET state = $2, updated_at = now() WHERE tenant_id = $1 RETURNING tenant_id";
+    "UPDATE tollgate.tenant_settings SET state = $2, updated_at = now() WHERE tenant_id = $1 RETURNING tenant_id";
 static const char detach_sql[] = "SELECT tollgate.detach($1) WHERE EXISTS (SELECT FROM public.tenants WHERE id = $1)";
 static const char remove_sql[] = "DELETE FROM public.tenants WHERE id = $1 RETURNING id";
 static const char own_sql[] = "SELECT t.id, t.name, s.tier_id, coalesce(t.state, 'active') FROM tollgate.host_tenant t"

@@ -13,7 +13,7 @@ static const char rename_sql[] =
 static const char limit_sql[] =
     "UPDATE public.subscription_tiers r SET limits = CASE WHEN $3::numeric IS NULL THEN r.limits - $2::text"
     " ELSE r.limits || jsonb_build_object($2::text, $3::numeric) END"
-    " FROM public.usage_limit_keys k WHERE r.id = $1 AND k.limit_key = $2 RETURNING r.id";
+    " FROM tollgate.usage_limit_keys k WHERE r.id = $1 AND k.limit_key = $2 RETURNING r.id";
 static const char remove_sql[] = "DELETE FROM public.subscription_tiers WHERE id = $1 RETURNING id";
 
 enum status tiers_list(struct db *d, struct db_rows **rows)

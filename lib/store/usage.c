@@ -16,13 +16,13 @@
  */
 #define TODAY                                                                                            \
     "WITH p AS MATERIALIZED (SELECT tenant_id, period_start, tollgate.day_of(now(), time_zone) AS today" \
-    " FROM public.tenant_periods WHERE tenant_id = $1 AND starts_at <= now() AND ends_at > now()) "
+    " FROM tollgate.tenant_periods WHERE tenant_id = $1 AND starts_at <= now() AND ends_at > now()) "
 
 /* clang-format off */
 static const char current_sql[] = TODAY
     "SELECT u.id, u.tenant_id, u.period_start, u.period_end, u.patients_count, u.users_count, u.api_calls_count,"
     " u.file_uploads_count, u.appointments_count, " DB_MILLIONTHS("u.storage_used_gb") ","
-    " coalesce((SELECT sum(d.total) FROM public.usage_daily d WHERE d.tenant_id = $1 AND d.metric_type = 'api_call'"
+    " coalesce((SELECT sum(d.total) FROM tollgate.usage_daily d WHERE d.tenant_id = $1 AND d.metric_type = 'api_call'"
     "           AND d.day = p.today), 0)::bigint, " ISO("u.created_at") ", " ISO("u.updated_at")
     " FROM p JOIN public.usage_summary u ON u.tenant_id = p.tenant_id AND u.period_start = p.period_start";
 /* clang-format on */
@@ -40,10 +40,10 @@ static const char limits_sql[] = TODAY
     "SELECT k.limit_key, k.metric_type, k.limit_window, k.label, m.unit,"
     " CASE WHEN jsonb_typeof(s.usage_limits -> k.limit_key) = 'number'"
     "      THEN " DB_MILLIONTHS("greatest(-0.000001, (s.usage_limits ->> k.limit_key)::numeric)") " ELSE -1 END,"
-    " coalesce((SELECT " DB_MILLIONTHS("c.used") " FROM public.usage_counts c JOIN p ON p.tenant_id = c.tenant_id"
+    " coalesce((SELECT " DB_MILLIONTHS("c.used") " FROM tollgate.usage_counts c JOIN p ON p.tenant_id = c.tenant_id"
     "   WHERE c.tenant_id = $1 AND c.metric_type = k.metric_type AND c.limit_window = k.limit_window"
     "   AND c.window_start = CASE k.limit_window WHEN 'day' THEN p.today ELSE p.period_start END), 0)"
-    " FROM public.usage_limit_keys k JOIN public.usage_metrics m ON m.metric_type = k.metric_type"
+    " FROM tollgate.usage_limit_keys k JOIN tollgate.usage_metrics m ON m.metric_type = k.metric_type"
     " CROSS JOIN tollgate.host_subscription s WHERE s.tenant_id = $1 AND k.limit_window <> 'minute'"
     " ORDER BY k.limit_window = 'none' DESC, k.limit_key LIMIT 16";
 
@@ -206,8 +206,8 @@ enum status usage_committed(struct db *d, const char *node, uint64_t number, uin
     enum status s;
 
     snprintf(segment, sizeof segment, "%" PRId64, (int64_t)number);
-    s = db_query(d, "SELECT position FROM public.collector_progress WHERE node = $1::uuid AND segment = $2::bigint", 2,
-                 params, &rows);
+    s = db_query(d, "SELECT position FROM tollgate.collector_progress WHERE node = $1::uuid AND segment = $2::bigint",
+                 2, params, &rows);
     if (s == STATUS_OK)
         *position = db_count(rows) == 0 ? 0 : (uint64_t)db_int(rows, 0, 0);
     db_rows_free(rows);
@@ -216,7 +216,7 @@ enum status usage_committed(struct db *d, const char *node, uint64_t number, uin
 
 enum status usage_claimed(struct db *d, const char *tenant, int64_t appended_us, int64_t *n)
 {
-    static const char sql[] = "SELECT count(*) FROM public.usage_event_ids WHERE tenant_id = $1"
+    static const char sql[] = "SELECT count(*) FROM tollgate.usage_event_ids WHERE tenant_id = $1"
                               " AND accepted_at = timestamptz 'epoch' + $2::bigint * interval '1 microsecond'";
     char instant[24];
     const char *const params[] = {tenant, instant};

@@ -2,7 +2,7 @@
 CREATE OR REPLACE FUNCTION pg_temp.chance(name text) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
   $$ SELECT ('x' || left(md5('tollgate-1:' || name), 8))::bit(32)::bigint / 4294967296.0::double precision $$;
 
-INSERT INTO subscription_tiers (id, name, limits) VALUES
+INSERT INTO public.subscription_tiers (id, name, limits) VALUES
   ('free', 'Free', '{"max_patients":50,"max_users":3,"storage_gb":1,"api_calls_per_day":200,"api_calls_per_minute":60,"file_uploads_per_period":50,"appointments_per_period":100}'),
   ('starter', 'Starter', '{"max_patients":250,"max_users":10,"storage_gb":5,"api_calls_per_day":1000,"api_calls_per_minute":300,"file_uploads_per_period":500,"appointments_per_period":1000}'),
   ('professional', 'Professional', '{"max_patients":1000,"max_users":25,"storage_gb":50,"api_calls_per_day":5000,"api_calls_per_minute":1200,"file_uploads_per_period":3000,"appointments_per_period":5000}'),
@@ -24,11 +24,11 @@ INSERT INTO tollgate.demo_plan VALUES
   ('tenant_1762083065380', 'Kōwhai Medical Group', 'professional', 'Pacific/Auckland', 28, 640, 19, 1450, 220, 22500000, 'active'),
   ('tenant_1762083065491', 'Sunrise Veterinary Hospital', 'starter', 'Asia/Kolkata', 5, 96, 10, 260, 60, 1600000, 'active');
 
-INSERT INTO tenants (id, name, created_at)
+INSERT INTO public.tenants (id, name, created_at)
 SELECT id, name, CASE WHEN calls = 0 THEN now() ELSE now() - interval '14 months' END FROM tollgate.demo_plan;
-INSERT INTO tenant_settings (tenant_id, time_zone, anchor_day, state, schema_name, storage_path)
+INSERT INTO tollgate.tenant_settings (tenant_id, time_zone, anchor_day, state, schema_name, storage_path)
 SELECT id, zone, anchor, state, id, id FROM tollgate.demo_plan;
-INSERT INTO tenant_subscriptions (tenant_id, tier_id) SELECT id, tier FROM tollgate.demo_plan;
+INSERT INTO public.tenant_subscriptions (tenant_id, tier_id) SELECT id, tier FROM tollgate.demo_plan;
 -- A plan with nothing in it.
 SELECT tollgate.set_subscription('tenant_1762083064946', NULL, '{"max_patients":0,"max_users":0,"storage_gb":0,
   "api_calls_per_day":0,"api_calls_per_minute":0,"file_uploads_per_period":0,"appointments_per_period":0}');
@@ -56,7 +56,7 @@ BEGIN
     EXECUTE format('INSERT INTO %I.appointments (patient_id, starts_at, status, created_at) SELECT 1 + (pg_temp.chance($1 || i || ''p'') * $3)::int, '
       'now() + (pg_temp.chance($1 || i || ''a'') - 0.8) * interval ''100 days'', ''scheduled'', now() - interval ''61 days'' '
       'FROM generate_series(1, $2) i', t.id) USING t.id, t.appointments, t.patients;
-    INSERT INTO users (tenant_id, email, name)
+    INSERT INTO public.users (tenant_id, email, name)
     SELECT t.id, 'user' || i || '@' || replace(t.id, '_', '-') || '.example', given[1 + i % 20] || ' ' || family[1 + (i * 7) % 20]
     FROM generate_series(1, t.people) i;
     PERFORM tollgate.attach(t.id);

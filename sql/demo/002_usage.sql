@@ -24,7 +24,7 @@ CROSS JOIN LATERAL generate_series(tollgate.day_of(now(), p.zone)::timestamp - i
                                    tollgate.day_of(now(), p.zone)::timestamp, interval '1 day') AS d (day)
 WHERE p.calls > 0;
 ANALYZE demo_days;
-ANALYZE tenant_periods;
+ANALYZE tollgate.tenant_periods;
 
 -- Rows: office hours of the day in the tenant's zone, none in the future.
 CREATE TEMP TABLE demo_calls AS
@@ -34,35 +34,35 @@ SELECT d.tenant_id, date_trunc('milliseconds', d.starts_at + interval '7 hours' 
 FROM (SELECT tenant_id, day, tollgate.day_start(day, zone) AS starts_at, calls FROM demo_days WHERE fresh OFFSET 0) d
 CROSS JOIN LATERAL generate_series(1, d.calls) i;
 ANALYZE demo_calls;
-INSERT INTO usage_tracking (tenant_id, metric_type, metric_value, recorded_at, billing_period, metadata, ingested_at)
+INSERT INTO public.usage_tracking (tenant_id, metric_type, metric_value, recorded_at, billing_period, metadata, ingested_at)
 SELECT c.tenant_id, 'api_call', 1, c.at, p.billing_period,
   jsonb_build_object('endpoint', format(e.path, 1 + (c.pick * 100000)::int % 900), 'method', e.method,
     'timestamp', to_char(c.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), 'normalized', e.endpoint, 'key', 'demo0001'), c.at
 FROM demo_calls c
 JOIN demo_endpoints e ON c.pick >= e.share_from AND c.pick < e.share_to
-JOIN tenant_periods p ON p.tenant_id = c.tenant_id AND c.at >= p.starts_at AND c.at < p.ends_at
+JOIN tollgate.tenant_periods p ON p.tenant_id = c.tenant_id AND c.at >= p.starts_at AND c.at < p.ends_at
 WHERE c.at <= now();
 
 -- A POST of a file or an appointment is an event of its own metric too.
-INSERT INTO usage_tracking (tenant_id, metric_type, metric_value, recorded_at, billing_period, metadata, ingested_at)
+INSERT INTO public.usage_tracking (tenant_id, metric_type, metric_value, recorded_at, billing_period, metadata, ingested_at)
 SELECT tenant_id, CASE metadata ->> 'normalized' WHEN '/api/files' THEN 'file_upload' ELSE 'appointment_created' END, 1,
   recorded_at, billing_period, CASE metadata ->> 'normalized' WHEN '/api/files'
     THEN jsonb_build_object('endpoint', metadata ->> 'endpoint', 'method', 'POST', 'rule', 'POST /api/files') ELSE '{}' END, ingested_at
-FROM usage_tracking WHERE metric_type = 'api_call' AND metadata ->> 'method' = 'POST';
+FROM public.usage_tracking WHERE metric_type = 'api_call' AND metadata ->> 'method' = 'POST';
 
-ANALYZE usage_tracking;
-INSERT INTO usage_hourly (tenant_id, metric_type, hour, method, endpoint, total, events)
+ANALYZE public.usage_tracking;
+INSERT INTO tollgate.usage_hourly (tenant_id, metric_type, hour, method, endpoint, total, events)
 SELECT u.tenant_id, u.metric_type, tollgate.hour_start(u.recorded_at, p.time_zone), x.method, x.endpoint, sum(u.metric_value), count(*)
-FROM usage_tracking u JOIN tenant_periods p ON p.tenant_id = u.tenant_id AND u.recorded_at >= p.starts_at AND u.recorded_at < p.ends_at
+FROM public.usage_tracking u JOIN tollgate.tenant_periods p ON p.tenant_id = u.tenant_id AND u.recorded_at >= p.starts_at AND u.recorded_at < p.ends_at
 CROSS JOIN LATERAL (SELECT CASE u.metric_type WHEN 'api_call' THEN u.metadata ->> 'method' ELSE '' END AS method,
                            CASE u.metric_type WHEN 'api_call' THEN u.metadata ->> 'normalized' ELSE '' END AS endpoint) x
 GROUP BY 1, 2, 3, 4, 5;
-INSERT INTO usage_daily (tenant_id, metric_type, day, method, endpoint, total, events)
+INSERT INTO tollgate.usage_daily (tenant_id, metric_type, day, method, endpoint, total, events)
 SELECT h.tenant_id, h.metric_type, (h.hour AT TIME ZONE d.zone)::date, h.method, h.endpoint, sum(h.total), sum(h.events)
-FROM usage_hourly h JOIN tollgate.demo_plan d ON d.id = h.tenant_id GROUP BY 1, 2, 3, 4, 5;
+FROM tollgate.usage_hourly h JOIN tollgate.demo_plan d ON d.id = h.tenant_id GROUP BY 1, 2, 3, 4, 5;
 
 -- Older days: shares of the day's calls by endpoint, and by hour of the day.
-INSERT INTO usage_daily (tenant_id, metric_type, day, method, endpoint, total, events)
+INSERT INTO tollgate.usage_daily (tenant_id, metric_type, day, method, endpoint, total, events)
 SELECT d.tenant_id, m.metric, d.day, m.method, m.endpoint, n.n, n.n
 FROM demo_days d
 CROSS JOIN LATERAL (
@@ -70,28 +70,28 @@ CROSS JOIN LATERAL (
   UNION ALL VALUES ('file_upload', '', '', 0.05::double precision), ('appointment_created', '', '', 0.08)) m
 CROSS JOIN LATERAL (SELECT floor(d.calls * m.share + pg_temp.chance(d.tenant_id || d.day || m.method || m.endpoint || m.metric))::int AS n) n
 WHERE NOT d.fresh AND n.n > 0;
-ANALYZE usage_daily;
-INSERT INTO usage_hourly (tenant_id, metric_type, hour, method, endpoint, total, events)
+ANALYZE tollgate.usage_daily;
+INSERT INTO tollgate.usage_hourly (tenant_id, metric_type, hour, method, endpoint, total, events)
 SELECT d.tenant_id, d.metric_type, tollgate.hour_start(tollgate.day_start(d.day, p.zone) + make_interval(hours => h.hour), p.zone),
        d.method, d.endpoint, h.n, h.n
-FROM usage_daily d JOIN tollgate.demo_plan p ON p.id = d.tenant_id
+FROM tollgate.usage_daily d JOIN tollgate.demo_plan p ON p.id = d.tenant_id
 JOIN demo_days f ON f.tenant_id = d.tenant_id AND f.day = d.day AND NOT f.fresh
 CROSS JOIN LATERAL (SELECT 8 + i * 2 AS hour, d.total::int / 5 + CASE WHEN i < d.total::int % 5 THEN 1 ELSE 0 END AS n
                     FROM generate_series(0, 4) i) h
 WHERE h.n > 0 ON CONFLICT DO NOTHING;
 
-ANALYZE usage_daily;
-INSERT INTO usage_counts (tenant_id, metric_type, limit_window, window_start, used)
-SELECT tenant_id, metric_type, 'day', day, sum(total) FROM usage_daily GROUP BY 1, 2, 4
+ANALYZE tollgate.usage_daily;
+INSERT INTO tollgate.usage_counts (tenant_id, metric_type, limit_window, window_start, used)
+SELECT tenant_id, metric_type, 'day', day, sum(total) FROM tollgate.usage_daily GROUP BY 1, 2, 4
 UNION ALL
 SELECT u.tenant_id, u.metric_type, 'period', p.period_start, sum(u.total)
-FROM usage_daily u JOIN tenant_periods p ON p.tenant_id = u.tenant_id AND u.day BETWEEN p.period_start AND p.period_end
+FROM tollgate.usage_daily u JOIN tollgate.tenant_periods p ON p.tenant_id = u.tenant_id AND u.day BETWEEN p.period_start AND p.period_end
 GROUP BY 1, 2, 4;
-ANALYZE usage_counts;
-UPDATE usage_summary s SET
-  api_calls_count = coalesce((SELECT used FROM usage_counts c WHERE c.tenant_id = s.tenant_id AND c.metric_type = 'api_call'
+ANALYZE tollgate.usage_counts;
+UPDATE public.usage_summary s SET
+  api_calls_count = coalesce((SELECT used FROM tollgate.usage_counts c WHERE c.tenant_id = s.tenant_id AND c.metric_type = 'api_call'
     AND c.limit_window = 'period' AND c.window_start = s.period_start), 0),
-  file_uploads_count = coalesce((SELECT used FROM usage_counts c WHERE c.tenant_id = s.tenant_id AND c.metric_type = 'file_upload'
+  file_uploads_count = coalesce((SELECT used FROM tollgate.usage_counts c WHERE c.tenant_id = s.tenant_id AND c.metric_type = 'file_upload'
     AND c.limit_window = 'period' AND c.window_start = s.period_start), 0),
   storage_bytes = floor(d.bytes * (1 - 0.04 * (current_date - least(s.period_end, current_date)) / 30.0)),
   storage_used_gb = round(floor(d.bytes * (1 - 0.04 * (current_date - least(s.period_end, current_date)) / 30.0)) / 1e9, 6),
@@ -101,11 +101,11 @@ UPDATE usage_summary s SET
 FROM tollgate.demo_plan d WHERE d.id = s.tenant_id;
 SELECT tollgate.recount(id) FROM tollgate.demo_plan ORDER BY id;
 -- The demo's appointments are counted, not new.
-DELETE FROM usage_changes;
-UPDATE tenant_subscriptions t SET current_usage = t.current_usage || jsonb_build_object(
+DELETE FROM tollgate.usage_changes;
+UPDATE public.tenant_subscriptions t SET current_usage = t.current_usage || jsonb_build_object(
   'storage_used_gb', trim_scale(s.storage_used_gb), 'api_calls_today', coalesce(c.used, 0)::bigint)
-FROM tollgate.demo_plan d JOIN LATERAL (SELECT * FROM usage_summary u WHERE u.tenant_id = d.id ORDER BY period_start DESC LIMIT 1) s ON true
-LEFT JOIN usage_counts c ON c.tenant_id = d.id AND c.metric_type = 'api_call' AND c.limit_window = 'day'
+FROM tollgate.demo_plan d JOIN LATERAL (SELECT * FROM public.usage_summary u WHERE u.tenant_id = d.id ORDER BY period_start DESC LIMIT 1) s ON true
+LEFT JOIN tollgate.usage_counts c ON c.tenant_id = d.id AND c.metric_type = 'api_call' AND c.limit_window = 'day'
   AND c.window_start = tollgate.day_of(now(), d.zone)
 WHERE t.tenant_id = d.id;
 DROP TABLE tollgate.demo_plan;

@@ -1,7 +1,7 @@
--- Who may what. Tables are in public, functions and security-barrier views in schema tollgate. Each role has the rights that its
--- program uses and no other; tests/sql/rights.txt lists what comes of it. A function is nobody's to call but the owner's until it is
--- granted beside its definition: `tollgate migrate` takes back all that was granted before it applies these files, in the same transaction.
--- This file is the first to run.
+-- Who may what. All is in schema tollgate but usage_tracking and usage_summary, which the specification names and a host may read: they
+-- are in public. Each role has the rights that its program uses and no other; tests/sql/rights.txt lists what comes of it. A function is
+-- nobody's to call but the owner's until it is granted beside its definition: `tollgate migrate` takes back all that was granted before it
+-- applies these files, in the same transaction. This file is the first to run.
 GRANT USAGE ON SCHEMA tollgate TO tollgate_web, tollgate_collector, tollgate_counter;
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
@@ -33,12 +33,13 @@ DO $$
 DECLARE
   t record;
 BEGIN
-  FOR t IN SELECT x.name, x.tenants FROM (VALUES ('tenant_settings', true), ('tenant_periods', true), ('usage_tracking', true),
-    ('usage_summary', true), ('usage_hourly', true), ('usage_daily', true), ('usage_counts', true), ('usage_changes', true),
-    ('usage_event_ids', true), ('usage_rejected', true), ('collector_degraded', true), ('usage_limit_overrides', true),
-    ('api_keys', true), ('accounts', true), ('account_sessions', false), ('signin_failures', false), ('config_changes', false),
-    ('limit_leases', false), ('limit_lease_nodes', false), ('node_samples', false), ('enforced_gauges', false),
-    ('tollgate.uncounted', false)) AS x (name, tenants)
+  FOR t IN SELECT x.name, x.tenants FROM (VALUES ('tollgate.tenant_settings', true), ('tollgate.tenant_periods', true),
+    ('public.usage_tracking', true), ('public.usage_summary', true), ('tollgate.usage_hourly', true), ('tollgate.usage_daily', true),
+    ('tollgate.usage_counts', true), ('tollgate.usage_changes', true), ('tollgate.usage_event_ids', true),
+    ('tollgate.usage_rejected', true), ('tollgate.collector_degraded', true), ('tollgate.usage_limit_overrides', true),
+    ('tollgate.api_keys', true), ('tollgate.accounts', true), ('tollgate.account_sessions', false), ('tollgate.signin_failures', false),
+    ('tollgate.config_changes', false), ('tollgate.limit_leases', false), ('tollgate.limit_lease_nodes', false),
+    ('tollgate.node_samples', false), ('tollgate.enforced_gauges', false), ('tollgate.uncounted', false)) AS x (name, tenants)
     WHERE NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = x.name::regclass) LOOP
     PERFORM tollgate.secure(t.name::regclass);
     IF t.tenants THEN
@@ -50,32 +51,32 @@ END $$;
 
 -- Web: reads, under row-level security; whatever it changes, it changes through functions. Of collector_progress it looks whether an
 -- event is committed (POST /api/usage/events?wait=true): positions only, nothing of a tenant.
-GRANT SELECT ON tenant_periods, usage_summary, usage_daily, usage_counts, usage_limit_overrides, usage_event_ids, usage_metrics,
-  usage_limit_keys, collector_progress TO tollgate_web;
+GRANT SELECT ON tollgate.tenant_periods, public.usage_summary, tollgate.usage_daily, tollgate.usage_counts, tollgate.usage_limit_overrides, tollgate.usage_event_ids, tollgate.usage_metrics,
+  tollgate.usage_limit_keys, tollgate.collector_progress TO tollgate_web;
 
 -- The collector: stores events and what they add up to, and publishes to the limit table. It reads no password and no session.
-GRANT SELECT ON usage_metrics, usage_limit_keys, tenant_settings, tenant_periods, usage_limit_overrides, enforced_gauges, enforce_shares
+GRANT SELECT ON tollgate.usage_metrics, tollgate.usage_limit_keys, tollgate.tenant_settings, tollgate.tenant_periods, tollgate.usage_limit_overrides, tollgate.enforced_gauges, tollgate.enforce_shares
   TO tollgate_collector;
-GRANT SELECT (id) ON tenants TO tollgate_collector;
-GRANT SELECT (id, limits) ON subscription_tiers TO tollgate_collector;
-GRANT SELECT (tenant_id, current_usage) ON tenant_subscriptions TO tollgate_collector;
-GRANT SELECT (id, tenant_id, hash, scopes, expires_at, last_used_at, revoked_at), UPDATE (last_used_at) ON api_keys TO tollgate_collector;
-GRANT SELECT, INSERT ON usage_tracking, spool_damage TO tollgate_collector;
-GRANT USAGE ON SEQUENCE usage_tracking_id_seq TO tollgate_collector;
-GRANT INSERT ON usage_rejected TO tollgate_collector;
-GRANT SELECT, UPDATE ON usage_summary TO tollgate_collector;
-GRANT UPDATE (changed) ON enforce_shares TO tollgate_collector;
-GRANT SELECT, INSERT, UPDATE ON usage_hourly, usage_daily, usage_counts, collector_progress, collector_nodes TO tollgate_collector;
-GRANT SELECT, INSERT, DELETE ON usage_event_ids, config_changes TO tollgate_collector;
-GRANT SELECT, INSERT, UPDATE, DELETE ON usage_changes, collector_degraded, limit_leases, limit_lease_nodes, node_samples TO tollgate_collector;
+GRANT SELECT (id) ON public.tenants TO tollgate_collector;
+GRANT SELECT (id, limits) ON public.subscription_tiers TO tollgate_collector;
+GRANT SELECT (tenant_id, current_usage) ON public.tenant_subscriptions TO tollgate_collector;
+GRANT SELECT (id, tenant_id, hash, scopes, expires_at, last_used_at, revoked_at), UPDATE (last_used_at) ON tollgate.api_keys TO tollgate_collector;
+GRANT SELECT, INSERT ON public.usage_tracking, tollgate.spool_damage TO tollgate_collector;
+GRANT USAGE ON SEQUENCE public.usage_tracking_id_seq TO tollgate_collector;
+GRANT INSERT ON tollgate.usage_rejected TO tollgate_collector;
+GRANT SELECT, UPDATE ON public.usage_summary TO tollgate_collector;
+GRANT UPDATE (changed) ON tollgate.enforce_shares TO tollgate_collector;
+GRANT SELECT, INSERT, UPDATE ON tollgate.usage_hourly, tollgate.usage_daily, tollgate.usage_counts, tollgate.collector_progress, tollgate.collector_nodes TO tollgate_collector;
+GRANT SELECT, INSERT, DELETE ON tollgate.usage_event_ids, tollgate.config_changes TO tollgate_collector;
+GRANT SELECT, INSERT, UPDATE, DELETE ON tollgate.usage_changes, tollgate.collector_degraded, tollgate.limit_leases, tollgate.limit_lease_nodes, tollgate.node_samples TO tollgate_collector;
 -- Rows are removed in slices that are named by ctid (lib/store/retention.c).
-GRANT SELECT (ctid, created_at), DELETE ON account_sessions TO tollgate_collector;
-GRANT SELECT (ctid, failed_at), DELETE ON signin_failures TO tollgate_collector;
+GRANT SELECT (ctid, created_at), DELETE ON tollgate.account_sessions TO tollgate_collector;
+GRANT SELECT (ctid, failed_at), DELETE ON tollgate.signin_failures TO tollgate_collector;
 
 -- The counter: counts rows and writes the numbers of a subscription.
-GRANT SELECT (tenant_id) ON users TO tollgate_counter;
+GRANT SELECT (tenant_id) ON public.users TO tollgate_counter;
 GRANT SELECT (tenant_id, tier_id, usage_limits, current_usage), INSERT (tenant_id, tier_id), UPDATE (tier_id, usage_limits, current_usage)
-  ON tenant_subscriptions TO tollgate_counter;
+  ON public.tenant_subscriptions TO tollgate_counter;
 
 -- In a database of Tollgate's own nobody else makes temporary tables. Elsewhere they do no harm: pg_temp stands last in every
 -- search_path, and the collector looks whose its staging tables are.

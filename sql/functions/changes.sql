@@ -5,19 +5,19 @@ CREATE OR REPLACE FUNCTION tollgate.request_measure(p_tenant text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   PERFORM tollgate.only_own(p_tenant);
-  INSERT INTO public.usage_changes (tenant_id, metric, recount)
+  INSERT INTO tollgate.usage_changes (tenant_id, metric, recount)
   SELECT t.id, 'storage_used_gb', true FROM public.tenants t WHERE t.id = p_tenant;
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.request_measure(text) TO tollgate_web;
 
 -- A level that was measured (created = 1): counted by the next tollgate.ingest_changes.
 CREATE OR REPLACE FUNCTION tollgate.put_storage(p_tenant text, p_bytes bigint) RETURNS void LANGUAGE sql AS $$
-  INSERT INTO public.usage_changes (tenant_id, metric, delta, created, recount)
+  INSERT INTO tollgate.usage_changes (tenant_id, metric, delta, created, recount)
   SELECT t.id, 'storage_used_gb', p_bytes, 1, true FROM public.tenants t WHERE t.id = p_tenant
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.put_storage(text, bigint) TO tollgate_collector;
 
--- Adds what usage_changes brings to the summary and current_usage, takes the level of an enforced gauge from its shares, and puts
+-- Adds what tollgate.usage_changes brings to the summary and current_usage, takes the level of an enforced gauge from its shares, and puts
 -- a row a changed gauge and one a new appointment into pg_temp.batch, for tollgate.ingest in the same transaction. Returns the
 -- tenants whose storage is to be measured.
 CREATE OR REPLACE FUNCTION tollgate.ingest_changes(p_max integer) RETURNS TABLE (tenant_id text) LANGUAGE plpgsql AS $$
@@ -31,12 +31,12 @@ DECLARE
 BEGIN
   FOR c IN
     WITH taken AS (
-      DELETE FROM public.usage_changes u USING (
-        SELECT tenant_id, id FROM public.usage_changes ORDER BY tenant_id, id LIMIT p_max FOR UPDATE SKIP LOCKED) x
+      DELETE FROM tollgate.usage_changes u USING (
+        SELECT tenant_id, id FROM tollgate.usage_changes ORDER BY tenant_id, id LIMIT p_max FOR UPDATE SKIP LOCKED) x
       WHERE u.tenant_id = x.tenant_id AND u.id = x.id RETURNING u.tenant_id, u.id, u.metric, u.delta, u.created, u.recount
     ), enforced AS (
-      SELECT e.tenant_id FROM public.enforced_gauges e
-      WHERE e.id IN (SELECT h.gauge FROM public.enforce_shares h WHERE h.changed) LIMIT p_max
+      SELECT e.tenant_id FROM tollgate.enforced_gauges e
+      WHERE e.id IN (SELECT h.gauge FROM tollgate.enforce_shares h WHERE h.changed) LIMIT p_max
     )
     SELECT t.tenant_id, bool_or(t.id IS NOT NULL) AS noted,
       coalesce(sum(delta) FILTER (WHERE metric = 'patients_count'), 0) AS patients,
@@ -56,7 +56,7 @@ BEGIN
       RETURN NEXT;
     END IF;
     PERFORM tollgate.ensure_periods(c.tenant_id, now(), now());
-    SELECT u.* INTO before FROM public.usage_summary u JOIN public.tenant_periods p
+    SELECT u.* INTO before FROM public.usage_summary u JOIN tollgate.tenant_periods p
       ON p.tenant_id = u.tenant_id AND p.period_start = u.period_start
     WHERE u.tenant_id = c.tenant_id AND p.starts_at <= now() AND p.ends_at > now() FOR UPDATE OF u;
     CONTINUE WHEN NOT FOUND;
@@ -90,10 +90,10 @@ BEGIN
       WHERE v.change <> 0
       UNION ALL
       SELECT 'appointment_created', 1, '{}' FROM generate_series(1, c.created)) g
-    WHERE EXISTS (SELECT FROM public.usage_metrics m WHERE m.metric_type = g.metric);
+    WHERE EXISTS (SELECT FROM tollgate.usage_metrics m WHERE m.metric_type = g.metric);
     SELECT count(*) INTO place FROM pg_temp.batch;
     -- Every node's limit table learns the new levels from here.
-    INSERT INTO public.config_changes (kind, subject) VALUES ('tenant', c.tenant_id);
+    INSERT INTO tollgate.config_changes (kind, subject) VALUES ('tenant', c.tenant_id);
   END LOOP;
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.ingest_changes(int) TO tollgate_collector;

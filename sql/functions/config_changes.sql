@@ -8,14 +8,14 @@ DECLARE
   subject text;
 BEGIN
   IF TG_ARGV[0] = 'catalogue' THEN
-    INSERT INTO public.config_changes (kind) VALUES ('catalogue');
+    INSERT INTO tollgate.config_changes (kind) VALUES ('catalogue');
   ELSIF TG_ARGV[0] = 'key' THEN
     IF TG_OP = 'DELETE' THEN
-      INSERT INTO public.config_changes (kind, subject, hash) VALUES ('key', OLD.id, OLD.hash);
+      INSERT INTO tollgate.config_changes (kind, subject, hash) VALUES ('key', OLD.id, OLD.hash);
     ELSE
-      INSERT INTO public.config_changes (kind, subject, hash) VALUES ('key', NEW.id, NEW.hash);
+      INSERT INTO tollgate.config_changes (kind, subject, hash) VALUES ('key', NEW.id, NEW.hash);
       IF TG_OP = 'UPDATE' AND OLD.hash <> NEW.hash THEN
-        INSERT INTO public.config_changes (kind, subject, hash) VALUES ('key', OLD.id, OLD.hash);
+        INSERT INTO tollgate.config_changes (kind, subject, hash) VALUES ('key', OLD.id, OLD.hash);
       END IF;
     END IF;
   ELSE
@@ -24,7 +24,7 @@ BEGIN
     ELSE
       subject := CASE WHEN TG_OP = 'DELETE' THEN concat(OLD.tenant_id) ELSE concat(NEW.tenant_id) END;
     END IF;
-    INSERT INTO public.config_changes (kind, subject) VALUES ('tenant', subject);
+    INSERT INTO tollgate.config_changes (kind, subject) VALUES ('tenant', subject);
   END IF;
   RETURN NULL;
 EXCEPTION

@@ -168,10 +168,10 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   UNION ALL
   SELECT 'tenant ' || to_jsonb(s.tenant_id::text)::text, 'has no schema of its own: PostgreSQL cuts the name at 63 bytes, and so cut it is that of tenant '
     || to_jsonb(o.tenant_id::text)::text
-  FROM public.tenant_settings s JOIN public.tenant_settings o ON o.schema_name = s.tenant_id::name::text WHERE s.schema_name = ''
+  FROM tollgate.tenant_settings s JOIN tollgate.tenant_settings o ON o.schema_name = s.tenant_id::name::text WHERE s.schema_name = ''
   UNION ALL
   SELECT c.oid::regclass::text, tollgate.table_problem(c.oid, c.relname || '_count')
-  FROM public.tenant_settings s JOIN pg_namespace n ON n.nspname = s.schema_name
+  FROM tollgate.tenant_settings s JOIN pg_namespace n ON n.nspname = s.schema_name
   JOIN pg_class c ON c.relnamespace = n.oid AND c.relname IN ('patients', 'appointments') AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
   WHERE n.nspname NOT IN ('public', 'tollgate', 'pg_catalog', 'information_schema')
     AND tollgate.table_problem(c.oid, c.relname || '_count') IS NOT NULL

@@ -2,7 +2,7 @@
 -- What is left of a limit is cut in shares: slot 0 is the reserve, at first a half; each other slot belongs to one transaction
 -- at a time. Far from the limit a transaction takes from its slot's share and waits for nobody; when that is used up it takes
 -- a sixteenth of the reserve. Near the limit the reserve is the one row that all lock, and what lies in other shares is gathered, so the
--- limit is exact. The sum of the shares is always max - used, so it is also the count: nothing goes to usage_changes where a gauge is
+-- limit is exact. The sum of the shares is always max - used, so it is also the count: nothing goes to tollgate.usage_changes where a gauge is
 -- enforced, and a flag tells the collectors which to look at. While the reserve is below 0 the slots are empty and closed: what is
 -- freed then goes to the reserve. docs/operating.md says what a transaction may run into.
 
@@ -19,10 +19,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   LEFT JOIN (
     SELECT o.mode, o.grace_percent, o.grace_until, CASE WHEN o.max IS NOT NULL THEN o.expires_at END AS expires_at,
            CASE WHEN jsonb_typeof(l.limits -> m.limit_key) = 'number' THEN (l.limits ->> m.limit_key)::numeric END AS max
-    FROM public.usage_metrics m
+    FROM tollgate.usage_metrics m
     JOIN public.tenant_subscriptions s ON s.tenant_id = tenant
     LEFT JOIN public.subscription_tiers r ON r.id = s.tier_id
-    LEFT JOIN public.usage_limit_overrides o ON o.tenant_id = s.tenant_id AND o.limit_key = m.limit_key
+    LEFT JOIN tollgate.usage_limit_overrides o ON o.tenant_id = s.tenant_id AND o.limit_key = m.limit_key
     CROSS JOIN LATERAL (SELECT CASE WHEN o.max IS NOT NULL AND o.expires_at <= statement_timestamp() THEN r.limits
                                     ELSE s.usage_limits END AS limits) l
     WHERE m.metric_type = what) p ON true
@@ -41,15 +41,15 @@ DECLARE
   total bigint;
 BEGIN
   IF waiting THEN
-    PERFORM FROM public.enforce_shares s WHERE s.gauge = g ORDER BY s.slot FOR UPDATE;
+    PERFORM FROM tollgate.enforce_shares s WHERE s.gauge = g ORDER BY s.slot FOR UPDATE;
   END IF;
   SELECT array_agg(l.slot) INTO slots FROM (
-    SELECT s.slot FROM public.enforce_shares s WHERE s.gauge = g AND s.slot > 0 AND s.free <> 0 FOR UPDATE SKIP LOCKED) l;
-  WITH emptied AS (SELECT s.free FROM public.enforce_shares s WHERE s.gauge = g AND s.slot = ANY (slots))
-  UPDATE public.enforce_shares s
+    SELECT s.slot FROM tollgate.enforce_shares s WHERE s.gauge = g AND s.slot > 0 AND s.free <> 0 FOR UPDATE SKIP LOCKED) l;
+  WITH emptied AS (SELECT s.free FROM tollgate.enforce_shares s WHERE s.gauge = g AND s.slot = ANY (slots))
+  UPDATE tollgate.enforce_shares s
   SET free = CASE s.slot WHEN 0 THEN s.free + (SELECT coalesce(sum(e.free), 0) FROM emptied e) ELSE 0 END
   WHERE s.gauge = g AND (s.slot = 0 OR s.slot = ANY (slots));
-  SELECT s.free INTO total FROM public.enforce_shares s WHERE s.gauge = g AND s.slot = 0;
+  SELECT s.free INTO total FROM tollgate.enforce_shares s WHERE s.gauge = g AND s.slot = 0;
   RETURN total;
 END $$;
 
@@ -60,19 +60,19 @@ DECLARE
   remains bigint;
 BEGIN
   PERFORM tollgate.gather_shares(g, true);
-  SELECT m.* INTO now_max FROM public.enforced_gauges e, tollgate.enforced_max(e.tenant_id, e.metric) m WHERE e.id = g;
-  SELECT s.free + now_max.most - s.max INTO remains FROM public.enforce_shares s WHERE s.gauge = g AND s.slot = 0;
-  UPDATE public.enforce_shares s SET free = tollgate.first_share(remains, s.slot), max = now_max.most,
+  SELECT m.* INTO now_max FROM tollgate.enforced_gauges e, tollgate.enforced_max(e.tenant_id, e.metric) m WHERE e.id = g;
+  SELECT s.free + now_max.most - s.max INTO remains FROM tollgate.enforce_shares s WHERE s.gauge = g AND s.slot = 0;
+  UPDATE tollgate.enforce_shares s SET free = tollgate.first_share(remains, s.slot), max = now_max.most,
     until = CASE WHEN s.slot > 0 AND remains < 0 THEN '-infinity' ELSE now_max.holds END
   WHERE s.gauge = g;
 END $$;
 
 CREATE OR REPLACE FUNCTION tollgate.refuse(g integer, most bigint, remains bigint, n bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-  e public.enforced_gauges;
+  e tollgate.enforced_gauges;
   noun text;
 BEGIN
-  SELECT * INTO e FROM public.enforced_gauges x WHERE x.id = g;
+  SELECT * INTO e FROM tollgate.enforced_gauges x WHERE x.id = g;
   noun := CASE e.metric WHEN 'patients_count' THEN 'patients' ELSE 'users' END;
   RAISE EXCEPTION 'the plan allows % %', most, noun USING ERRCODE = 'TG429',
     DETAIL = format('Tenant %s has %s of %s %s, %s more would be %s.', e.tenant_id, most - remains, most, noun, n,
@@ -94,22 +94,22 @@ END $$;
 -- take_share where the slot's share does not do.
 CREATE OR REPLACE FUNCTION tollgate.take_reserve(g integer, mine integer, n bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
-  reserve public.enforce_shares;
+  reserve tollgate.enforce_shares;
   remains bigint;
   share bigint;
 BEGIN
-  SELECT * INTO reserve FROM public.enforce_shares s WHERE s.gauge = g AND s.slot = 0 FOR UPDATE;
+  SELECT * INTO reserve FROM tollgate.enforce_shares s WHERE s.gauge = g AND s.slot = 0 FOR UPDATE;
   IF NOT FOUND THEN
     RETURN false;
   END IF;
   IF reserve.until <= statement_timestamp() THEN
     PERFORM tollgate.move_limit(g);
-    SELECT * INTO reserve FROM public.enforce_shares s WHERE s.gauge = g AND s.slot = 0;
+    SELECT * INTO reserve FROM tollgate.enforce_shares s WHERE s.gauge = g AND s.slot = 0;
   END IF;
   remains := reserve.free - n;
   IF remains >= 0 OR n < 0 THEN
     share := greatest(remains / 16, 0);
-    UPDATE public.enforce_shares s SET until = reserve.until, changed = true,
+    UPDATE tollgate.enforce_shares s SET until = reserve.until, changed = true,
       free = CASE s.slot WHEN 0 THEN remains - share WHEN mine THEN s.free + share ELSE s.free END
     WHERE s.gauge = g
       AND (s.slot = 0 OR (s.slot = mine AND share > 0) OR (reserve.free < 0 AND remains >= 0)); -- the last: all slots open
@@ -122,7 +122,7 @@ BEGIN
   IF remains < 0 THEN
     PERFORM tollgate.refuse(g, reserve.max, remains + n, n);
   END IF;
-  UPDATE public.enforce_shares s SET free = remains, changed = true WHERE s.gauge = g AND s.slot = 0;
+  UPDATE tollgate.enforce_shares s SET free = remains, changed = true WHERE s.gauge = g AND s.slot = 0;
   RETURN true;
 END $$;
 
@@ -137,7 +137,7 @@ BEGIN
   IF NOT pg_try_advisory_xact_lock(hashtext('tollgate.enforce'), g << 6 | mine & 1023) THEN
     mine := tollgate.other_slot(g, mine);
   END IF;
-  UPDATE public.enforce_shares s SET free = s.free - n, changed = true
+  UPDATE tollgate.enforce_shares s SET free = s.free - n, changed = true
   WHERE s.gauge = g AND s.slot = mine AND s.free >= n AND s.until > statement_timestamp();
   IF FOUND THEN
     RETURN true;
@@ -148,12 +148,12 @@ END $$;
 -- Counts anew; the caller holds off writers of the table.
 CREATE OR REPLACE FUNCTION tollgate.fill_shares(g integer) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-  e public.enforced_gauges;
+  e tollgate.enforced_gauges;
   tab regclass;
   counted bigint := 0;
   used bigint;
 BEGIN
-  SELECT * INTO e FROM public.enforced_gauges x WHERE x.id = g;
+  SELECT * INTO e FROM tollgate.enforced_gauges x WHERE x.id = g;
   IF e.metric = 'users_count' THEN
     counted := tollgate.count_rows('public.users', e.metric, e.tenant_id);
   ELSE
@@ -165,8 +165,8 @@ BEGIN
   used := coalesce(counted, ( -- what can't be counted is what it was
     SELECT CASE e.metric WHEN 'users_count' THEN u.users_count ELSE u.patients_count END FROM public.usage_summary u
     WHERE u.tenant_id = e.tenant_id ORDER BY u.period_start DESC LIMIT 1), 0);
-  PERFORM FROM public.enforce_shares s WHERE s.gauge = g ORDER BY s.slot FOR UPDATE;
-  INSERT INTO public.enforce_shares AS s (gauge, slot, free, max, until, changed)
+  PERFORM FROM tollgate.enforce_shares s WHERE s.gauge = g ORDER BY s.slot FOR UPDATE;
+  INSERT INTO tollgate.enforce_shares AS s (gauge, slot, free, max, until, changed)
   SELECT g, i, tollgate.first_share(m.most - used, i), m.most,
     CASE WHEN i > 0 AND m.most < used THEN '-infinity' ELSE m.holds END, true
   FROM generate_series(0, 32) i, tollgate.enforced_max(e.tenant_id, e.metric) m
@@ -174,7 +174,7 @@ BEGIN
 END $$;
 
 CREATE OR REPLACE FUNCTION tollgate.enforced_gauge(tenant text, what text) RETURNS integer LANGUAGE sql AS $$
-  INSERT INTO public.enforced_gauges (tenant_id, metric) VALUES (tenant, what)
+  INSERT INTO tollgate.enforced_gauges (tenant_id, metric) VALUES (tenant, what)
   ON CONFLICT (tenant_id, metric) DO UPDATE SET metric = excluded.metric RETURNING id
 $$;
 
@@ -182,7 +182,7 @@ $$;
 CREATE OR REPLACE FUNCTION tollgate.enforce(tenant text, enabled boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  UPDATE public.tenant_settings s SET enforced = enabled, updated_at = now() WHERE s.tenant_id = tenant;
+  UPDATE tollgate.tenant_settings s SET enforced = enabled, updated_at = now() WHERE s.tenant_id = tenant;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'no such tenant' USING ERRCODE = 'TG004', DETAIL = 'tenant_id';
   END IF;
@@ -191,7 +191,7 @@ BEGIN
     PERFORM tollgate.add_triggers('public.users', 'users_added', 'users_changed', true, ''); -- locks out writers until the commit
     PERFORM tollgate.fill_shares(tollgate.enforced_gauge(tenant, 'users_count'));
   ELSE
-    DELETE FROM public.enforced_gauges e WHERE e.tenant_id = tenant AND e.metric = 'users_count';
+    DELETE FROM tollgate.enforced_gauges e WHERE e.tenant_id = tenant AND e.metric = 'users_count';
     PERFORM tollgate.note(tenant, 'users_count', 0, 0, true);
   END IF;
   PERFORM tollgate.attach(tenant);
@@ -204,7 +204,7 @@ DECLARE
   tenant text := CASE TG_OP WHEN 'DELETE' THEN concat(OLD.tenant_id) ELSE concat(NEW.tenant_id) END;
 BEGIN
   PERFORM tollgate.move_limit(g.id)
-  FROM (SELECT e.id FROM public.enforced_gauges e WHERE e.tenant_id = tenant ORDER BY e.metric) g;
+  FROM (SELECT e.id FROM tollgate.enforced_gauges e WHERE e.tenant_id = tenant ORDER BY e.metric) g;
   RETURN NULL;
 EXCEPTION
   WHEN transaction_rollback THEN
@@ -221,8 +221,8 @@ END $$;
 -- now on flags it again. Holding its lock meanwhile sends sessions to other slots.
 CREATE OR REPLACE FUNCTION tollgate.take_levels(tenant text, OUT patients bigint, OUT people bigint) LANGUAGE plpgsql AS $$
 BEGIN
-  UPDATE public.enforce_shares s SET changed = false
-  FROM (SELECT x.gauge, x.slot FROM public.enforced_gauges e JOIN public.enforce_shares x ON x.gauge = e.id AND x.changed
+  UPDATE tollgate.enforce_shares s SET changed = false
+  FROM (SELECT x.gauge, x.slot FROM tollgate.enforced_gauges e JOIN tollgate.enforce_shares x ON x.gauge = e.id AND x.changed
         WHERE e.tenant_id = tenant -- CASE: the lock is tried for this tenant's rows alone, however the join is done
           AND CASE WHEN x.gauge = e.id THEN pg_try_advisory_xact_lock(hashtext('tollgate.enforce'), x.gauge << 6 | x.slot & 1023) END
         FOR UPDATE OF x SKIP LOCKED) r
@@ -235,6 +235,6 @@ GRANT EXECUTE ON FUNCTION tollgate.take_levels(text) TO tollgate_collector;
 CREATE OR REPLACE FUNCTION tollgate.enforced_levels(tenant text) RETURNS TABLE (metric text, most bigint, used bigint, changed boolean)
 LANGUAGE sql STABLE AS $$
   SELECT e.metric, max(s.max) FILTER (WHERE s.slot = 0), (max(s.max) FILTER (WHERE s.slot = 0) - sum(s.free))::bigint, bool_or(s.changed)
-  FROM public.enforced_gauges e JOIN public.enforce_shares s ON s.gauge = e.id WHERE e.tenant_id = tenant GROUP BY e.metric
+  FROM tollgate.enforced_gauges e JOIN tollgate.enforce_shares s ON s.gauge = e.id WHERE e.tenant_id = tenant GROUP BY e.metric
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.enforced_levels(text) TO tollgate_collector;

@@ -17,10 +17,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_hashjoin = off SET enable_mergejoin = off AS $$
   WITH page AS MATERIALIZED (
     SELECT x.tenant_id AS id, x.state, coalesce(
-      (SELECT p.time_zone FROM public.tenant_periods p WHERE p.tenant_id = x.tenant_id AND p.starts_at <= now() AND p.ends_at > now()
+      (SELECT p.time_zone FROM tollgate.tenant_periods p WHERE p.tenant_id = x.tenant_id AND p.starts_at <= now() AND p.ends_at > now()
        LIMIT 1), x.time_zone) AS zone
-    FROM ((SELECT * FROM public.tenant_settings c WHERE c.tenant_id = one AND tollgate.tenant_id_problem(one) IS NULL) UNION ALL
-          (SELECT * FROM public.tenant_settings c WHERE one IS NULL AND c.tenant_id > after
+    FROM ((SELECT * FROM tollgate.tenant_settings c WHERE c.tenant_id = one AND tollgate.tenant_id_problem(one) IS NULL) UNION ALL
+          (SELECT * FROM tollgate.tenant_settings c WHERE one IS NULL AND c.tenant_id > after
              AND tollgate.tenant_id_problem(c.tenant_id) IS NULL ORDER BY c.tenant_id LIMIT most)) x
   ), zone_days AS MATERIALIZED ( -- once a zone: tenants are many, zones are few
     SELECT e.zone, array_agg(e.at ORDER BY e.at, e.i) AS days,
@@ -43,17 +43,17 @@ SET enable_hashjoin = off SET enable_mergejoin = off AS $$
     SELECT jsonb_object_agg(v.limit_key, jsonb_build_object('max', v.max, 'mode', v.mode, 'grace_percent', v.grace_percent,
       'grace_until', (extract(epoch FROM v.grace_until) * 1000000)::bigint,
       'expires_at', (extract(epoch FROM v.expires_at) * 1000000)::bigint, 'tier_max', r.limits -> v.limit_key)) AS overrides
-    FROM public.usage_limit_overrides v WHERE v.tenant_id = t.id) o ON true
+    FROM tollgate.usage_limit_overrides v WHERE v.tenant_id = t.id) o ON true
   LEFT JOIN LATERAL (
     SELECT array_agg(b.at ORDER BY b.at) AS periods,
            array_agg(extract(epoch FROM b.at AT TIME ZONE b.zone - b.at AT TIME ZONE 'UTC')::int ORDER BY b.at) AS offsets
     FROM (
       SELECT x.starts_at AS at, x.time_zone AS zone FROM (
-        (SELECT * FROM public.tenant_periods a WHERE a.tenant_id = t.id AND a.ends_at <= now() ORDER BY a.starts_at DESC LIMIT 1)
+        (SELECT * FROM tollgate.tenant_periods a WHERE a.tenant_id = t.id AND a.ends_at <= now() ORDER BY a.starts_at DESC LIMIT 1)
         UNION ALL
-        (SELECT * FROM public.tenant_periods a WHERE a.tenant_id = t.id AND a.ends_at > now() ORDER BY a.starts_at LIMIT 3)) x
+        (SELECT * FROM tollgate.tenant_periods a WHERE a.tenant_id = t.id AND a.ends_at > now() ORDER BY a.starts_at LIMIT 3)) x
       UNION ALL
-      (SELECT x.ends_at, x.time_zone FROM (SELECT * FROM public.tenant_periods a WHERE a.tenant_id = t.id AND a.ends_at > now()
+      (SELECT x.ends_at, x.time_zone FROM (SELECT * FROM tollgate.tenant_periods a WHERE a.tenant_id = t.id AND a.ends_at > now()
         ORDER BY a.starts_at LIMIT 3) x ORDER BY x.ends_at DESC LIMIT 1)) b) p ON true
   ORDER BY t.id
 $$;
@@ -70,8 +70,8 @@ LANGUAGE sql STABLE AS $$
        CASE WHEN o.expires_at <= now() THEN f.tier ELSE f.plain END,
        CASE WHEN o.max IS NOT NULL AND o.expires_at > now() THEN tollgate.us(o.expires_at)::text ELSE '-' END,
        f.tier, coalesce(o.mode, 'hard'), coalesce(o.grace_percent, 0), coalesce(tollgate.us(o.grace_until)::text, '-')), E'\n')
-     FROM public.usage_limit_keys k
-     LEFT JOIN public.usage_limit_overrides o ON o.tenant_id = t.tenant_id AND o.limit_key = k.limit_key
+     FROM tollgate.usage_limit_keys k
+     LEFT JOIN tollgate.usage_limit_overrides o ON o.tenant_id = t.tenant_id AND o.limit_key = k.limit_key
      LEFT JOIN public.subscription_tiers s ON s.id = t.tier_id
      CROSS JOIN LATERAL (SELECT
        CASE jsonb_typeof(t.usage_limits -> k.limit_key) WHEN 'number' THEN t.usage_limits ->> k.limit_key ELSE '-1' END AS plain,

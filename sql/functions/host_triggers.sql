@@ -6,7 +6,7 @@
 CREATE OR REPLACE FUNCTION tollgate.note(tenant text, what text, n bigint, made bigint DEFAULT 0, anew boolean DEFAULT false)
 RETURNS void LANGUAGE plpgsql AS $$ -- plpgsql keeps its plans; its callers are the trigger functions, who run as the owner
 BEGIN
-  INSERT INTO public.usage_changes (tenant_id, metric, delta, created, recount) VALUES (tenant, what, n, made, anew);
+  INSERT INTO tollgate.usage_changes (tenant_id, metric, delta, created, recount) VALUES (tenant, what, n, made, anew);
 END $$;
 
 -- Notes it once for a tenant and a table. It runs where something is broken, so whatever else fails here is only said.
@@ -35,7 +35,7 @@ BEGIN
   ELSIF TG_OP = 'UPDATE' THEN
     delta := (SELECT count(*) FROM new_rows n WHERE rtrim(concat(n.status)) = 'active')
              - (SELECT count(*) FROM old_rows o WHERE rtrim(concat(o.status)) = 'active');
-  ELSIF EXISTS (SELECT FROM public.enforced_gauges e WHERE e.id = g) THEN
+  ELSIF EXISTS (SELECT FROM tollgate.enforced_gauges e WHERE e.id = g) THEN
     PERFORM tollgate.fill_shares(g);
     RETURN NULL;
   ELSE
@@ -56,7 +56,7 @@ CREATE OR REPLACE FUNCTION tollgate.patients_by(tenant text, g integer, delta bi
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   IF delta <> 0 AND (g IS NULL OR NOT tollgate.take_share(g, delta)) THEN
-    INSERT INTO public.usage_changes (tenant_id, metric, delta) VALUES (tenant, 'patients_count', delta);
+    INSERT INTO tollgate.usage_changes (tenant_id, metric, delta) VALUES (tenant, 'patients_count', delta);
   END IF;
 END $$;
 
@@ -77,7 +77,7 @@ DECLARE
 BEGIN
   IF delta OPERATOR(pg_catalog.>) 0 AND pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('tollgate.enforce'),
        g OPERATOR(pg_catalog.<<) 6 OPERATOR(pg_catalog.|) mine OPERATOR(pg_catalog.&) 1023) THEN
-    UPDATE public.enforce_shares s SET free = s.free OPERATOR(pg_catalog.-) delta, changed = true
+    UPDATE tollgate.enforce_shares s SET free = s.free OPERATOR(pg_catalog.-) delta, changed = true
     WHERE s.gauge OPERATOR(pg_catalog.=) g AND s.slot OPERATOR(pg_catalog.=) mine AND s.free OPERATOR(pg_catalog.>=) delta
       AND s.until OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp();
     IF FOUND THEN
@@ -141,7 +141,7 @@ BEGIN
       PERFORM tollgate.users_by(c.tenant, c.n);
     END LOOP;
   ELSE
-    PERFORM tollgate.fill_shares(e.id) FROM public.enforced_gauges e WHERE e.metric = 'users_count' ORDER BY e.id;
+    PERFORM tollgate.fill_shares(e.id) FROM tollgate.enforced_gauges e WHERE e.metric = 'users_count' ORDER BY e.id;
     PERFORM tollgate.note(t.id, 'users_count', 0, 0, true) FROM public.tenants t;
   END IF;
   RETURN NULL;
@@ -165,10 +165,10 @@ END $$;
 CREATE OR REPLACE FUNCTION tollgate.users_by(tenant text, delta bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  g integer := (SELECT e.id FROM public.enforced_gauges e WHERE e.tenant_id = tenant AND e.metric = 'users_count');
+  g integer := (SELECT e.id FROM tollgate.enforced_gauges e WHERE e.tenant_id = tenant AND e.metric = 'users_count');
 BEGIN
   IF g IS NULL OR NOT tollgate.take_share(g, delta) THEN
-    INSERT INTO public.usage_changes (tenant_id, metric, delta) VALUES (tenant, 'users_count', delta);
+    INSERT INTO tollgate.usage_changes (tenant_id, metric, delta) VALUES (tenant, 'users_count', delta);
   END IF;
 END $$;
 
@@ -186,11 +186,11 @@ BEGIN
   INTO c FROM (SELECT pg_catalog.rtrim(pg_catalog.concat(tenant_id)) AS tenant FROM new_rows WHERE tenant_id IS NOT NULL) x
   WHERE x.tenant OPERATOR(pg_catalog.<>) tg_none;
   IF c.first OPERATOR(pg_catalog.=) c.last THEN
-    g := (SELECT e.id FROM public.enforced_gauges e
+    g := (SELECT e.id FROM tollgate.enforced_gauges e
           WHERE e.tenant_id OPERATOR(pg_catalog.=) c.first AND e.metric OPERATOR(pg_catalog.=) 'users_count');
     IF g IS NOT NULL AND pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('tollgate.enforce'),
          g OPERATOR(pg_catalog.<<) 6 OPERATOR(pg_catalog.|) mine OPERATOR(pg_catalog.&) 1023) THEN
-      UPDATE public.enforce_shares s SET free = s.free OPERATOR(pg_catalog.-) c.n, changed = true
+      UPDATE tollgate.enforce_shares s SET free = s.free OPERATOR(pg_catalog.-) c.n, changed = true
       WHERE s.gauge OPERATOR(pg_catalog.=) g AND s.slot OPERATOR(pg_catalog.=) mine AND s.free OPERATOR(pg_catalog.>=) c.n
         AND s.until OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp();
       IF FOUND THEN
@@ -200,7 +200,7 @@ BEGIN
   END IF;
   BEGIN
     IF c.first OPERATOR(pg_catalog.=) c.last AND g IS NULL THEN
-      INSERT INTO public.usage_changes (tenant_id, metric, delta) VALUES (c.first, 'users_count', c.n);
+      INSERT INTO tollgate.usage_changes (tenant_id, metric, delta) VALUES (c.first, 'users_count', c.n);
       RETURN NULL;
     END IF;
     -- By tenant, so that two statements over the same tenants take their shares in the same order.
@@ -238,7 +238,7 @@ END $$;
 -- A table in a tenant's schema, quoted; null when there is none.
 CREATE OR REPLACE FUNCTION tollgate.tenant_table(tenant text, name text) RETURNS regclass
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT c.oid::regclass FROM public.tenant_settings s JOIN pg_namespace n ON n.nspname = s.schema_name
+  SELECT c.oid::regclass FROM tollgate.tenant_settings s JOIN pg_namespace n ON n.nspname = s.schema_name
   JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = name AND c.relkind IN ('r', 'p')
   WHERE s.tenant_id = tenant AND s.schema_name NOT IN ('public', 'tollgate', 'pg_catalog', 'information_schema')
 $$;
@@ -246,12 +246,12 @@ $$;
 CREATE OR REPLACE FUNCTION tollgate.attach(tenant text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  refuse boolean := (SELECT s.enforced FROM public.tenant_settings s WHERE s.tenant_id = tenant);
+  refuse boolean := (SELECT s.enforced FROM tollgate.tenant_settings s WHERE s.tenant_id = tenant);
   tab regclass := tollgate.tenant_table(tenant, 'patients');
   g integer;
 BEGIN
   IF tab IS NULL OR NOT refuse THEN
-    DELETE FROM public.enforced_gauges e WHERE e.tenant_id = tenant AND e.metric = 'patients_count';
+    DELETE FROM tollgate.enforced_gauges e WHERE e.tenant_id = tenant AND e.metric = 'patients_count';
   ELSE
     g := tollgate.enforced_gauge(tenant, 'patients_count');
   END IF;
@@ -282,7 +282,7 @@ BEGIN
   END LOOP;
 END $$;
 
--- Counts anew; what waits in usage_changes for these gauges is part of the count and goes. What can't be counted stays as it was.
+-- Counts anew; what waits in tollgate.usage_changes for these gauges is part of the count and goes. What can't be counted stays as it was.
 CREATE OR REPLACE FUNCTION tollgate.recount(tenant text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -298,28 +298,28 @@ BEGIN
   tab := tollgate.tenant_table(tenant, 'patients');
   IF tab IS NOT NULL THEN
     WITH counted AS MATERIALIZED (SELECT tollgate.count_rows(tab, 'patients_count', tenant) AS n),
-      gone AS (DELETE FROM public.usage_changes c USING counted
+      gone AS (DELETE FROM tollgate.usage_changes c USING counted
                WHERE counted.n IS NOT NULL AND c.tenant_id = tenant AND c.metric = 'patients_count')
     SELECT counted.n INTO patients FROM counted;
   END IF;
   tab := tollgate.tenant_table(tenant, 'appointments');
   IF tab IS NOT NULL THEN
     WITH counted AS MATERIALIZED (SELECT tollgate.count_rows(tab, 'appointments_count', tenant) AS n),
-      kept AS (UPDATE public.usage_changes c SET delta = 0, recount = false FROM counted
+      kept AS (UPDATE tollgate.usage_changes c SET delta = 0, recount = false FROM counted
                WHERE counted.n IS NOT NULL AND c.tenant_id = tenant AND c.metric = 'appointments_count')
     SELECT counted.n INTO appointments FROM counted;
   END IF;
   WITH counted AS MATERIALIZED (SELECT tollgate.count_rows('public.users', 'users_count', tenant) AS n),
-    gone AS (DELETE FROM public.usage_changes c USING counted
+    gone AS (DELETE FROM tollgate.usage_changes c USING counted
              WHERE counted.n IS NOT NULL AND c.tenant_id = tenant AND c.metric = 'users_count')
   SELECT counted.n INTO people FROM counted;
   UPDATE public.usage_summary s SET patients_count = coalesce(patients, s.patients_count), users_count = coalesce(people, s.users_count),
     appointments_count = coalesce(appointments, s.appointments_count), updated_at = now()
-  FROM public.tenant_periods p
+  FROM tollgate.tenant_periods p
   WHERE s.tenant_id = tenant AND p.tenant_id = tenant AND p.period_start = s.period_start
     AND p.starts_at <= now() AND p.ends_at > now();
   PERFORM tollgate.put_usage(ARRAY[tenant],
                              ARRAY[jsonb_strip_nulls(jsonb_build_object('patients_count', patients, 'users_count', people))]);
-  INSERT INTO public.config_changes (kind, subject) VALUES ('tenant', tenant);
+  INSERT INTO tollgate.config_changes (kind, subject) VALUES ('tenant', tenant);
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.recount(text) TO tollgate_web, tollgate_collector;

@@ -52,17 +52,17 @@ RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   held bytea;
 BEGIN
-  INSERT INTO public.collector_nodes (node, token) VALUES (p_node, coalesce(p_token, '\x')) ON CONFLICT DO NOTHING;
-  SELECT n.token INTO held FROM public.collector_nodes n WHERE n.node = p_node FOR UPDATE;
+  INSERT INTO tollgate.collector_nodes (node, token) VALUES (p_node, coalesce(p_token, '\x')) ON CONFLICT DO NOTHING;
+  SELECT n.token INTO held FROM tollgate.collector_nodes n WHERE n.node = p_node FOR UPDATE;
   IF p_token IS NOT NULL AND held <> p_token THEN
     RAISE EXCEPTION 'node % was started elsewhere since', p_node USING ERRCODE = 'TG011';
   END IF;
   IF EXISTS (SELECT FROM unnest(p_segments, p_from) AS s (segment, position)
-             LEFT JOIN public.collector_progress p ON p.node = p_node AND p.segment = s.segment
+             LEFT JOIN tollgate.collector_progress p ON p.node = p_node AND p.segment = s.segment
              WHERE coalesce(p.position, 0) <> s.position) THEN
     RAISE EXCEPTION 'positions of node % have moved', p_node USING ERRCODE = 'serialization_failure';
   END IF;
-  INSERT INTO public.collector_progress (node, segment, position)
+  INSERT INTO tollgate.collector_progress (node, segment, position)
   SELECT p_node, s.segment, s.position FROM unnest(p_segments, p_to) AS s (segment, position) ORDER BY s.segment
   ON CONFLICT (node, segment) DO UPDATE SET position = excluded.position, updated_at = now();
 END $$;
@@ -78,7 +78,7 @@ BEGIN
   SELECT array_agg(d.tenant_id) INTO tenants FROM (SELECT DISTINCT tenant_id FROM pg_temp.batch) d
   WHERE (SELECT t.id FROM public.tenants t WHERE t.id = d.tenant_id) IS NULL;
   SELECT array_agg(d.metric_type) INTO metrics FROM (SELECT DISTINCT metric_type FROM pg_temp.batch) d
-  WHERE (SELECT m.metric_type FROM public.usage_metrics m WHERE m.metric_type = d.metric_type) IS NULL;
+  WHERE (SELECT m.metric_type FROM tollgate.usage_metrics m WHERE m.metric_type = d.metric_type) IS NULL;
   RETURN QUERY
   WITH wrong AS (
     SELECT b.ordinal, CASE
@@ -108,7 +108,7 @@ BEGIN
     SELECT DISTINCT ON (tenant_id, source, event_id) tenant_id, source, event_id, ordinal, appended_at
     FROM pg_temp.batch WHERE event_id <> '' ORDER BY tenant_id, source, event_id, ordinal
   ), claimed AS (
-    INSERT INTO public.usage_event_ids AS u (tenant_id, source, event_id, accepted_at)
+    INSERT INTO tollgate.usage_event_ids AS u (tenant_id, source, event_id, accepted_at)
     SELECT tenant_id, source, event_id, appended_at FROM first ORDER BY tenant_id, source, event_id
     ON CONFLICT DO NOTHING RETURNING u.tenant_id, u.source, u.event_id
   ), kept AS (
@@ -139,7 +139,7 @@ BEGIN
     FROM (SELECT DISTINCT tenant_id, quarter FROM pg_temp.batch) d
     WHERE coalesce((SELECT p.ends_at <= d.quarter OR p.starts_at <= now() AND NOT EXISTS (
                       SELECT FROM public.usage_summary u WHERE u.tenant_id = p.tenant_id AND u.period_start = p.period_start)
-                    FROM public.tenant_periods p WHERE p.tenant_id = d.tenant_id
+                    FROM tollgate.tenant_periods p WHERE p.tenant_id = d.tenant_id
                     AND p.starts_at <= d.quarter ORDER BY p.starts_at DESC LIMIT 1), true)
     GROUP BY d.tenant_id ORDER BY d.tenant_id
   LOOP
@@ -149,7 +149,7 @@ BEGIN
   SELECT d.tenant_id, d.quarter, tollgate.hour_start(d.quarter, p.time_zone), tollgate.day_of(d.quarter, p.time_zone),
          p.time_zone, p.period_start, p.billing_period
   FROM (SELECT DISTINCT tenant_id, quarter FROM pg_temp.batch) d
-  CROSS JOIN LATERAL (SELECT * FROM public.tenant_periods p WHERE p.tenant_id = d.tenant_id AND p.starts_at <= d.quarter
+  CROSS JOIN LATERAL (SELECT * FROM tollgate.tenant_periods p WHERE p.tenant_id = d.tenant_id AND p.starts_at <= d.quarter
                       ORDER BY p.starts_at DESC LIMIT 1) p;
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.ingest_spans() TO tollgate_collector;
@@ -161,10 +161,10 @@ BEGIN
   WITH new AS (
     SELECT DISTINCT s.tenant_id, s.day, s.method, s.endpoint FROM pg_temp.batch_sums s
     WHERE s.metric_type = 'api_call' AND s.endpoint NOT IN ('', '(other)')
-      AND (SELECT 1 FROM public.usage_daily d WHERE d.tenant_id = s.tenant_id AND d.metric_type = 'api_call'
+      AND (SELECT 1 FROM tollgate.usage_daily d WHERE d.tenant_id = s.tenant_id AND d.metric_type = 'api_call'
            AND d.day = s.day AND d.method = s.method AND d.endpoint = s.endpoint) IS NULL
   ), known AS (
-    SELECT n.tenant_id, n.day, (SELECT count(*) FROM public.usage_daily d WHERE d.tenant_id = n.tenant_id
+    SELECT n.tenant_id, n.day, (SELECT count(*) FROM tollgate.usage_daily d WHERE d.tenant_id = n.tenant_id
            AND d.metric_type = 'api_call' AND d.day = n.day) AS held
     FROM (SELECT DISTINCT tenant_id, day FROM new) n
   ), placed AS (
@@ -180,12 +180,12 @@ GRANT EXECUTE ON FUNCTION tollgate.ingest_cap_endpoints(int) TO tollgate_collect
 CREATE OR REPLACE FUNCTION tollgate.ingest_rollups() RETURNS void LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
-  INSERT INTO public.usage_hourly AS h (tenant_id, metric_type, hour, method, endpoint, total, events)
+  INSERT INTO tollgate.usage_hourly AS h (tenant_id, metric_type, hour, method, endpoint, total, events)
   SELECT tenant_id, metric_type, hour, method, endpoint, sum(total), sum(events) FROM pg_temp.batch_sums
   GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
   ON CONFLICT (tenant_id, metric_type, hour, method, endpoint)
   DO UPDATE SET total = h.total + excluded.total, events = h.events + excluded.events;
-  INSERT INTO public.usage_daily AS d (tenant_id, metric_type, day, method, endpoint, total, events)
+  INSERT INTO tollgate.usage_daily AS d (tenant_id, metric_type, day, method, endpoint, total, events)
   SELECT tenant_id, metric_type, day, method, endpoint, sum(total), sum(events) FROM pg_temp.batch_sums
   GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
   ON CONFLICT (tenant_id, metric_type, day, method, endpoint)
@@ -193,13 +193,13 @@ BEGIN
 
   -- A gauge's total is its last level in the hour and the day, by the rows' own time.
   IF EXISTS (SELECT FROM pg_temp.batch_sums WHERE NOT counter) THEN
-    UPDATE public.usage_hourly h SET total = coalesce(
+    UPDATE tollgate.usage_hourly h SET total = coalesce(
       (SELECT u.metric_value FROM public.usage_tracking u WHERE u.tenant_id = h.tenant_id AND u.metric_type = h.metric_type
        AND u.recorded_at >= h.hour AND u.recorded_at < h.hour + interval '1 hour'
        ORDER BY u.recorded_at DESC, u.id DESC LIMIT 1), h.total)
     FROM (SELECT DISTINCT tenant_id, metric_type, hour FROM pg_temp.batch_sums WHERE NOT counter) s
     WHERE h.tenant_id = s.tenant_id AND h.metric_type = s.metric_type AND h.hour = s.hour;
-    UPDATE public.usage_daily d SET total = coalesce(
+    UPDATE tollgate.usage_daily d SET total = coalesce(
       (SELECT u.metric_value FROM public.usage_tracking u WHERE u.tenant_id = d.tenant_id AND u.metric_type = d.metric_type
        AND u.recorded_at >= tollgate.day_start(d.day, s.time_zone) AND u.recorded_at < tollgate.day_start(d.day + 1, s.time_zone)
        ORDER BY u.recorded_at DESC, u.id DESC LIMIT 1), d.total)
@@ -219,7 +219,7 @@ BEGIN
     UNION ALL
     SELECT tenant_id, metric_type, 'period', period_start, sum(total) FROM pg_temp.batch_sums WHERE counter GROUP BY 1, 2, 4
   ), put AS (
-    INSERT INTO public.usage_counts AS c (tenant_id, metric_type, limit_window, window_start, used)
+    INSERT INTO tollgate.usage_counts AS c (tenant_id, metric_type, limit_window, window_start, used)
     SELECT * FROM added ORDER BY 1, 2, 3, 4
     ON CONFLICT (tenant_id, metric_type, limit_window, window_start)
     DO UPDATE SET used = c.used + excluded.used, xid = pg_current_xact_id()
@@ -273,7 +273,7 @@ BEGIN
   END IF;
 
   INSERT INTO pg_temp.batch_sums
-  SELECT b.tenant_id, b.metric_type, (SELECT m.kind = 'counter' FROM public.usage_metrics m WHERE m.metric_type = b.metric_type),
+  SELECT b.tenant_id, b.metric_type, (SELECT m.kind = 'counter' FROM tollgate.usage_metrics m WHERE m.metric_type = b.metric_type),
          s.hour, s.day, s.time_zone, s.period_start, b.method, b.endpoint, b.total, b.uncounted, b.events
   FROM (SELECT tenant_id, metric_type, quarter, method, endpoint, sum(value) AS total,
                coalesce(sum(value) FILTER (WHERE uncounted), 0) AS uncounted, count(*) AS events
@@ -283,7 +283,7 @@ BEGIN
   PERFORM tollgate.ingest_rollups();
   PERFORM tollgate.ingest_counts();
 
-  UPDATE public.api_keys k SET last_used_at = u.at
+  UPDATE tollgate.api_keys k SET last_used_at = u.at
   FROM (SELECT key_id, max(recorded_at) AS at FROM pg_temp.batch WHERE key_id <> '' GROUP BY key_id) u
   WHERE k.id = u.key_id AND (k.last_used_at IS NULL OR k.last_used_at < u.at - interval '30 seconds');
 
@@ -310,10 +310,10 @@ BEGIN
     SELECT s.tenant, s.metric, s.total, s.total - coalesce(d.recorded, 0) AS more
     FROM unnest(p_tenants, p_metrics, p_totals) AS s (tenant, metric, total)
     JOIN public.tenants t ON t.id = s.tenant
-    LEFT JOIN public.collector_degraded d ON d.tenant_id = s.tenant AND d.node = p_node AND d.metric_type = s.metric
+    LEFT JOIN tollgate.collector_degraded d ON d.tenant_id = s.tenant AND d.node = p_node AND d.metric_type = s.metric
     WHERE s.total > coalesce(d.recorded, 0)
   ), kept AS (
-    INSERT INTO public.collector_degraded AS d (tenant_id, node, metric_type, recorded)
+    INSERT INTO tollgate.collector_degraded AS d (tenant_id, node, metric_type, recorded)
     SELECT tenant, p_node, metric, total FROM seen ORDER BY tenant, metric
     ON CONFLICT (tenant_id, node, metric_type) DO UPDATE SET recorded = excluded.recorded
   )

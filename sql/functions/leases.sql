@@ -9,9 +9,9 @@
 CREATE OR REPLACE FUNCTION tollgate.used_since(p_tenant text, p_key text, p_starts timestamptz) RETURNS numeric LANGUAGE sql STABLE AS $$
   SELECT coalesce((
     SELECT c.used
-    FROM public.usage_limit_keys k
-    JOIN public.tenant_periods p ON p.tenant_id = p_tenant AND p.starts_at <= p_starts AND p.ends_at > p_starts
-    JOIN public.usage_counts c ON c.tenant_id = p_tenant AND c.metric_type = k.metric_type AND c.limit_window = k.limit_window
+    FROM tollgate.usage_limit_keys k
+    JOIN tollgate.tenant_periods p ON p.tenant_id = p_tenant AND p.starts_at <= p_starts AND p.ends_at > p_starts
+    JOIN tollgate.usage_counts c ON c.tenant_id = p_tenant AND c.metric_type = k.metric_type AND c.limit_window = k.limit_window
       AND c.window_start = CASE k.limit_window WHEN 'day' THEN tollgate.day_of(p_starts, p.time_zone) ELSE p.period_start END
     WHERE k.limit_key = p_key), 0)
 $$;
@@ -20,9 +20,9 @@ GRANT EXECUTE ON FUNCTION tollgate.used_since(text, text, timestamptz) TO tollga
 -- The leases of one tenant, or of all, in which this node has not settled.
 CREATE OR REPLACE FUNCTION tollgate.leases_unsettled(p_node uuid, p_tenant text DEFAULT NULL)
 RETURNS TABLE (tenant_id text, limit_key text, starts_at timestamptz) LANGUAGE sql STABLE AS $$
-  SELECT l.tenant_id, l.limit_key, l.starts_at FROM public.limit_leases l
+  SELECT l.tenant_id, l.limit_key, l.starts_at FROM tollgate.limit_leases l
   WHERE (p_tenant IS NULL OR l.tenant_id = p_tenant)
-    AND NOT EXISTS (SELECT FROM public.limit_lease_nodes n WHERE n.tenant_id = l.tenant_id AND n.limit_key = l.limit_key
+    AND NOT EXISTS (SELECT FROM tollgate.limit_lease_nodes n WHERE n.tenant_id = l.tenant_id AND n.limit_key = l.limit_key
                     AND n.starts_at = l.starts_at AND n.node = p_node AND n.epoch = l.epoch)
   ORDER BY 1, 2, 3
 $$;
@@ -35,36 +35,36 @@ CREATE OR REPLACE FUNCTION tollgate.lease(p_tenant text, p_key text, p_starts ti
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-  lease public.limit_leases;
+  lease tollgate.limit_leases;
   used numeric;
   alive bigint;
   free numeric;
   share numeric;
 BEGIN
-  INSERT INTO public.limit_leases (tenant_id, limit_key, starts_at, ceiling) VALUES (p_tenant, p_key, p_starts, p_ceiling)
+  INSERT INTO tollgate.limit_leases (tenant_id, limit_key, starts_at, ceiling) VALUES (p_tenant, p_key, p_starts, p_ceiling)
   ON CONFLICT DO NOTHING;
   IF FOUND THEN
-    INSERT INTO public.config_changes (kind, subject) VALUES ('lease', p_tenant);
+    INSERT INTO tollgate.config_changes (kind, subject) VALUES ('lease', p_tenant);
   END IF;
-  SELECT * INTO lease FROM public.limit_leases l
+  SELECT * INTO lease FROM tollgate.limit_leases l
   WHERE l.tenant_id = p_tenant AND l.limit_key = p_key AND l.starts_at = p_starts FOR UPDATE;
   IF lease.ceiling <> p_ceiling THEN
-    UPDATE public.limit_leases l SET epoch = l.epoch + 1, ceiling = p_ceiling, base = NULL
+    UPDATE tollgate.limit_leases l SET epoch = l.epoch + 1, ceiling = p_ceiling, base = NULL
     WHERE l.tenant_id = p_tenant AND l.limit_key = p_key AND l.starts_at = p_starts RETURNING * INTO lease;
-    INSERT INTO public.config_changes (kind, subject) VALUES ('lease', p_tenant);
+    INSERT INTO tollgate.config_changes (kind, subject) VALUES ('lease', p_tenant);
   END IF;
   epoch := lease.epoch;
   granted := 0;
   used := tollgate.used_since(p_tenant, p_key, p_starts);
   IF p_settled = lease.epoch AND used >= p_unleased THEN
-    INSERT INTO public.limit_lease_nodes AS n (tenant_id, limit_key, starts_at, node, epoch)
+    INSERT INTO tollgate.limit_lease_nodes AS n (tenant_id, limit_key, starts_at, node, epoch)
     VALUES (p_tenant, p_key, p_starts, p_node, lease.epoch)
     ON CONFLICT (tenant_id, limit_key, starts_at, node) DO UPDATE SET epoch = excluded.epoch,
       granted = CASE WHEN n.epoch = excluded.epoch THEN n.granted - p_back ELSE 0 END;
   END IF;
   SELECT count(*), count(*) FILTER (WHERE n.epoch IS DISTINCT FROM lease.epoch) INTO alive, waiting
-  FROM public.collector_nodes c
-  LEFT JOIN public.limit_lease_nodes n ON n.node = c.node AND n.tenant_id = p_tenant AND n.limit_key = p_key
+  FROM tollgate.collector_nodes c
+  LEFT JOIN tollgate.limit_lease_nodes n ON n.node = c.node AND n.tenant_id = p_tenant AND n.limit_key = p_key
     AND n.starts_at = p_starts
   WHERE c.seen_at > now() - interval '6 seconds' OR c.node = p_node;
   IF waiting > 0 OR p_back > 0 THEN
@@ -72,13 +72,13 @@ BEGIN
   END IF;
   IF lease.base IS NULL THEN
     lease.base := used;
-    UPDATE public.limit_leases l SET base = used WHERE l.tenant_id = p_tenant AND l.limit_key = p_key AND l.starts_at = p_starts;
+    UPDATE tollgate.limit_leases l SET base = used WHERE l.tenant_id = p_tenant AND l.limit_key = p_key AND l.starts_at = p_starts;
   END IF;
-  SELECT p_ceiling - greatest(lease.base + sum(n.granted), used) INTO free FROM public.limit_lease_nodes n
+  SELECT p_ceiling - greatest(lease.base + sum(n.granted), used) INTO free FROM tollgate.limit_lease_nodes n
   WHERE n.tenant_id = p_tenant AND n.limit_key = p_key AND n.starts_at = p_starts AND n.epoch = lease.epoch;
   -- A share of what is free, in whole units, and the last unit to whoever comes first.
   share := greatest(least(greatest(floor(free / alive), 1), free), 0);
-  UPDATE public.limit_lease_nodes n SET granted = n.granted + share
+  UPDATE tollgate.limit_lease_nodes n SET granted = n.granted + share
   WHERE n.tenant_id = p_tenant AND n.limit_key = p_key AND n.starts_at = p_starts AND n.node = p_node;
   granted := share;
 END $$;

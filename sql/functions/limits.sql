@@ -3,7 +3,7 @@
 -- The effective plain numbers: the tier's, then overrides that are in force. Null without a subscription or a tier.
 CREATE OR REPLACE FUNCTION tollgate.effective_limits(tenant text) RETURNS jsonb LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT r.limits || coalesce((
-    SELECT jsonb_object_agg(o.limit_key, trim_scale(o.max)) FROM public.usage_limit_overrides o
+    SELECT jsonb_object_agg(o.limit_key, trim_scale(o.max)) FROM tollgate.usage_limit_overrides o
     WHERE o.tenant_id = tenant AND o.max IS NOT NULL AND (o.expires_at IS NULL OR o.expires_at > now())), '{}')
   FROM public.tenant_subscriptions t JOIN public.subscription_tiers r ON r.id = t.tier_id WHERE t.tenant_id = tenant
 $$;
@@ -13,12 +13,12 @@ CREATE OR REPLACE FUNCTION tollgate.put_override(tenant text, k text, number num
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   IF number IS NOT NULL THEN
-    INSERT INTO public.usage_limit_overrides AS o (tenant_id, limit_key, max) VALUES (tenant, k, number)
+    INSERT INTO tollgate.usage_limit_overrides AS o (tenant_id, limit_key, max) VALUES (tenant, k, number)
     ON CONFLICT (tenant_id, limit_key) DO UPDATE SET max = excluded.max, expires_at = NULL, updated_at = now();
   ELSE
-    UPDATE public.usage_limit_overrides o SET max = NULL, expires_at = NULL, updated_at = now()
+    UPDATE tollgate.usage_limit_overrides o SET max = NULL, expires_at = NULL, updated_at = now()
     WHERE o.tenant_id = tenant AND o.limit_key = k AND (o.mode <> 'hard' OR o.grace_percent > 0);
-    DELETE FROM public.usage_limit_overrides o WHERE o.tenant_id = tenant AND o.limit_key = k AND o.mode = 'hard';
+    DELETE FROM tollgate.usage_limit_overrides o WHERE o.tenant_id = tenant AND o.limit_key = k AND o.mode = 'hard';
   END IF;
 END $$;
 
@@ -41,13 +41,13 @@ BEGIN
                              THEN CASE WHEN n.own::numeric < 0 THEN -1 ELSE trim_scale(round(n.own::numeric, 6)) END END AS number
     FROM public.tenant_subscriptions s
     LEFT JOIN public.subscription_tiers r ON r.id = s.tier_id
-    CROSS JOIN public.usage_limit_keys k
+    CROSS JOIN tollgate.usage_limit_keys k
     CROSS JOIN LATERAL (SELECT after -> k.limit_key AS own) n
     WHERE s.tenant_id = tenant AND n.own IS DISTINCT FROM (before -> k.limit_key)
     ORDER BY k.limit_key
   LOOP
     PERFORM tollgate.put_override(tenant, c.limit_key, c.number)
-    WHERE c.number IS DISTINCT FROM (SELECT o.max FROM public.usage_limit_overrides o
+    WHERE c.number IS DISTINCT FROM (SELECT o.max FROM tollgate.usage_limit_overrides o
                                      WHERE o.tenant_id = tenant AND o.limit_key = c.limit_key);
   END LOOP;
 END $$;
@@ -64,7 +64,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   ended text[];
 BEGIN
-  SELECT array_agg(DISTINCT o.tenant_id::text) INTO ended FROM public.usage_limit_overrides o
+  SELECT array_agg(DISTINCT o.tenant_id::text) INTO ended FROM tollgate.usage_limit_overrides o
   JOIN public.tenant_subscriptions s ON s.tenant_id = o.tenant_id JOIN public.subscription_tiers r ON r.id = s.tier_id
   WHERE o.expires_at <= now() AND o.max IS NOT NULL AND s.usage_limits -> o.limit_key IS DISTINCT FROM r.limits -> o.limit_key;
   PERFORM tollgate.apply_limits(e.id) FROM unnest(ended) AS e (id);
@@ -137,7 +137,7 @@ BEGIN
     RAISE EXCEPTION 'usage_limits is an object' USING ERRCODE = 'TG003', DETAIL = 'usage_limits';
   END IF;
   FOR k, v IN SELECT * FROM jsonb_each(coalesce(limits, '{}')) ORDER BY 1 LOOP
-    IF NOT EXISTS (SELECT FROM public.usage_limit_keys l WHERE l.limit_key = k) THEN
+    IF NOT EXISTS (SELECT FROM tollgate.usage_limit_keys l WHERE l.limit_key = k) THEN
       RAISE EXCEPTION 'no such limit: %', left(k, 100) USING ERRCODE = 'TG001', DETAIL = left(k, 100);
     ELSIF jsonb_typeof(v) = 'null' THEN
       PERFORM tollgate.put_override(tenant, k, NULL);

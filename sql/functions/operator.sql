@@ -13,19 +13,19 @@ RETURNS TABLE (tenant_id text, name text, tier_id text, tier_name text, state te
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   SELECT t.id, t.name, s.tier_id, r.name, coalesce(c.state, 'active'), coalesce(h.percent, 0), h.limit_key, h.used, h.max, h.label
   FROM public.tenants t
-  LEFT JOIN public.tenant_settings c ON c.tenant_id = t.id
+  LEFT JOIN tollgate.tenant_settings c ON c.tenant_id = t.id
   LEFT JOIN public.tenant_subscriptions s ON s.tenant_id = t.id
   LEFT JOIN public.subscription_tiers r ON r.id = s.tier_id
   LEFT JOIN LATERAL (
     SELECT k.limit_key, k.label, v.used, m.max, tollgate.percent(v.used, m.max) AS percent
-    FROM public.usage_limit_keys k
+    FROM tollgate.usage_limit_keys k
     CROSS JOIN LATERAL (SELECT CASE WHEN jsonb_typeof(s.usage_limits -> k.limit_key) = 'number'
       THEN least((s.usage_limits ->> k.limit_key)::numeric, 1000000000000000000) END AS max) m
     LEFT JOIN LATERAL (SELECT * FROM public.usage_summary u WHERE u.tenant_id = t.id ORDER BY u.period_start DESC LIMIT 1) g ON true
-    LEFT JOIN LATERAL (SELECT p.period_start, tollgate.day_of(now(), p.time_zone) AS day FROM public.tenant_periods p
+    LEFT JOIN LATERAL (SELECT p.period_start, tollgate.day_of(now(), p.time_zone) AS day FROM tollgate.tenant_periods p
       WHERE p.tenant_id = t.id AND p.starts_at <= now() AND p.ends_at > now()) p ON true
     CROSS JOIN LATERAL (SELECT CASE k.metric_type WHEN 'patients_count' THEN g.patients_count WHEN 'users_count' THEN g.users_count
-      WHEN 'storage_used_gb' THEN g.storage_used_gb ELSE (SELECT u.used FROM public.usage_counts u WHERE u.tenant_id = t.id
+      WHEN 'storage_used_gb' THEN g.storage_used_gb ELSE (SELECT u.used FROM tollgate.usage_counts u WHERE u.tenant_id = t.id
         AND u.metric_type = k.metric_type AND u.limit_window = k.limit_window
         AND u.window_start = CASE k.limit_window WHEN 'day' THEN p.day ELSE p.period_start END) END AS used) w
     CROSS JOIN LATERAL (SELECT coalesce(w.used, 0) AS used) v
@@ -43,7 +43,7 @@ CREATE OR REPLACE FUNCTION tollgate.operator_tenant_ids(after_id text, n int)
 RETURNS TABLE (tenant_id text, name text, tier_id text, state text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   SELECT t.id, t.name, s.tier_id, coalesce(c.state, 'active') FROM public.tenants t
-  LEFT JOIN public.tenant_settings c ON c.tenant_id = t.id LEFT JOIN public.tenant_subscriptions s ON s.tenant_id = t.id
+  LEFT JOIN tollgate.tenant_settings c ON c.tenant_id = t.id LEFT JOIN public.tenant_subscriptions s ON s.tenant_id = t.id
   WHERE after_id IS NULL OR t.id > after_id ORDER BY t.id LIMIT least(greatest(n, 1), 1001)
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.operator_tenant_ids(text, int) TO tollgate_web;

@@ -51,7 +51,7 @@ BEGIN
   billing_period := to_char(period_start, 'YYYY-MM');
 END $$;
 
--- Rows of tenant_periods without a gap over the span, and a summary for each that has begun. What stands is left as it is:
+-- Rows of tollgate.tenant_periods without a gap over the span, and a summary for each that has begun. What stands is left as it is:
 -- a changed zone or anchor acts from the next period, which begins where the last one ends.
 CREATE OR REPLACE FUNCTION tollgate.ensure_periods(tenant text, from_at timestamptz, to_at timestamptz) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -63,35 +63,35 @@ DECLARE
   next_start date;
 BEGIN
   PERFORM tollgate.only_own(tenant);
-  SELECT min(starts_at) AS first, max(ends_at) AS last INTO p FROM public.tenant_periods WHERE tenant_id = tenant;
+  SELECT min(starts_at) AS first, max(ends_at) AS last INTO p FROM tollgate.tenant_periods WHERE tenant_id = tenant;
   IF p.first IS NULL OR p.first > from_at OR p.last <= to_at THEN
-    SELECT s.time_zone, s.anchor_day INTO zone, anchor FROM public.tenant_settings s WHERE s.tenant_id = tenant FOR UPDATE;
+    SELECT s.time_zone, s.anchor_day INTO zone, anchor FROM tollgate.tenant_settings s WHERE s.tenant_id = tenant FOR UPDATE;
     IF NOT FOUND THEN
       RETURN;
     END IF;
-    SELECT * INTO p FROM public.tenant_periods WHERE tenant_id = tenant ORDER BY starts_at LIMIT 1;
+    SELECT * INTO p FROM tollgate.tenant_periods WHERE tenant_id = tenant ORDER BY starts_at LIMIT 1;
     IF NOT FOUND THEN
       q := tollgate.period_of(zone, anchor, from_at);
-      INSERT INTO public.tenant_periods VALUES
+      INSERT INTO tollgate.tenant_periods VALUES
         (tenant, q.period_start, q.period_end, q.starts_at, q.ends_at, zone, q.billing_period);
-      SELECT * INTO p FROM public.tenant_periods WHERE tenant_id = tenant;
+      SELECT * INTO p FROM tollgate.tenant_periods WHERE tenant_id = tenant;
     END IF;
     WHILE p.starts_at > from_at LOOP
       q := tollgate.period_of(p.time_zone, extract(day FROM p.period_start)::int, p.starts_at - interval '1 microsecond');
       IF anchor >= extract(day FROM p.period_start) THEN -- the stored start may be a clamped one
         q := tollgate.period_of(p.time_zone, anchor, p.starts_at - interval '1 microsecond');
       END IF;
-      INSERT INTO public.tenant_periods VALUES
+      INSERT INTO tollgate.tenant_periods VALUES
         (tenant, q.period_start, p.period_start - 1, q.starts_at, p.starts_at, p.time_zone, q.billing_period);
-      SELECT * INTO p FROM public.tenant_periods WHERE tenant_id = tenant ORDER BY starts_at LIMIT 1;
+      SELECT * INTO p FROM tollgate.tenant_periods WHERE tenant_id = tenant ORDER BY starts_at LIMIT 1;
     END LOOP;
-    SELECT * INTO p FROM public.tenant_periods WHERE tenant_id = tenant ORDER BY starts_at DESC LIMIT 1;
+    SELECT * INTO p FROM tollgate.tenant_periods WHERE tenant_id = tenant ORDER BY starts_at DESC LIMIT 1;
     WHILE p.ends_at <= to_at LOOP
       next_start := tollgate.anchor_after(p.period_end + 1, anchor);
-      INSERT INTO public.tenant_periods VALUES
+      INSERT INTO tollgate.tenant_periods VALUES
         (tenant, p.period_end + 1, next_start - 1, p.ends_at, tollgate.day_start(next_start, zone), zone,
          to_char(p.period_end + 1, 'YYYY-MM'));
-      SELECT * INTO p FROM public.tenant_periods WHERE tenant_id = tenant ORDER BY starts_at DESC LIMIT 1;
+      SELECT * INTO p FROM tollgate.tenant_periods WHERE tenant_id = tenant ORDER BY starts_at DESC LIMIT 1;
     END LOOP;
   END IF;
   -- Zero counters; the newest period goes on with the gauges as they are.
@@ -99,7 +99,7 @@ BEGIN
                              appointments_count, storage_bytes)
   SELECT tenant, t.period_start, t.period_end, coalesce(l.patients_count, 0), coalesce(l.users_count, 0),
          coalesce(l.storage_used_gb, 0), coalesce(l.appointments_count, 0), coalesce(l.storage_bytes, 0)
-  FROM public.tenant_periods t
+  FROM tollgate.tenant_periods t
   LEFT JOIN LATERAL (SELECT * FROM public.usage_summary u WHERE u.tenant_id = tenant AND u.period_start < t.period_start
                      ORDER BY u.period_start DESC LIMIT 1) l ON true
   WHERE t.tenant_id = tenant AND t.starts_at <= now() AND t.ends_at > from_at
@@ -114,13 +114,13 @@ CREATE OR REPLACE FUNCTION tollgate.settings_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   -- The view reads a file a zone, 0.1 s and more: one that another tenant has was looked up already.
-  IF NOT EXISTS (SELECT FROM public.tenant_settings s WHERE s.time_zone = NEW.time_zone AND s.tenant_id <> NEW.tenant_id)
+  IF NOT EXISTS (SELECT FROM tollgate.tenant_settings s WHERE s.time_zone = NEW.time_zone AND s.tenant_id <> NEW.tenant_id)
      AND NOT EXISTS (SELECT FROM pg_timezone_names WHERE name = NEW.time_zone) THEN
     RAISE EXCEPTION 'no such time zone: %', NEW.time_zone USING ERRCODE = 'TG003', DETAIL = 'time_zone',
       HINT = 'Use an IANA name such as Europe/Berlin.';
   END IF;
   IF TG_OP = 'UPDATE' THEN
-    DELETE FROM public.tenant_periods WHERE tenant_id = NEW.tenant_id AND starts_at > now();
+    DELETE FROM tollgate.tenant_periods WHERE tenant_id = NEW.tenant_id AND starts_at > now();
   END IF;
   RETURN NULL;
 END $$;
@@ -138,35 +138,35 @@ DECLARE
   usages jsonb[];
 BEGIN
   SELECT max(x.tenant_id), count(*) INTO last, n FROM (
-    SELECT t.tenant_id FROM public.tenant_settings t WHERE t.tenant_id > after ORDER BY t.tenant_id LIMIT most) x;
-  FOR r IN SELECT t.tenant_id FROM public.tenant_settings t
+    SELECT t.tenant_id FROM tollgate.tenant_settings t WHERE t.tenant_id > after ORDER BY t.tenant_id LIMIT most) x;
+  FOR r IN SELECT t.tenant_id FROM tollgate.tenant_settings t
     WHERE t.tenant_id > after AND t.tenant_id <= last
-      AND ((SELECT 1 FROM public.tenant_periods p WHERE p.tenant_id = t.tenant_id -- NOT EXISTS would hash all tenants' periods
+      AND ((SELECT 1 FROM tollgate.tenant_periods p WHERE p.tenant_id = t.tenant_id -- NOT EXISTS would hash all tenants' periods
             AND p.starts_at > now() + interval '35 days' LIMIT 1) IS NULL
-        OR (SELECT 1 FROM public.tenant_periods p JOIN public.usage_summary u ON u.tenant_id = p.tenant_id
+        OR (SELECT 1 FROM tollgate.tenant_periods p JOIN public.usage_summary u ON u.tenant_id = p.tenant_id
             AND u.period_start = p.period_start
             WHERE p.tenant_id = t.tenant_id AND p.starts_at <= now() AND p.ends_at > now() LIMIT 1) IS NULL)
     ORDER BY t.tenant_id LOOP
     PERFORM tollgate.ensure_periods(r.tenant_id, now(), now() + interval '70 days');
     -- Events of a clock that runs ahead were counted before the summary's row was there.
     UPDATE public.usage_summary u SET api_calls_count = floor(c.calls), file_uploads_count = floor(c.uploads)
-    FROM public.tenant_periods p, LATERAL (
+    FROM tollgate.tenant_periods p, LATERAL (
       SELECT coalesce(sum(used) FILTER (WHERE metric_type = 'api_call'), 0) AS calls,
              coalesce(sum(used) FILTER (WHERE metric_type = 'file_upload'), 0) AS uploads
-      FROM public.usage_counts k WHERE k.tenant_id = p.tenant_id AND k.limit_window = 'period'
+      FROM tollgate.usage_counts k WHERE k.tenant_id = p.tenant_id AND k.limit_window = 'period'
         AND k.window_start = p.period_start) c
     WHERE p.tenant_id = r.tenant_id AND p.starts_at <= now() AND p.ends_at > now() AND u.tenant_id = p.tenant_id
       AND u.period_start = p.period_start AND (u.api_calls_count, u.file_uploads_count) <> (floor(c.calls), floor(c.uploads));
   END LOOP;
   WITH page AS MATERIALIZED (
-    SELECT p.tenant_id, p.time_zone FROM public.tenant_periods p
+    SELECT p.tenant_id, p.time_zone FROM tollgate.tenant_periods p
     WHERE p.tenant_id > after AND p.tenant_id <= last AND p.starts_at <= now() AND p.ends_at > now()
   ), days AS MATERIALIZED ( -- once a zone: tenants are many, zones are few
     SELECT z.zone, tollgate.day_of(now(), z.zone) AS today FROM (SELECT DISTINCT time_zone AS zone FROM page) z
   )
   SELECT array_agg(t.tenant_id), array_agg(jsonb_build_object('api_calls_today', t.calls)) INTO turned, usages
   FROM (SELECT p.tenant_id, floor(coalesce(c.used, 0)) AS calls FROM page p JOIN days d ON d.zone = p.time_zone
-        LEFT JOIN public.usage_counts c ON c.tenant_id = p.tenant_id AND c.metric_type = 'api_call'
+        LEFT JOIN tollgate.usage_counts c ON c.tenant_id = p.tenant_id AND c.metric_type = 'api_call'
           AND c.limit_window = 'day' AND c.window_start = d.today) t
   JOIN public.tenant_subscriptions s ON s.tenant_id = t.tenant_id
   WHERE s.current_usage -> 'api_calls_today' IS DISTINCT FROM to_jsonb(t.calls);

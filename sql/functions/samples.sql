@@ -14,13 +14,13 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET j
   WITH span AS (
     SELECT date_bin(step, now(), '2000-01-01Z') - step * (steps - 1) AS first
   ), nodes AS (
-    SELECT n.node, n.host, n.started_at, n.seen_at FROM public.collector_nodes n, span WHERE n.seen_at >= span.first
+    SELECT n.node, n.host, n.started_at, n.seen_at FROM tollgate.collector_nodes n, span WHERE n.seen_at >= span.first
     ORDER BY n.seen_at DESC, n.node LIMIT least(greatest(most, 1), 100)
   ), seen AS MATERIALIZED (
     SELECT s.node, s.sampled_at, s.table_id, s.collecting_since, s.lag_seconds, s.spool_events, s.spool_bytes,
            date_bin(step, s.sampled_at, '2000-01-01Z') AS starts
-    FROM nodes n CROSS JOIN span JOIN public.node_samples s ON s.node = n.node AND s.sampled_at >= coalesce(
-      (SELECT max(x.sampled_at) FROM public.node_samples x WHERE x.node = n.node AND x.sampled_at < span.first), span.first)
+    FROM nodes n CROSS JOIN span JOIN tollgate.node_samples s ON s.node = n.node AND s.sampled_at >= coalesce(
+      (SELECT max(x.sampled_at) FROM tollgate.node_samples x WHERE x.node = n.node AND x.sampled_at < span.first), span.first)
   ), ends AS ( -- the last of each step and of whatever counted, and each node's first
     SELECT e.node, e.starts, max(e.sampled_at) AS sampled_at FROM seen e GROUP BY e.node, e.starts, e.table_id, e.collecting_since
     UNION
@@ -28,8 +28,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET j
   ), pairs AS (
     SELECT e.starts, a, b, a.table_id = b.table_id AS same_table, a.collecting_since = b.collecting_since AS same_collector
     FROM (SELECT x.*, lag(x.sampled_at) OVER (PARTITION BY x.node ORDER BY x.sampled_at) AS before FROM ends x) e
-    JOIN public.node_samples a ON a.node = e.node AND a.sampled_at = e.sampled_at
-    LEFT JOIN public.node_samples b ON b.node = e.node AND b.sampled_at = e.before
+    JOIN tollgate.node_samples a ON a.node = e.node AND a.sampled_at = e.sampled_at
+    LEFT JOIN tollgate.node_samples b ON b.node = e.node AND b.sampled_at = e.before
   ), growth AS (
     SELECT (p.a).node, p.starts,
       sum(tollgate.grown((p.a).admitted, (p.b).admitted, same_table))::bigint AS admitted,
@@ -63,7 +63,7 @@ CREATE OR REPLACE FUNCTION tollgate.operator_node_sample(node uuid, age interval
 RETURNS TABLE (age_seconds double precision, table_id bigint, admitted bigint, passed bigint, refused bigint, latency bigint[])
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   SELECT extract(epoch FROM now() - s.taken_at)::double precision, s.table_id, s.admitted, s.passed, s.refused, s.latency
-  FROM public.node_samples s WHERE s.node = operator_node_sample.node AND s.taken_at <= now() - age AND s.sampled_at > now() - interval '1 hour'
+  FROM tollgate.node_samples s WHERE s.node = operator_node_sample.node AND s.taken_at <= now() - age AND s.sampled_at > now() - interval '1 hour'
   ORDER BY s.sampled_at DESC LIMIT 1
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.operator_node_sample(uuid, interval) TO tollgate_web;

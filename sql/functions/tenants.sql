@@ -3,7 +3,7 @@
 -- PostgreSQL cuts a schema's name at 63 bytes, at a character's end. So the schema of a tenant with a longer id is the cut one,
 -- and one schema is one tenant's: '' is a tenant's whose name for it another tenant has.
 CREATE OR REPLACE FUNCTION tollgate.schema_of(tenant text) RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE WHEN EXISTS (SELECT FROM public.tenant_settings s WHERE s.schema_name = tenant::name::text AND s.tenant_id <> tenant)
+  SELECT CASE WHEN EXISTS (SELECT FROM tollgate.tenant_settings s WHERE s.schema_name = tenant::name::text AND s.tenant_id <> tenant)
               THEN '' ELSE tenant::name::text END
 $$;
 
@@ -11,7 +11,7 @@ $$;
 CREATE OR REPLACE FUNCTION tollgate.welcome(tenant text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  INSERT INTO public.tenant_settings (tenant_id, schema_name) SELECT tenant, tollgate.schema_of(tenant) FROM public.tenants t
+  INSERT INTO tollgate.tenant_settings (tenant_id, schema_name) SELECT tenant, tollgate.schema_of(tenant) FROM public.tenants t
   WHERE t.id = tenant AND tollgate.tenant_id_problem(tenant) IS NULL ON CONFLICT DO NOTHING;
   IF FOUND THEN
     PERFORM tollgate.ensure_periods(tenant, now(), now() + interval '65 days');
@@ -37,7 +37,7 @@ END $$;
 CREATE OR REPLACE FUNCTION tollgate.note_uncountable() RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   INSERT INTO tollgate.uncounted (tenant_id, table_name, problem)
   SELECT s.tenant_id, c.oid::regclass::text, tollgate.table_problem(c.oid, c.relname || '_count')
-  FROM public.tenant_settings s JOIN pg_namespace n ON n.nspname = s.schema_name
+  FROM tollgate.tenant_settings s JOIN pg_namespace n ON n.nspname = s.schema_name
   JOIN pg_class c ON c.relnamespace = n.oid AND c.relname IN ('patients', 'appointments') AND c.relkind IN ('r', 'p')
   LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
     AND a.attname = CASE c.relname WHEN 'patients' THEN 'status' ELSE 'tableoid' END
@@ -80,9 +80,9 @@ BEGIN
        public.tenant_subscriptions s WHERE s.tenant_id = tenant;
   PERFORM tollgate.apply_limits(tenant);
   IF tenant = '' THEN
-    PERFORM tollgate.fill_shares(e.id) FROM public.enforced_gauges e WHERE e.metric = 'users_count' ORDER BY e.id;
-    PERFORM tollgate.note(s.tenant_id, 'users_count', 0, 0, true) FROM public.tenant_settings s;
-  ELSIF (SELECT s.enforced FROM public.tenant_settings s WHERE s.tenant_id = tenant) THEN
+    PERFORM tollgate.fill_shares(e.id) FROM tollgate.enforced_gauges e WHERE e.metric = 'users_count' ORDER BY e.id;
+    PERFORM tollgate.note(s.tenant_id, 'users_count', 0, 0, true) FROM tollgate.tenant_settings s;
+  ELSIF (SELECT s.enforced FROM tollgate.tenant_settings s WHERE s.tenant_id = tenant) THEN
     PERFORM tollgate.enforce(tenant, true);
   ELSE
     PERFORM tollgate.attach(tenant);
@@ -103,11 +103,11 @@ DECLARE
   left_out text;
 BEGIN
   PERFORM tollgate.welcome(t.id::text) FROM (SELECT t.id FROM public.tenants t
-    WHERE tollgate.tenant_id_problem(t.id) IS NULL AND NOT EXISTS (SELECT FROM public.tenant_settings s WHERE s.tenant_id = t.id) ORDER BY t.id LIMIT most) t;
-  UPDATE public.tenant_settings s SET schema_name = tollgate.schema_of(s.tenant_id) -- whose schema's name is free again
-  FROM (SELECT min(x.tenant_id) AS tenant_id FROM public.tenant_settings x WHERE x.schema_name = '' GROUP BY x.tenant_id::name) f
+    WHERE tollgate.tenant_id_problem(t.id) IS NULL AND NOT EXISTS (SELECT FROM tollgate.tenant_settings s WHERE s.tenant_id = t.id) ORDER BY t.id LIMIT most) t;
+  UPDATE tollgate.tenant_settings s SET schema_name = tollgate.schema_of(s.tenant_id) -- whose schema's name is free again
+  FROM (SELECT min(x.tenant_id) AS tenant_id FROM tollgate.tenant_settings x WHERE x.schema_name = '' GROUP BY x.tenant_id::name) f
   WHERE s.tenant_id = f.tenant_id AND tollgate.schema_of(s.tenant_id) <> '';
-  FOR tenant IN SELECT DISTINCT s.tenant_id FROM public.tenant_settings s
+  FOR tenant IN SELECT DISTINCT s.tenant_id FROM tollgate.tenant_settings s
     JOIN pg_namespace n ON n.nspname = s.schema_name
     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname IN ('patients', 'appointments') AND c.relkind IN ('r', 'p')
     WHERE s.schema_name NOT IN ('public', 'tollgate', 'pg_catalog', 'information_schema')

@@ -13,16 +13,16 @@ BEGIN
      'config_changed(''tenant'', ''tenant_id'')'),
     ('public.tenant_subscriptions', 'tollgate_limits', 'INSERT OR UPDATE OF tier_id, usage_limits', 'subscription_changed()'),
     ('public.tenant_subscriptions', 'tollgate_enforced', 'INSERT OR DELETE OR UPDATE OF usage_limits', 'enforced_limits_changed()'),
-    ('public.tenant_settings', 'settings_changed', 'INSERT OR UPDATE OF time_zone, anchor_day', 'settings_changed()'),
-    ('public.tenant_settings', 'tollgate_config', 'INSERT OR DELETE OR UPDATE OF time_zone, anchor_day, state',
+    ('tollgate.tenant_settings', 'settings_changed', 'INSERT OR UPDATE OF time_zone, anchor_day', 'settings_changed()'),
+    ('tollgate.tenant_settings', 'tollgate_config', 'INSERT OR DELETE OR UPDATE OF time_zone, anchor_day, state',
      'config_changed(''tenant'', ''tenant_id'')'),
-    ('public.usage_limit_overrides', 'tollgate_config', 'INSERT OR DELETE OR UPDATE', 'config_changed(''tenant'', ''tenant_id'')'),
-    ('public.usage_limit_overrides', 'tollgate_limits', 'INSERT OR DELETE OR UPDATE', 'limits_changed()'),
-    ('public.usage_limit_overrides', 'tollgate_refused', 'INSERT OR DELETE OR UPDATE', 'enforced_limits_changed()'),
-    ('public.api_keys', 'tollgate_config', 'INSERT OR DELETE OR UPDATE OF tenant_id, hash, scopes, expires_at, revoked_at',
+    ('tollgate.usage_limit_overrides', 'tollgate_config', 'INSERT OR DELETE OR UPDATE', 'config_changed(''tenant'', ''tenant_id'')'),
+    ('tollgate.usage_limit_overrides', 'tollgate_limits', 'INSERT OR DELETE OR UPDATE', 'limits_changed()'),
+    ('tollgate.usage_limit_overrides', 'tollgate_refused', 'INSERT OR DELETE OR UPDATE', 'enforced_limits_changed()'),
+    ('tollgate.api_keys', 'tollgate_config', 'INSERT OR DELETE OR UPDATE OF tenant_id, hash, scopes, expires_at, revoked_at',
      'config_changed(''key'')'),
-    ('public.usage_metrics', 'tollgate_config', 'INSERT OR DELETE OR UPDATE', 'config_changed(''catalogue'')'),
-    ('public.usage_limit_keys', 'tollgate_config', 'INSERT OR DELETE OR UPDATE', 'config_changed(''catalogue'')'))
+    ('tollgate.usage_metrics', 'tollgate_config', 'INSERT OR DELETE OR UPDATE', 'config_changed(''catalogue'')'),
+    ('tollgate.usage_limit_keys', 'tollgate_config', 'INSERT OR DELETE OR UPDATE', 'config_changed(''catalogue'')'))
     AS x (tab, name, events, call) LOOP
     wanted := format('TRIGGER %s AFTER %s ON %s FOR EACH ROW %sEXECUTE FUNCTION tollgate.%s', t.name, t.events, t.tab,
       CASE t.call WHEN 'subscription_changed()' THEN 'WHEN ((CURRENT_USER <> ''tollgate_counter''::name)) ' ELSE '' END, t.call);

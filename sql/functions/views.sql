@@ -1,7 +1,7 @@
 -- What web sees of the host's tables, and what the collector reads of counts. The last file to run: views name functions of the others.
 CREATE OR REPLACE VIEW tollgate.host_tenant WITH (security_barrier) AS
   SELECT t.id, t.name, s.time_zone, s.anchor_day, s.state, s.enforced
-  FROM public.tenants t LEFT JOIN public.tenant_settings s ON s.tenant_id = t.id WHERE t.id = tollgate.tenant();
+  FROM public.tenants t LEFT JOIN tollgate.tenant_settings s ON s.tenant_id = t.id WHERE t.id = tollgate.tenant();
 CREATE OR REPLACE VIEW tollgate.host_subscription WITH (security_barrier) AS
   SELECT s.tenant_id, s.tier_id, r.name AS tier_name, s.usage_limits, s.current_usage, r.limits AS tier_limits
   FROM public.tenant_subscriptions s LEFT JOIN public.subscription_tiers r ON r.id = s.tier_id WHERE s.tenant_id = tollgate.tenant();
@@ -16,8 +16,8 @@ CREATE OR REPLACE VIEW tollgate.table_counts WITH (security_invoker = true) AS
                         ELSE tollgate.us(p.starts_at) END AS starts_us,
     CASE c.limit_window WHEN 'day' THEN 0 ELSE tollgate.us(p.ends_at) END AS ends_us,
     least(c.used * 1000000, 9e18)::bigint AS used
-  FROM public.usage_counts c
-  JOIN public.tenant_periods p ON p.tenant_id = c.tenant_id AND
+  FROM tollgate.usage_counts c
+  JOIN tollgate.tenant_periods p ON p.tenant_id = c.tenant_id AND
     CASE c.limit_window WHEN 'day' THEN c.window_start BETWEEN p.period_start AND p.period_end
                         ELSE c.window_start = p.period_start END;
 GRANT SELECT ON tollgate.table_counts TO tollgate_collector;

@@ -15,7 +15,7 @@ const { SERVER: server, OPERATOR_KEY: operator, TOLLGATE: program, URL: url } = 
 const psql = (query) => execFileSync('psql', ['-XqAt', '-v', 'ON_ERROR_STOP=1', '-c', query], { encoding: 'utf8' });
 
 const who = { tenant: makeTenant(), victim: makeTenant(), suspended: makeTenant(), exhausted: makeTenant() };
-psql(`UPDATE tenant_settings SET state = 'suspended' WHERE tenant_id = '${who.suspended}';
+psql(`UPDATE tollgate.tenant_settings SET state = 'suspended' WHERE tenant_id = '${who.suspended}';
   SELECT tollgate.set_subscription('${who.exhausted}', (SELECT id FROM subscription_tiers ORDER BY id LIMIT 1), '{"api_calls_per_day":0}')`);
 const all = ['call', 'track', 'read', 'admin'];
 const keys = { operator, unknown: `tg_aaaaaaaa_${'a'.repeat(43)}`, none: null, revoked: makeKey(who.tenant, all),

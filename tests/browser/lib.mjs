@@ -48,11 +48,11 @@ export async function operator(browser, options) {
 export const sampledNode = '00000000-0000-0000-0000-0000000000b1';
 export function sampleNode() {
   execFileSync('psql', ['-XqAt', '-v', 'ON_ERROR_STOP=1', '-c',
-    `INSERT INTO collector_nodes (node, token, host) VALUES ('${sampledNode}', '\\x', 'gate-2.example') ON CONFLICT DO NOTHING;
-     INSERT INTO node_samples (node, sampled_at, taken_at, table_id, admitted, passed, refused, latency, collecting_since, batches, rows,
+    `INSERT INTO tollgate.collector_nodes (node, token, host) VALUES ('${sampledNode}', '\\x', 'gate-2.example') ON CONFLICT DO NOTHING;
+     INSERT INTO tollgate.node_samples (node, sampled_at, taken_at, table_id, admitted, passed, refused, latency, collecting_since, batches, rows,
        rejected, degraded, lag_seconds, spool_events, spool_bytes)
      SELECT '${sampledNode}', at, at, 1, n * 90, n * 9, n * 11, ARRAY[0, 0, 0, n * 99, 0, n * 11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
        now() - interval '2 days', n, n * 90, 0, 0, CASE n WHEN 20 THEN 2.5 ELSE 0 END, 3, 1500000
      FROM generate_series(1, 90) AS n, LATERAL (SELECT date_bin('15 minutes', now(), '2000-01-01Z') - make_interval(mins => 15 * (91 - n)) AS at) x
-     WHERE n NOT BETWEEN 50 AND 52 AND NOT EXISTS (SELECT FROM node_samples s WHERE s.node = '${sampledNode}')`]);
+     WHERE n NOT BETWEEN 50 AND 52 AND NOT EXISTS (SELECT FROM tollgate.node_samples s WHERE s.node = '${sampledNode}')`]);
 }

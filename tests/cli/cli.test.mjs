@@ -124,7 +124,7 @@ test('a tenant is made with its settings, subscription and current period', () =
   assert.equal(t.time_zone, 'Europe/Berlin');
   assert.equal(t.anchor_day, 15);
   assert.equal(t.usage_limits.api_calls_per_day, 1000);
-  assert.equal(sql("SELECT count(*) FROM tenant_periods WHERE tenant_id = 'acme' AND starts_at <= now() AND ends_at > now()"), '1');
+  assert.equal(sql("SELECT count(*) FROM tollgate.tenant_periods WHERE tenant_id = 'acme' AND starts_at <= now() AND ends_at > now()"), '1');
   const again = tollgate(['tenant', 'create', 'acme']);
   assert.equal(again.status, 1);
   assert.match(again.err, /exists already/);
@@ -138,7 +138,7 @@ test('a time zone that does not exist makes no tenant', () => {
 });
 
 test('a tenant is suspended and resumed, and the collectors are told', () => {
-  const told = () => Number(sql("SELECT count(*) FROM config_changes WHERE kind = 'tenant' AND subject = 'acme'"));
+  const told = () => Number(sql("SELECT count(*) FROM tollgate.config_changes WHERE kind = 'tenant' AND subject = 'acme'"));
   const first = told();
   ok(['tenant', 'suspend', 'acme']);
   assert.equal(json(['tenant', 'show', 'acme']).state, 'suspended');
@@ -149,20 +149,20 @@ test('a tenant is suspended and resumed, and the collectors are told', () => {
 
 test('a password is stored as Argon2id, and setting it ends every session', () => {
   ok(['account', 'create', 'Ann@acme.org', '--tenant', 'acme', '--role', 'admin', '--password-stdin'], 'correct horse\n');
-  const stored = sql("SELECT password_hash FROM accounts WHERE email = 'ann@acme.org'");
+  const stored = sql("SELECT password_hash FROM tollgate.accounts WHERE email = 'ann@acme.org'");
   assert.match(stored, /^\$argon2id\$/);
-  sql("INSERT INTO account_sessions (token_hash, account_id) SELECT sha256('x'), id FROM accounts WHERE email = 'ann@acme.org'");
+  sql("INSERT INTO tollgate.account_sessions (token_hash, account_id) SELECT sha256('x'), id FROM tollgate.accounts WHERE email = 'ann@acme.org'");
   assert.equal(json(['account', 'show', 'ann@acme.org']).sessions, 1);
   ok(['account', 'password', 'ann@acme.org', '--password-stdin'], 'battery staple\n');
   assert.equal(json(['account', 'show', 'ann@acme.org']).sessions, 0);
-  assert.notEqual(sql("SELECT password_hash FROM accounts WHERE email = 'ann@acme.org'"), stored);
+  assert.notEqual(sql("SELECT password_hash FROM tollgate.accounts WHERE email = 'ann@acme.org'"), stored);
 });
 
 test('a short password, one that everybody tries and one without a terminal are refused', () => {
   assert.match(tollgate(['account', 'password', 'ann@acme.org', '--password-stdin'], 'short\n').err, /12 to 1024 bytes/);
   assert.match(tollgate(['account', 'password', 'ann@acme.org', '--password-stdin'], 'Password1234!\n').err, /one of those that are tried first/);
   assert.match(tollgate(['account', 'create', 'ann.miller@acme.org', '--role', 'operator', '--password-stdin'], 'annmiller2024\n').err, /own e-mail address/);
-  assert.equal(sql("SELECT count(*) FROM accounts WHERE email = 'ann.miller@acme.org'"), '0');
+  assert.equal(sql("SELECT count(*) FROM tollgate.accounts WHERE email = 'ann.miller@acme.org'"), '0');
   assert.match(tollgate(['account', 'password', 'ann@acme.org'], 'long enough\n').err, /--password-stdin/);
 });
 
@@ -170,7 +170,7 @@ test('a key is shown once and stored as its hash', () => {
   const made = json(['key', 'create', 'ci', '--tenant', 'acme', '--expires', '90d']);
   assert.match(made.key, /^tg_[a-z2-7]{8}_[A-Za-z0-9_-]{43}$/);
   assert.equal(made.key.slice(3, 11), made.id);
-  assert.equal(sql(`SELECT count(*) FROM api_keys k WHERE k::text LIKE '%${made.key.slice(12)}%'`), '0');
+  assert.equal(sql(`SELECT count(*) FROM tollgate.api_keys k WHERE k::text LIKE '%${made.key.slice(12)}%'`), '0');
   const shown = ok(['key', 'list']) + ok(['--json', 'key', 'show', made.id]);
   assert.ok(!shown.includes(made.key.slice(12)));
   const k = json(['key', 'show', made.id]);
@@ -227,7 +227,7 @@ test('a tier that a tenant is on stays', () => {
 
 test('a removed tenant takes its accounts and keys along', () => {
   ok(['tenant', 'remove', 'acme', '--yes']);
-  assert.equal(sql("SELECT (SELECT count(*) FROM accounts) + (SELECT count(*) FROM api_keys WHERE tenant_id IS NOT NULL)"), '0');
+  assert.equal(sql("SELECT (SELECT count(*) FROM tollgate.accounts) + (SELECT count(*) FROM tollgate.api_keys WHERE tenant_id IS NOT NULL)"), '0');
   assert.equal(tollgate(['tenant', 'remove', 'acme', '--yes']).status, 1);
 });
 

@@ -139,12 +139,12 @@ test('a missing partition, an event from the future, damage, rejected events and
   right('clock');
   node.sql(`DROP TABLE usage_tracking_${month}`);
   wrong('partitions', new RegExp(`${month} missing: the collector creates them`));
-  node.sql("INSERT INTO spool_damage (node, segment, from_position, to_position) VALUES ('11111111-2222-4333-8444-555555555555', 7, 64, 128)");
+  node.sql("INSERT INTO tollgate.spool_damage (node, segment, from_position, to_position) VALUES ('11111111-2222-4333-8444-555555555555', 7, 64, 128)");
   wrong('damage', /1 damaged places.*tollgate doctor --seen/);
   assert.equal(node.tollgate(['doctor', '--seen']).status, 0);
   right('damage');
-  node.sql("INSERT INTO usage_rejected (tenant_id, node, segment, position, reason, metric_type, record) VALUES ('f0', '11111111-2222-4333-8444-555555555555', 7, 64, 'metadata', 'api_call', '')");
+  node.sql("INSERT INTO tollgate.usage_rejected (tenant_id, node, segment, position, reason, metric_type, record) VALUES ('f0', '11111111-2222-4333-8444-555555555555', 7, 64, 'metadata', 'api_call', '')");
   wrong('rejected', /1 events in a day could not be stored: metadata 1/);
-  node.sql("INSERT INTO collector_nodes (node, token, host, seen_at) VALUES ('11111111-2222-4333-8444-555555555555', '\\x00', 'gone.example', now() - interval '1 hour')");
+  node.sql("INSERT INTO tollgate.collector_nodes (node, token, host, seen_at) VALUES ('11111111-2222-4333-8444-555555555555', '\\x00', 'gone.example', now() - interval '1 hour')");
   wrong('nodes', /gone\.example: start the collector there/);
 });

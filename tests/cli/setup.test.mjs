@@ -48,8 +48,8 @@ function setup(args = [], input = '') {
   return { status: r.status, out: r.stdout, err: r.stderr };
 }
 // A number of everything that setup makes, and both files: what a second run must not change.
-const made = () => [psql('tollgate', `SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM subscription_tiers), (SELECT count(*) FROM tenants),
-  (SELECT count(*) FROM api_keys), (SELECT max(version) FROM tollgate.schema_migrations), (SELECT count(*) FROM pg_roles)`),
+const made = () => [psql('tollgate', `SELECT (SELECT count(*) FROM tollgate.accounts), (SELECT count(*) FROM subscription_tiers), (SELECT count(*) FROM tenants),
+  (SELECT count(*) FROM tollgate.api_keys), (SELECT max(version) FROM tollgate.schema_migrations), (SELECT count(*) FROM pg_roles)`),
   readFileSync(hba, 'utf8'), readFileSync(ident, 'utf8')];
 const reload = () => psql('postgres', 'SELECT pg_reload_conf()');
 const forget = () => {
@@ -94,14 +94,14 @@ test('from nothing: roles, database, login, schema, operator, tier, tenant and a
 
   // The key is the tenant's: what is stored is its hash.
   assert.match(shown.key, /^tg_[a-z2-7]{8}_[A-Za-z0-9_-]{43}$/);
-  const [id, tenant, scopes, hash] = psql('tollgate', "SELECT id, tenant_id, array_to_string(scopes, ','), encode(hash, 'hex') FROM api_keys").split('|');
+  const [id, tenant, scopes, hash] = psql('tollgate', "SELECT id, tenant_id, array_to_string(scopes, ','), encode(hash, 'hex') FROM tollgate.api_keys").split('|');
   assert.deepEqual([id, tenant, scopes], [shown.key.slice(3, 11), 'example', 'call,track,read']);
   const b2 = spawnSync('b2sum', ['-l', '256'], { input: shown.key, encoding: 'utf8' }).stdout.slice(0, 64);
   assert.equal(hash, b2);
 
   // The operator's password is the one that was shown.
-  assert.equal(psql('tollgate', "SELECT role, tenant_id IS NULL FROM accounts WHERE email = 'me@example.org'"), 'operator|t');
-  const stored = psql('tollgate', "SELECT password_hash FROM accounts WHERE email = 'me@example.org'");
+  assert.equal(psql('tollgate', "SELECT role, tenant_id IS NULL FROM tollgate.accounts WHERE email = 'me@example.org'"), 'operator|t');
+  const stored = psql('tollgate', "SELECT password_hash FROM tollgate.accounts WHERE email = 'me@example.org'");
   const verify = "import ctypes,sys; s=ctypes.CDLL('libsodium.so.23'); s.sodium_init(); p=sys.argv[2].encode(); sys.exit(s.crypto_pwhash_str_verify(sys.argv[1].encode(), p, ctypes.c_ulonglong(len(p))) != 0)";
   assert.equal(spawnSync('python3', ['-c', verify, stored, shown.password]).status, 0, 'the password verifies');
   assert.notEqual(spawnSync('python3', ['-c', verify, stored, 'another one']).status, 0);
@@ -134,7 +134,7 @@ test('another tenant is made on another tier when it is asked for', () => {
   assert.equal(r.status, 0, r.err);
   assert.equal(JSON.parse(r.out).tenant, 'acme');
   assert.equal(psql('tollgate', "SELECT s.tier_id, t.limits->>'max_users', t.limits->>'api_calls_per_day' FROM tenant_subscriptions s JOIN subscription_tiers t ON t.id = s.tier_id WHERE tenant_id = 'acme'"), 'small|5|7');
-  assert.equal(psql('tollgate', "SELECT string_agg(tenant_id, ',' ORDER BY tenant_id) FROM api_keys"), 'acme,example');
+  assert.equal(psql('tollgate', "SELECT string_agg(tenant_id, ',' ORDER BY tenant_id) FROM tollgate.api_keys"), 'acme,example');
 });
 
 test('without --write-login it prints exactly the lines that are missing, changes no file, and goes on once they are there', () => {
@@ -171,7 +171,7 @@ test('what is half done is gone on with: roles without a database, a database wi
   psql('postgres', 'CREATE DATABASE tollgate OWNER tollgate_owner');
   r = setup();
   assert.equal(r.status, 0, r.err);
-  assert.equal(psql('tollgate', 'SELECT count(*) FROM api_keys'), '1');
+  assert.equal(psql('tollgate', 'SELECT count(*) FROM tollgate.api_keys'), '1');
 });
 
 test('a failure in the middle leaves no half-made tenant, and the operator that was made is shown', () => {
@@ -179,7 +179,7 @@ test('a failure in the middle leaves no half-made tenant, and the operator that 
   assert.equal(r.status, 1);
   assert.match(r.err, /"max_dogs" is not a limit/);
   assert.equal(JSON.parse(r.out).password.length, 24);
-  assert.equal(psql('tollgate', 'SELECT (SELECT count(*) FROM subscription_tiers), (SELECT count(*) FROM tenants), (SELECT count(*) FROM api_keys)'), '0|0|0');
+  assert.equal(psql('tollgate', 'SELECT (SELECT count(*) FROM subscription_tiers), (SELECT count(*) FROM tenants), (SELECT count(*) FROM tollgate.api_keys)'), '0|0|0');
   assert.equal(setup(['--limit', 'max_users=1']).status, 0);
 });
 
@@ -198,7 +198,7 @@ test('the password is read with --password-stdin, and one that is too short make
   r = setup(['--json', '--operator-email', 'me@example.org', '--password-stdin'], 'correct horse battery\n');
   assert.equal(r.status, 0, r.err);
   assert.equal(JSON.parse(r.out).password, null);
-  assert.equal(psql('tollgate', 'SELECT count(*) FROM accounts'), '1');
+  assert.equal(psql('tollgate', 'SELECT count(*) FROM tollgate.accounts'), '1');
 });
 
 test('over the network it asks for passwords, and needs no superuser once all three roles log in with them', async () => {
@@ -234,7 +234,7 @@ test('over the network it asks for passwords, and needs no superuser once all th
     r = setup();
     assert.equal(r.status, 0, r.err);
     assert.match(r.err, /Roles and database are there, and the programs can log in/);
-    assert.equal(psql('tollgate', 'SELECT count(*) FROM api_keys'), '1');
+    assert.equal(psql('tollgate', 'SELECT count(*) FROM tollgate.api_keys'), '1');
   } finally {
     write(conf, conf1);
     write(config, was);

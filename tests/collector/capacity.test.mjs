@@ -17,7 +17,7 @@ const create = (name) => node.tollgate(['metric', 'create', name, '--kind', 'cou
 
 test('the limit that would be one too many is refused in a clear sentence, and those before it are followed', async () => {
   const collector = await node.collector();
-  const there = Number(node.sql('SELECT count(*) FROM usage_limit_keys'));
+  const there = Number(node.sql('SELECT count(*) FROM tollgate.usage_limit_keys'));
   let made = 0, refused;
   while (!refused && made < 200) {
     const r = create(`m${made}`);
@@ -27,16 +27,16 @@ test('the limit that would be one too many is refused in a clear sentence, and t
   assert.ok(made > 0 && refused, `${made} were made`);
   assert.match(refused.err, /there is room for \d+ metrics and \d+ limits, and no more; remove one/);
   assert.equal(Number(refused.err.match(/and (\d+) limits/)[1]), there + made);
-  assert.equal(Number(node.sql('SELECT count(*) FROM usage_limit_keys')), there + made);
+  assert.equal(Number(node.sql('SELECT count(*) FROM tollgate.usage_limit_keys')), there + made);
   await eventually(() => held().has(`m${made - 1}_per_day`), 'the last limit in the table', 10);
   await node.stop(collector);
 });
 
 test('limits beyond it that were inserted by hand are named, and the table goes on and can be made anew', async () => {
-  node.sql(`INSERT INTO usage_metrics (metric_type, kind, unit, label, created_at) SELECT 'hand' || i, 'counter', 'x', 'By hand', now() FROM generate_series(1, 40) i;
-    INSERT INTO usage_limit_keys (limit_key, metric_type, limit_window, label) SELECT 'a_hand' || i, 'hand' || i, 'day', 'By hand' FROM generate_series(1, 40) i`);
+  node.sql(`INSERT INTO tollgate.usage_metrics (metric_type, kind, unit, label, created_at) SELECT 'hand' || i, 'counter', 'x', 'By hand', now() FROM generate_series(1, 40) i;
+    INSERT INTO tollgate.usage_limit_keys (limit_key, metric_type, limit_window, label) SELECT 'a_hand' || i, 'hand' || i, 'day', 'By hand' FROM generate_series(1, 40) i`);
   const log = () => readFileSync(join(node.dir, 'tollgate-collector.log'), 'utf8');
-  const calls = () => Number(node.sql("SELECT coalesce(sum(total), 0) FROM usage_daily WHERE metric_type = 'api_call'"));
+  const calls = () => Number(node.sql("SELECT coalesce(sum(total), 0) FROM tollgate.usage_daily WHERE metric_type = 'api_call'"));
   for (const fresh of [false, true]) {
     if (fresh) rmSync(join(node.run, 'limits'));
     const collector = await node.collector(), before = calls();

@@ -9,7 +9,7 @@ before(() => { node = makeNode('[database]\nstatement_timeout_s = 1\n'); });
 after(() => node.remove());
 
 const stored = () => Number(node.sql('SELECT count(*) FROM usage_tracking'));
-const rejected = () => Number(node.sql('SELECT count(*) FROM usage_rejected'));
+const rejected = () => Number(node.sql('SELECT count(*) FROM tollgate.usage_rejected'));
 
 test('a trigger of the host\'s that fails for a while rejects no event', async () => {
   const collector = await node.collector();
@@ -27,11 +27,11 @@ test('a trigger of the host\'s that fails for a while rejects no event', async (
 
 test('a missing right is named, ends nothing, and is made up for when it is there', async () => {
   const collector = await node.collector();
-  node.sql('REVOKE INSERT ON usage_hourly FROM tollgate_collector');
+  node.sql('REVOKE INSERT ON tollgate.usage_hourly FROM tollgate_collector');
   node.write(20);
   await eventually(() => /permission denied for .*usage_hourly/.test(node.status().last_error), 'the cause in collector.json', 10);
   assert.equal(collector.exitCode, null);
-  node.sql('GRANT INSERT ON usage_hourly TO tollgate_collector');
+  node.sql('GRANT INSERT ON tollgate.usage_hourly TO tollgate_collector');
   await eventually(() => stored() === 320, () => `320 events, ${stored()} are stored`, 15);
   assert.equal(rejected(), 0);
   await node.stop(collector);
@@ -49,7 +49,7 @@ test('a batch that takes longer than the statement timeout is split until its pa
 
 test('a collector whose node was started elsewhere says so and ends', async () => {
   const collector = await node.collector();
-  node.sql("UPDATE collector_nodes SET token = '\\x00000000000000000000000000000000'");
+  node.sql("UPDATE tollgate.collector_nodes SET token = '\\x00000000000000000000000000000000'");
   const ended = new Promise((done) => collector.once('exit', done));
   node.write(1);
   assert.equal(await ended, 1);

@@ -32,7 +32,7 @@ before(() => {
   delete process.env.LD_PRELOAD;
   for (const [i, [zone, anchor]] of tenants.entries()) {
     node.sql(`INSERT INTO tenants (id, name) VALUES ('z${i}', '${zone}');
-      INSERT INTO tenant_settings (tenant_id, schema_name, time_zone, anchor_day) VALUES ('z${i}', 'z${i}', '${zone}', ${anchor})
+      INSERT INTO tollgate.tenant_settings (tenant_id, schema_name, time_zone, anchor_day) VALUES ('z${i}', 'z${i}', '${zone}', ${anchor})
         ON CONFLICT (tenant_id) DO UPDATE SET time_zone = excluded.time_zone, anchor_day = excluded.anchor_day;
       INSERT INTO tenant_subscriptions (tenant_id, tier_id) VALUES ('z${i}', 'free');
       SELECT tollgate.ensure_periods('z${i}', now() - interval '40 days', now() + interval '40 days')`);
@@ -41,9 +41,9 @@ before(() => {
 after(() => { node.remove(); rmSync(join(clock, '..'), { recursive: true }); });
 
 // `n` uploads and calls of each tenant at that hour, as a batch counts them.
-const count = (at, n) => node.sql(`INSERT INTO usage_counts AS c (tenant_id, metric_type, limit_window, window_start, used)
+const count = (at, n) => node.sql(`INSERT INTO tollgate.usage_counts AS c (tenant_id, metric_type, limit_window, window_start, used)
   SELECT p.tenant_id, m.metric, w.w, CASE w.w WHEN 'day' THEN tollgate.day_of('${at}', p.time_zone) ELSE p.period_start END, ${n}
-  FROM tenant_periods p, (VALUES ('file_upload'), ('api_call')) m (metric), (VALUES ('day'), ('period')) w (w)
+  FROM tollgate.tenant_periods p, (VALUES ('file_upload'), ('api_call')) m (metric), (VALUES ('day'), ('period')) w (w)
   WHERE p.starts_at <= '${at}' AND p.ends_at > '${at}' AND p.tenant_id LIKE 'z%'
   ON CONFLICT (tenant_id, metric_type, limit_window, window_start) DO UPDATE SET used = c.used + excluded.used`);
 
@@ -57,9 +57,9 @@ async function compare() {
   const held = execFileSync(join(root, 'build/release/tools/table_show'), [node.run], { encoding: 'utf8' }).trim().split('\n').map((line) => line.split('\t'));
   const rows = (sql) => node.sql(sql).split('\n').map((line) => line.split('|'));
   const stored = new Map(rows(`SELECT c.tenant_id, l.limit_key, c.limit_window, c.starts_us, c.used FROM tollgate.table_counts c
-    JOIN usage_limit_keys l ON l.metric_type = c.metric_type AND l.limit_window = c.limit_window`).map((f) => [f.slice(0, 4).join(' '), f[4]]));
+    JOIN tollgate.usage_limit_keys l ON l.metric_type = c.metric_type AND l.limit_window = c.limit_window`).map((f) => [f.slice(0, 4).join(' '), f[4]]));
   // A period that ended two days ago decides nothing any more, and is not read.
-  const open = new Set(rows("SELECT tenant_id, tollgate.us(starts_at) FROM tenant_periods WHERE ends_at > now() - interval '2 days'").map((f) => f.join(' ')));
+  const open = new Set(rows("SELECT tenant_id, tollgate.us(starts_at) FROM tollgate.tenant_periods WHERE ends_at > now() - interval '2 days'").map((f) => f.join(' ')));
   const matters = held.filter(([tenant, , window, start]) => window === 'day' || open.has(`${tenant} ${start}`));
   return { matters, wrong: matters.filter((f) => (stored.get(f.slice(0, 4).join(' ')) ?? '0') !== f[4]) };
 }

@@ -45,7 +45,7 @@ test('a job that lacks a right fails by its name; the others, the import and the
 
 test('a job that waits for a lock is cut off at its deadline and told; the others wait for it no longer than that', async () => {
   const holder = node.session();
-  await holder.ask('BEGIN; LOCK TABLE tenant_settings IN ACCESS EXCLUSIVE MODE'); // measuring reads it
+  await holder.ask('BEGIN; LOCK TABLE tollgate.tenant_settings IN ACCESS EXCLUSIVE MODE'); // measuring reads it
   await eventually(() => job('storage').overran > 0, () => `it to overrun: ${JSON.stringify(job('storage'))}`, 30);
   assert.match(job('storage').last_error, /took longer than the 5\.0 s that it may/);
   assert.match(doctor('job storage').text, /took longer than/);

@@ -23,10 +23,10 @@ async function withNode(t, { tenants = 1, conf = '', prepare = () => {} }, run) 
   t.after(() => node.remove());
   node.configure(`${conf}\n[gate]\nlisten = unix:${node.dir}/gate.sock\nprocesses = 1\n`);
   node.sql(`INSERT INTO tenants (id, name) SELECT 'f' || i, 'F' FROM generate_series(1, ${tenants - 1}) i;
-    INSERT INTO tenant_settings (tenant_id, schema_name) SELECT 'f' || i, 'f' || i FROM generate_series(1, ${tenants - 1}) i ON CONFLICT DO NOTHING;
+    INSERT INTO tollgate.tenant_settings (tenant_id, schema_name) SELECT 'f' || i, 'f' || i FROM generate_series(1, ${tenants - 1}) i ON CONFLICT DO NOTHING;
     INSERT INTO tenant_subscriptions (tenant_id, tier_id) SELECT 'f' || i, 'free' FROM generate_series(1, ${tenants - 1}) i ON CONFLICT DO NOTHING`);
   const keys = Array.from({ length: REVOCATIONS }, makeKey);
-  node.sql(`INSERT INTO api_keys (id, tenant_id, name, hash, scopes) VALUES ${keys.map((key) =>
+  node.sql(`INSERT INTO tollgate.api_keys (id, tenant_id, name, hash, scopes) VALUES ${keys.map((key) =>
     `('${key.slice(3, 11)}', 'f0', 'test', '\\x${Buffer.from(blake2b256(key)).toString('hex')}', '{call}')`).join(',')}`);
   await prepare(node);
   await node.collector();
@@ -42,7 +42,7 @@ async function revokeAll(t, node, keys, busy) {
   for (const key of keys) {
     await eventually(busy, 'the load to be under way', 30);
     assert.equal(await status(key), 200);
-    await session.ask(`UPDATE api_keys SET revoked_at = now() WHERE id = '${key.slice(3, 11)}'`);
+    await session.ask(`UPDATE tollgate.api_keys SET revoked_at = now() WHERE id = '${key.slice(3, 11)}'`);
     const began = performance.now();
     while (await status(key) === 200) {
       assert.ok(performance.now() - began < 10 * MOST_MS, 'a revoked key still opens the gate after 20 s');
@@ -87,7 +87,7 @@ test('while tenants\' storage is walked through, and the walk lasts', (t) => wit
   conf: '[storage]\ninterval_s = 10\n',
   prepare(node) {
     makeTree(node, size(60000, 60000));
-    node.sql("UPDATE tenant_settings SET storage_path = 'tree'");
+    node.sql("UPDATE tollgate.tenant_settings SET storage_path = 'tree'");
   },
 }, async (node, keys) => {
   const storage = () => node.status().jobs.find((j) => j.name === 'storage');
@@ -101,7 +101,7 @@ test('while the day of many tenants turns', (t) => withNode(t, {
     const n = size(10000, 100000);
     node.sql(`SET session_replication_role = replica;
       INSERT INTO tenants (id, name) SELECT 't' || i, 'T' FROM generate_series(1, ${n}) i;
-      INSERT INTO tenant_settings (tenant_id, schema_name) SELECT 't' || i, 't' || i FROM generate_series(1, ${n}) i;
+      INSERT INTO tollgate.tenant_settings (tenant_id, schema_name) SELECT 't' || i, 't' || i FROM generate_series(1, ${n}) i;
       INSERT INTO tenant_subscriptions (tenant_id, tier_id, usage_limits, current_usage) SELECT 't' || i, 'free', '{"api_calls_per_day": -1}', '{"api_calls_today": 5}' FROM generate_series(1, ${n}) i`);
   },
 }, async (node, keys) => {

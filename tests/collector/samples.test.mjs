@@ -10,7 +10,7 @@ let node;
 before(() => { node = makeNode(); });
 after(() => node.remove());
 
-const ask = (what, more = '') => node.sql(`SELECT ${what} FROM node_samples ${more}`);
+const ask = (what, more = '') => node.sql(`SELECT ${what} FROM tollgate.node_samples ${more}`);
 const newest = 'ORDER BY taken_at DESC LIMIT 1';
 
 test('a sample is there as soon as the limit table is, and another within a minute', async () => {

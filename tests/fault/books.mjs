@@ -45,7 +45,7 @@ const storedCalls = (stack, tenant) => stack.sql(`SELECT substring(metadata->>'e
   WHERE tenant_id = '${tenant}' AND metadata->>'endpoint' LIKE '/api/demo/n/%'`).map((r) => r.n);
 const storedEvents = (stack, tenant) => stack.sql(`SELECT metadata->>'test' AS id FROM usage_tracking WHERE tenant_id = '${tenant}'
   AND metric_type = 'file_upload' AND metadata ? 'test'`).map((r) => r.id);
-const claimedIds = (stack, tenant) => stack.sql(`SELECT event_id AS id FROM usage_event_ids WHERE tenant_id = '${tenant}'`).map((r) => r.id);
+const claimedIds = (stack, tenant) => stack.sql(`SELECT event_id AS id FROM tollgate.usage_event_ids WHERE tenant_id = '${tenant}'`).map((r) => r.id);
 
 // Calls carry their number in this path.
 export const path = (n) => `/api/demo/n/${n}`;

@@ -87,9 +87,9 @@ async function acrossTheDay(stack, round) {
   const { tenant, key } = await newTenant(stack, `d${round}`);
   const midnight = Math.ceil((Date.now() / 1000 + 12) / 900) * 900;
   stack.superuser(`DELETE FROM usage_summary WHERE tenant_id = '${tenant}';
-    DELETE FROM tenant_periods WHERE tenant_id = '${tenant}';
+    DELETE FROM tollgate.tenant_periods WHERE tenant_id = '${tenant}';
     SET session_replication_role = replica;
-    UPDATE tenant_settings SET time_zone = '${zoneOf(midnight)}' WHERE tenant_id = '${tenant}';
+    UPDATE tollgate.tenant_settings SET time_zone = '${zoneOf(midnight)}' WHERE tenant_id = '${tenant}';
     RESET session_replication_role;
     SELECT tollgate.ensure_periods('${tenant}', now() - interval '1 day', now() + interval '40 days');
     SELECT tollgate.set_subscription('${tenant}', NULL, '{"api_calls_per_day": ${LEFT}}')`);
@@ -104,7 +104,7 @@ async function acrossTheDay(stack, round) {
   const by = byStatus(answers), { rows } = await settled(stack, tenant, by[200] ?? 0);
   const days = stack.sql(`SELECT count(*)::int AS n, (recorded_at >= to_timestamp(${midnight})) AS after FROM usage_tracking
     WHERE tenant_id = '${tenant}' AND metric_type = 'api_call' GROUP BY 2 ORDER BY 2`).map((r) => r.n);
-  const daily = stack.sql(`SELECT total::int AS n FROM usage_daily WHERE tenant_id = '${tenant}' AND metric_type = 'api_call'
+  const daily = stack.sql(`SELECT total::int AS n FROM tollgate.usage_daily WHERE tenant_id = '${tenant}' AND metric_type = 'api_call'
     ORDER BY day`).map((r) => r.n);
   const right = unanswered.size === 0 && by[200] === 2 * LEFT && rows === 2 * LEFT &&
     [days, daily].every((d) => d.length === 2 && d.every((n) => n === LEFT));

@@ -57,7 +57,7 @@ await poster.stop();
 await calls.finished;
 const found = await compare(stack, tenant, calls, poster);
 t.exact(found);
-const [{ n: damage }] = stack.sql('SELECT count(*) AS n FROM spool_damage');
+const [{ n: damage }] = stack.sql('SELECT count(*) AS n FROM tollgate.spool_damage');
 t.check(Number(damage) === 0, 'no kill leaves damage in the spool', damage);
 t.books(stack, tenant);
 await stack.stop();

@@ -8,7 +8,7 @@ const { URL: url, TENANT_ID: tenant, TENANT_KEY: tenantKey, OPERATOR_KEY: operat
 const key = { authorization: `Bearer ${tenantKey}` };
 const operator = { authorization: `Bearer ${operatorKey}` };
 const [{ id: other }] = db(`SELECT t.id FROM tenants t JOIN tenant_subscriptions s ON s.tenant_id = t.id
-  JOIN tenant_settings c ON c.tenant_id = t.id WHERE t.id <> '${tenant}' AND c.state = 'active' ORDER BY t.id LIMIT 1`);
+  JOIN tollgate.tenant_settings c ON c.tenant_id = t.id WHERE t.id <> '${tenant}' AND c.state = 'active' ORDER BY t.id LIMIT 1`);
 const at = (path, options = {}) => fetch(url + path, { headers: key, ...options });
 const usage = (what, id = tenant) => `/api/usage/tenant/${encodeURIComponent(id)}/${what}`;
 
@@ -54,7 +54,7 @@ test('a report has plan, limits, percentages, warnings and alerts that agree', a
 });
 
 test('a tenant without a subscription has no report and says which code', async (t) => {
-  const found = db(`SELECT t.id FROM tenants t JOIN tenant_settings c ON c.tenant_id = t.id
+  const found = db(`SELECT t.id FROM tenants t JOIN tollgate.tenant_settings c ON c.tenant_id = t.id
     WHERE NOT EXISTS (SELECT FROM tenant_subscriptions s WHERE s.tenant_id = t.id) LIMIT 1`);
   if (!found.length) return t.skip('every tenant has one here');
   const r = await at(usage('report', found[0].id), { headers: operator });

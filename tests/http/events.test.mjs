@@ -146,7 +146,7 @@ test('an operator names the tenant in the event or in X-Tenant-ID', async () => 
 });
 
 test('a suspended tenant records nothing', async (t) => {
-  const found = db("SELECT tenant_id AS id FROM tenant_settings WHERE state = 'suspended' LIMIT 1");
+  const found = db("SELECT tenant_id AS id FROM tollgate.tenant_settings WHERE state = 'suspended' LIMIT 1");
   if (!found.length) return t.skip('none is suspended here');
   const r = await post(event({ tenant_id: found[0].id }), { by: operator });
   assert.equal(r.status, 400);

@@ -33,14 +33,14 @@ test(`${count} calls of an unlimited tenant over 64 connections are as many rows
     (SELECT count(*) FROM usage_tracking u WHERE u.tenant_id = p.tenant_id AND metric_type = 'api_call'
        AND recorded_at >= p.starts_at AND recorded_at < p.ends_at) AS rows,
     (SELECT api_calls_count FROM usage_summary s WHERE s.tenant_id = p.tenant_id AND s.period_start = p.period_start) AS summary,
-    (SELECT sum(total) FROM usage_daily d WHERE d.tenant_id = p.tenant_id AND metric_type = 'api_call'
+    (SELECT sum(total) FROM tollgate.usage_daily d WHERE d.tenant_id = p.tenant_id AND metric_type = 'api_call'
        AND day BETWEEN p.period_start AND p.period_end) AS daily,
-    (SELECT sum(total) FROM usage_hourly h WHERE h.tenant_id = p.tenant_id AND metric_type = 'api_call'
+    (SELECT sum(total) FROM tollgate.usage_hourly h WHERE h.tenant_id = p.tenant_id AND metric_type = 'api_call'
        AND hour >= p.starts_at AND hour < p.ends_at) AS hourly,
     (SELECT (current_usage->>'api_calls_today')::numeric FROM tenant_subscriptions t WHERE t.tenant_id = p.tenant_id) AS today,
     (SELECT count(*) FROM usage_tracking u WHERE u.tenant_id = p.tenant_id AND metric_type = 'api_call'
        AND (recorded_at AT TIME ZONE p.time_zone)::date = (now() AT TIME ZONE p.time_zone)::date) AS today_rows
-    FROM tenant_periods p WHERE p.tenant_id = '${tenant}' AND now() >= p.starts_at AND now() < p.ends_at`);
+    FROM tollgate.tenant_periods p WHERE p.tenant_id = '${tenant}' AND now() >= p.starts_at AND now() < p.ends_at`);
   for (const part of ['summary', 'daily', 'hourly']) assert.equal(Number(books[part]), Number(books.rows), part);
   assert.equal(Number(books.today), Number(books.today_rows), 'current_usage');
 });

@@ -28,8 +28,8 @@ for (const limit of ['9007199254740991', '10000000000000', '1e300', '"many"', 'n
 }
 test('counts beyond nine million million millions are answered', async () => {
   psql(`UPDATE tenant_subscriptions SET usage_limits = usage_limits || '{"api_calls_per_day":1000000000000}' WHERE tenant_id = '${tenant}';
-    INSERT INTO usage_daily (tenant_id, metric_type, day, total, events) VALUES ('${tenant}', 'api_call', current_date, 10000000000000, 10);
-    INSERT INTO usage_counts (tenant_id, metric_type, limit_window, window_start, used) VALUES ('${tenant}', 'api_call', 'day', current_date, 10000000000000)`);
+    INSERT INTO tollgate.usage_daily (tenant_id, metric_type, day, total, events) VALUES ('${tenant}', 'api_call', current_date, 10000000000000, 10);
+    INSERT INTO tollgate.usage_counts (tenant_id, metric_type, limit_window, window_start, used) VALUES ('${tenant}', 'api_call', 'day', current_date, 10000000000000)`);
   for (const what of ['report', 'current', 'history?metric=api_call']) {
     const r = await get(what);
     assert.equal(r.status, 200, `${what} ${await r.text()}`);

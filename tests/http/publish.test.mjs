@@ -15,9 +15,9 @@ test('a tenant and its key made in the same instant are both known', async () =>
     const tenant = `twin_${randomBytes(6).toString('hex')}`, id = `twin${randomBytes(2).toString('hex')}`, key = `tg_${id}_${randomBytes(32).toString('base64url')}`;
     execFileSync('psql', ['-XqAt', '-v', 'ON_ERROR_STOP=1', '-c', `
       INSERT INTO tenants (id, name) VALUES ('${tenant}', 'Twin');
-      INSERT INTO tenant_settings (tenant_id, schema_name) VALUES ('${tenant}', '${tenant}') ON CONFLICT DO NOTHING;
+      INSERT INTO tollgate.tenant_settings (tenant_id, schema_name) VALUES ('${tenant}', '${tenant}') ON CONFLICT DO NOTHING;
       SELECT tollgate.set_subscription('${tenant}', 'starter', NULL), tollgate.ensure_periods('${tenant}', now(), now() + interval '70 days');
-      INSERT INTO api_keys (id, tenant_id, name, hash, scopes) VALUES ('${id}', '${tenant}', 'twin', '\\x${blake2b256(key).toString('hex')}', '{call}')`]);
+      INSERT INTO tollgate.api_keys (id, tenant_id, name, hash, scopes) VALUES ('${id}', '${tenant}', 'twin', '\\x${blake2b256(key).toString('hex')}', '{call}')`]);
     made.push(tenant);
     await eventually(async () => (await fetch(`${url}/api/demo/twin`, { headers: { authorization: `Bearer ${key}` } })).status === 200,
       'the key of a tenant made with it', 2);

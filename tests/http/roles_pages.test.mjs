@@ -6,7 +6,7 @@ import { Visitor, makeAccount, signedIn } from '../lib/people.mjs';
 import { readRoutes } from '../lib/routes.mjs';
 
 const { URL: url, TENANT_ID: tenant } = process.env;
-const [{ id: other }] = db(`SELECT t.id FROM tenants t JOIN tenant_settings c ON c.tenant_id = t.id
+const [{ id: other }] = db(`SELECT t.id FROM tenants t JOIN tollgate.tenant_settings c ON c.tenant_id = t.id
   WHERE t.id <> '${tenant}' AND c.state = 'active' ORDER BY t.id LIMIT 1`);
 const names = ['nobody', 'viewer', 'admin', 'foreign', 'operator'];
 const accounts = { viewer: makeAccount('viewer', tenant), admin: makeAccount('admin', tenant),

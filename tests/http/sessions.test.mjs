@@ -11,19 +11,19 @@ const idle = 7200, absolute = 86400; // the defaults of web.session_idle_s and w
 const change = (statement) => execFileSync('psql', ['-XqAt', '-v', 'ON_ERROR_STOP=1', '-c', statement]);
 const hash = (bytes) => blake2b256(bytes).toString('hex');
 const hashOf = (visitor) => hash(Buffer.from(visitor.cookies.tollgate_session, 'base64url'));
-const rows = (visitor) => db(`SELECT 1 AS one FROM account_sessions WHERE token_hash = '\\x${hashOf(visitor)}'`).length;
+const rows = (visitor) => db(`SELECT 1 AS one FROM tollgate.account_sessions WHERE token_hash = '\\x${hashOf(visitor)}'`).length;
 // Moves a session's start and last request into the past.
-const age = (visitor, made, seen) => change(`UPDATE account_sessions SET created_at = now() - interval '${made} s',
+const age = (visitor, made, seen) => change(`UPDATE tollgate.account_sessions SET created_at = now() - interval '${made} s',
   seen_at = now() - interval '${seen} s' WHERE token_hash = '\\x${hashOf(visitor)}'`);
 const isIn = async (visitor) => (await visitor.get('/account')).status === 200;
-const forget = () => change('DELETE FROM signin_failures');
+const forget = () => change('DELETE FROM tollgate.signin_failures');
 const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
 
 test('a sign-in ends after its idle time, and a request before that keeps it', async () => {
   const visitor = await signedIn(makeAccount('viewer', tenant));
   age(visitor, idle, idle - 60);
   assert.ok(await isIn(visitor));
-  const [{ seen }] = db(`SELECT extract(epoch FROM now() - seen_at) AS seen FROM account_sessions WHERE token_hash = '\\x${hashOf(visitor)}'`);
+  const [{ seen }] = db(`SELECT extract(epoch FROM now() - seen_at) AS seen FROM tollgate.account_sessions WHERE token_hash = '\\x${hashOf(visitor)}'`);
   assert.ok(seen < 60, 'the request counts as seen');
   age(visitor, idle, idle + 1);
   const r = await visitor.get('/account');
@@ -153,7 +153,7 @@ test('an unknown address and a wrong password get the same answer in the same ti
 
 test("a password's hash of another cost is good, and renewed at the sign-in that shows it", async () => {
   const who = makeAccount('viewer', tenant, { TOLLGATE_WEB_PASSWORD_MEMORY_KIB: '8192', TOLLGATE_WEB_PASSWORD_PASSES: '1' });
-  const stored = () => db(`SELECT password_hash FROM accounts WHERE email = '${who.email}'`)[0].password_hash;
+  const stored = () => db(`SELECT password_hash FROM tollgate.accounts WHERE email = '${who.email}'`)[0].password_hash;
   assert.match(stored(), /^\$argon2id\$v=19\$m=8192,t=1,/);
   assert.equal((await new Visitor().signIn({ ...who, password: 'not the password' })).status, 403);
   assert.match(stored(), /m=8192,t=1,/, 'not for a wrong one');
@@ -168,8 +168,8 @@ test('guessing at an account is slowed from that address, and its owner gets in 
   const who = makeAccount('viewer', tenant), guesser = { address: '127.0.0.66' };
   const subject = `subject = '\\x${hash(`account:${who.email}|127.0.0.66`)}'`;
   for (let i = 0; i < 5; i++) assert.equal((await new Visitor(guesser).signIn({ ...who, password: `guess number ${i}` })).status, 403);
-  assert.equal(db(`SELECT failures FROM signin_failures WHERE ${subject}`)[0].failures, 5);
-  change(`UPDATE signin_failures SET failures = 9, failed_at = now() WHERE ${subject}`); // a wait that a slow machine sees, too
+  assert.equal(db(`SELECT failures FROM tollgate.signin_failures WHERE ${subject}`)[0].failures, 5);
+  change(`UPDATE tollgate.signin_failures SET failures = 9, failed_at = now() WHERE ${subject}`); // a wait that a slow machine sees, too
   const r = await new Visitor(guesser).signIn({ ...who, password: 'guess number 9' });
   assert.equal(r.status, 429);
   assert.ok(Number(r.headers['retry-after']) >= 1);
@@ -177,14 +177,14 @@ test('guessing at an account is slowed from that address, and its owner gets in 
   assert.equal((await new Visitor(guesser).signIn(who)).status, 429, 'the right password is not even looked at');
   assert.ok(await isIn(await signedIn(who, { address: '127.0.0.67' })), 'the owner, from elsewhere');
   assert.ok(await isIn(await signedIn(makeAccount('viewer', tenant), guesser)), 'a neighbour of the guesser');
-  change(`UPDATE signin_failures SET failed_at = now() - interval '16 min' WHERE ${subject}`);
+  change(`UPDATE tollgate.signin_failures SET failed_at = now() - interval '16 min' WHERE ${subject}`);
   assert.ok(await isIn(await signedIn(who, guesser)), 'after the wait');
 });
 
 test('an address that tries many accounts is slowed, and no other address is', async () => {
   const who = makeAccount('viewer', tenant), guesser = { address: '127.0.0.68' };
   assert.equal((await new Visitor(guesser).signIn({ email: 'first@example.org', password: 'a guess of many' })).status, 403);
-  change(`UPDATE signin_failures SET failures = 110, failed_at = now() WHERE subject = '\\x${hash('address:127.0.0.68')}'`);
+  change(`UPDATE tollgate.signin_failures SET failures = 110, failed_at = now() WHERE subject = '\\x${hash('address:127.0.0.68')}'`);
   assert.equal((await new Visitor(guesser).signIn({ email: 'next@example.org', password: 'a guess of many' })).status, 429);
   assert.equal((await new Visitor(guesser).signIn(who)).status, 429);
   assert.ok(await isIn(await signedIn(who, { address: '127.0.0.69' })));

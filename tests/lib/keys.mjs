@@ -1,4 +1,4 @@
-// keys.mjs: keys of any scope, put straight into api_keys, for tests of who may what.
+// keys.mjs: keys of any scope, put straight into tollgate.api_keys, for tests of who may what.
 import { randomBytes } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
 
@@ -49,19 +49,19 @@ export function makeKey(tenant, scopes, { expires = null } = {}) {
   const key = `tg_${id}_${randomBytes(32).toString('base64url')}`;
   const quoted = (s) => (s === null ? 'NULL' : `'${s.replaceAll("'", "''")}'`);
   execFileSync('psql', ['-XqAt', '-v', 'ON_ERROR_STOP=1', '-c',
-    `INSERT INTO api_keys (id, tenant_id, name, hash, scopes, expires_at) VALUES ('${id}', ${quoted(tenant)}, 'test',
+    `INSERT INTO tollgate.api_keys (id, tenant_id, name, hash, scopes, expires_at) VALUES ('${id}', ${quoted(tenant)}, 'test',
      '\\x${blake2b256(key).toString('hex')}', '{${scopes.join(',')}}', ${quoted(expires)})`]);
   return key;
 }
 export function revokeKey(key) {
-  execFileSync('psql', ['-XqAt', '-c', `UPDATE api_keys SET revoked_at = now() WHERE id = '${key.slice(3, 11)}'`]);
+  execFileSync('psql', ['-XqAt', '-c', `UPDATE tollgate.api_keys SET revoked_at = now() WHERE id = '${key.slice(3, 11)}'`]);
 }
 
 // A tenant of its own for a test, on the demo's unlimited tier; returns its id. removeTenant takes it away with all it has.
 export function makeTenant(id = `test_${randomBytes(6).toString('hex')}`) {
   execFileSync('psql', ['-XqAt', '-v', 'ON_ERROR_STOP=1', '-c', `
     INSERT INTO tenants (id, name) VALUES ('${id}', 'Made by a test');
-    INSERT INTO tenant_settings (tenant_id, schema_name) VALUES ('${id}', '${id}') ON CONFLICT DO NOTHING;
+    INSERT INTO tollgate.tenant_settings (tenant_id, schema_name) VALUES ('${id}', '${id}') ON CONFLICT DO NOTHING;
     SELECT tollgate.set_subscription('${id}', (SELECT id FROM subscription_tiers ORDER BY (limits->>'api_calls_per_day')::numeric LIMIT 1),
       '{"api_calls_per_day":-1,"file_uploads_per_period":-1}'), tollgate.ensure_periods('${id}', now(), now() + interval '70 days')`]);
   return id;

@@ -81,7 +81,7 @@ export function makeNode(conf = '') {
   const made = node.tollgate(['migrate', '--new']);
   if (made.status !== 0) throw new Error(made.err);
   node.sql('INSERT INTO subscription_tiers VALUES (\'free\', \'Free\', \'{"api_calls_per_day": -1}\');'
-    + "INSERT INTO tenants (id, name) VALUES ('f0', 'F'); INSERT INTO tenant_settings (tenant_id, schema_name) VALUES ('f0', 'f0') ON CONFLICT DO NOTHING;"
+    + "INSERT INTO tenants (id, name) VALUES ('f0', 'F'); INSERT INTO tollgate.tenant_settings (tenant_id, schema_name) VALUES ('f0', 'f0') ON CONFLICT DO NOTHING;"
     + "INSERT INTO tenant_subscriptions (tenant_id, tier_id) VALUES ('f0', 'free')");
   return node;
 }

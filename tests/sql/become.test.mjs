@@ -23,8 +23,8 @@ const trap = `
     ELSIF current_user = 'tollgate_counter' THEN
       PERFORM pg_catalog.nextval('trap.ran');
       FOREACH try IN ARRAY ARRAY['SET ROLE tollgate_owner', 'RESET ROLE', 'SET SESSION AUTHORIZATION tollgate_owner',
-        'SELECT password_hash FROM public.accounts', 'SELECT hash FROM public.api_keys', 'SELECT name FROM b.patients', 'SELECT email FROM public.users',
-        'UPDATE public.tenant_settings SET state = ''active''', 'INSERT INTO public.usage_changes (tenant_id, metric) VALUES (''b'', ''users_count'')',
+        'SELECT password_hash FROM tollgate.accounts', 'SELECT hash FROM tollgate.api_keys', 'SELECT name FROM b.patients', 'SELECT email FROM public.users',
+        'UPDATE tollgate.tenant_settings SET state = ''active''', 'INSERT INTO tollgate.usage_changes (tenant_id, metric) VALUES (''b'', ''users_count'')',
         'CREATE FUNCTION tollgate.mine() RETURNS int LANGUAGE sql AS ''SELECT 1''', 'GRANT tollgate_owner TO clinic',
         'SELECT tollgate.set_subscription(''b'', ''t'', ''{"max_users":1}'')', 'SELECT pg_catalog.pg_read_file(''postgresql.conf'')',
         'COPY pg_catalog.pg_class TO PROGRAM ''true'''] LOOP

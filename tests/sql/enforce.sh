@@ -36,7 +36,7 @@ for s in 1 2 3 4 5 6 7 8; do
 done
 wait
 rows=$(sql -c "SELECT count(*) FROM a.patients WHERE status = 'active'")
-free=$(sql -c "SELECT sum(free) FROM enforce_shares s JOIN enforced_gauges g ON g.id = s.gauge WHERE g.metric = 'patients_count'")
+free=$(sql -c "SELECT sum(free) FROM tollgate.enforce_shares s JOIN tollgate.enforced_gauges g ON g.id = s.gauge WHERE g.metric = 'patients_count'")
 other=$(cat "$dir"/enforce.err.* | grep -c 'ERROR' | cat)
 allowed=$(cat "$dir"/enforce.err.* | grep -c 'the plan allows 300 patients' | cat)
 echo "enforce: rows $rows of 300, left $free, refused $allowed of $other errors"

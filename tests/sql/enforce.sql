@@ -20,7 +20,7 @@ END $$;
 CREATE FUNCTION pg_temp.add(n int) RETURNS text LANGUAGE sql AS $$
   SELECT pg_temp.refused(format('INSERT INTO e1.patients SELECT i FROM generate_series(1, %s) i', n)) $$;
 CREATE FUNCTION pg_temp.remains() RETURNS bigint LANGUAGE sql AS
-  $$ SELECT sum(free) FROM enforce_shares s JOIN enforced_gauges g ON g.id = s.gauge
+  $$ SELECT sum(free) FROM tollgate.enforce_shares s JOIN tollgate.enforced_gauges g ON g.id = s.gauge
      WHERE g.tenant_id = 'e1' AND g.metric = 'patients_count' $$;
 DO $$
 DECLARE
@@ -52,14 +52,14 @@ BEGIN
   TRUNCATE e1.patients;
   ASSERT pg_temp.remains() = 5, 'a truncate frees all';
 
-  UPDATE usage_limit_overrides SET mode = 'soft' WHERE tenant_id = 'e1';
+  UPDATE tollgate.usage_limit_overrides SET mode = 'soft' WHERE tenant_id = 'e1';
   ASSERT pg_temp.add(50) = 'let in', 'soft lets in';
-  UPDATE usage_limit_overrides SET mode = 'hard' WHERE tenant_id = 'e1';
+  UPDATE tollgate.usage_limit_overrides SET mode = 'hard' WHERE tenant_id = 'e1';
   ASSERT pg_temp.add(1) <> 'let in' AND pg_temp.remains() = -45, 'hard again';
   TRUNCATE e1.patients;
-  UPDATE usage_limit_overrides SET mode = 'grace', grace_percent = 50 WHERE tenant_id = 'e1';
+  UPDATE tollgate.usage_limit_overrides SET mode = 'grace', grace_percent = 50 WHERE tenant_id = 'e1';
   ASSERT pg_temp.add(8) <> 'let in' AND pg_temp.add(7) = 'let in', 'a grace of 50 percent of 5 is 2';
-  UPDATE usage_limit_overrides SET grace_until = now() + interval '1 hour' WHERE tenant_id = 'e1';
+  UPDATE tollgate.usage_limit_overrides SET grace_until = now() + interval '1 hour' WHERE tenant_id = 'e1';
   ASSERT pg_temp.add(20) = 'let in', 'a grace until a date';
   TRUNCATE e1.patients;
 
@@ -75,8 +75,8 @@ BEGIN
   ASSERT pg_temp.refused('INSERT INTO users (tenant_id, email) VALUES (''e2'', ''d'')') <> 'let in', 'another tenant stays on';
   PERFORM tollgate.enforce('e2', false);
   ASSERT pg_temp.refused('INSERT INTO users (tenant_id, email) VALUES (''e2'', ''d'')') = 'let in', 'all off';
-  ASSERT (SELECT sum(delta) FROM usage_changes WHERE tenant_id = 'e2' AND metric = 'users_count') = 4, 'counted by notes before and after';
-  ASSERT (SELECT bool_or(recount) FROM usage_changes WHERE tenant_id = 'e2'), 'and anew for what the shares had';
+  ASSERT (SELECT sum(delta) FROM tollgate.usage_changes WHERE tenant_id = 'e2' AND metric = 'users_count') = 4, 'counted by notes before and after';
+  ASSERT (SELECT bool_or(recount) FROM tollgate.usage_changes WHERE tenant_id = 'e2'), 'and anew for what the shares had';
 END $$;
 -- Whoever inserts chooses the search_path, but not what the trigger calls as its owner.
 RESET ROLE;
@@ -99,7 +99,7 @@ CREATE OPERATOR hostile.<> (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = host
 GRANT USAGE ON SCHEMA hostile TO PUBLIC;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA hostile TO PUBLIC;
 TRUNCATE e1.patients;
-UPDATE usage_limit_overrides SET mode = 'hard', max = 1000 WHERE tenant_id = 'e1'; -- so that each slot has a share
+UPDATE tollgate.usage_limit_overrides SET mode = 'hard', max = 1000 WHERE tenant_id = 'e1'; -- so that each slot has a share
 SELECT tollgate.enforce('e1', true);
 SET search_path = hostile, pg_catalog, public;
 INSERT INTO e1.patients SELECT generate_series(1, 3);
@@ -112,7 +112,7 @@ SET ROLE tollgate_owner;
 -- An override and a grace end by themselves, in statements of their own.
 TRUNCATE e1.patients;
 SELECT tollgate.enforce('e1', true);
-UPDATE usage_limit_overrides SET mode = 'hard', max = 20, expires_at = clock_timestamp() + interval '0.5 s' WHERE tenant_id = 'e1';
+UPDATE tollgate.usage_limit_overrides SET mode = 'hard', max = 20, expires_at = clock_timestamp() + interval '0.5 s' WHERE tenant_id = 'e1';
 INSERT INTO e1.patients SELECT i FROM generate_series(1, 9) i;
 SELECT pg_sleep(0.6);
 DO $$
@@ -120,8 +120,8 @@ BEGIN
   ASSERT pg_temp.add(2) LIKE 'the plan allows 10 patients. Tenant e1 has 9%', 'the tier''s limit when the override is over';
   ASSERT pg_temp.add(1) = 'let in', 'the tenth';
   DELETE FROM tenants WHERE id IN ('e1', 'e2');
-  ASSERT NOT EXISTS (SELECT FROM enforced_gauges WHERE tenant_id IN ('e1', 'e2')), 'gauges go with the tenant';
-  ASSERT NOT EXISTS (SELECT FROM enforce_shares), 'and shares with the gauge';
+  ASSERT NOT EXISTS (SELECT FROM tollgate.enforced_gauges WHERE tenant_id IN ('e1', 'e2')), 'gauges go with the tenant';
+  ASSERT NOT EXISTS (SELECT FROM tollgate.enforce_shares), 'and shares with the gauge';
 END $$;
 -- A statement over many enforced tenants takes no more locks than PostgreSQL has room for.
 INSERT INTO tenants (id, name) SELECT 'many' || i, 'M' FROM generate_series(1, 2000) i;
@@ -131,7 +131,7 @@ INSERT INTO users (tenant_id, email) SELECT 'many' || i, n FROM generate_series(
 DO $$
 BEGIN
   ASSERT (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()) BETWEEN 1 AND 1024, 'locks';
-  ASSERT (SELECT sum(1000000000000000 - s.free) FROM (SELECT sum(free) AS free FROM enforce_shares s JOIN enforced_gauges g ON g.id = s.gauge
+  ASSERT (SELECT sum(1000000000000000 - s.free) FROM (SELECT sum(free) AS free FROM tollgate.enforce_shares s JOIN tollgate.enforced_gauges g ON g.id = s.gauge
           WHERE g.tenant_id LIKE 'many%' GROUP BY s.gauge) s) = 4000, 'and all are counted';
 END $$;
 ROLLBACK;

@@ -9,7 +9,7 @@ after(stop);
 
 const host = (text) => sql('host', text, 'host_owner');
 const limits = (id) => JSON.parse(sql('host', `SELECT usage_limits FROM tenant_subscriptions WHERE tenant_id = '${id}'`));
-const overrides = (id) => sql('host', `SELECT coalesce(string_agg(limit_key || ' ' || coalesce(max::text, 'none') || ' ' || mode, ', ' ORDER BY limit_key), '') FROM usage_limit_overrides WHERE tenant_id = '${id}'`);
+const overrides = (id) => sql('host', `SELECT coalesce(string_agg(limit_key || ' ' || coalesce(max::text, 'none') || ' ' || mode, ', ' ORDER BY limit_key), '') FROM tollgate.usage_limit_overrides WHERE tenant_id = '${id}'`);
 let made = 0;
 function subscribe(own, tier = 't') {
   const id = `n${++made}`;
@@ -70,11 +70,11 @@ test('numbers of any size are kept as they are, below zero is unlimited', () => 
 });
 test('the mode of an override stays, and so does its end while its number is not written', () => {
   const id = subscribe();
-  sql('host', `INSERT INTO usage_limit_overrides (tenant_id, limit_key, max, mode, expires_at) VALUES ('${id}', 'max_patients', 150, 'soft', now() + interval '1 day')`);
+  sql('host', `INSERT INTO tollgate.usage_limit_overrides (tenant_id, limit_key, max, mode, expires_at) VALUES ('${id}', 'max_patients', 150, 'soft', now() + interval '1 day')`);
   write(id, `usage_limits = usage_limits || '{"max_users": 3}'`);
-  assert.equal(sql('host', `SELECT expires_at > now() FROM usage_limit_overrides WHERE tenant_id = '${id}' AND limit_key = 'max_patients'`), 't');
+  assert.equal(sql('host', `SELECT expires_at > now() FROM tollgate.usage_limit_overrides WHERE tenant_id = '${id}' AND limit_key = 'max_patients'`), 't');
   write(id, `usage_limits = usage_limits || '{"max_patients": 160}'`);
-  assert.equal(sql('host', `SELECT max || ' ' || mode || ' ' || (expires_at IS NULL) FROM usage_limit_overrides WHERE tenant_id = '${id}' AND limit_key = 'max_patients'`), '160 soft true');
+  assert.equal(sql('host', `SELECT max || ' ' || mode || ' ' || (expires_at IS NULL) FROM tollgate.usage_limit_overrides WHERE tenant_id = '${id}' AND limit_key = 'max_patients'`), '160 soft true');
   write(id, `usage_limits = usage_limits - 'max_patients'`);
   assert.equal(overrides(id), 'max_patients none soft, max_users 3 hard');
 });
@@ -86,7 +86,7 @@ test('what Tollgate writes itself makes no override', () => {
   assert.deepEqual(limits(id), { max_patients: 100, max_users: 5 });
   sql('host', `SELECT tollgate.set_subscription('${id}', NULL, '{"max_users": null}')`, 'tollgate_owner');
   assert.equal(overrides(id), '');
-  sql('host', `UPDATE usage_limit_overrides SET expires_at = now() WHERE tenant_id = '${id}'; SELECT tollgate.expire_limits()`);
+  sql('host', `UPDATE tollgate.usage_limit_overrides SET expires_at = now() WHERE tenant_id = '${id}'; SELECT tollgate.expire_limits()`);
   assert.deepEqual(limits(id), { max_patients: 100, max_users: 100 });
 });
 
@@ -175,8 +175,8 @@ const broken = {
   'a broken function of Tollgate\'s': [`ALTER FUNCTION tollgate.note(text, text, bigint, bigint, boolean) RENAME TO kept_note; ALTER FUNCTION tollgate.patients_by(text, integer, bigint) RENAME TO kept;
     CREATE FUNCTION tollgate.patients_by(text, integer, bigint) RETURNS void LANGUAGE plpgsql AS 'BEGIN RAISE ''broken''; END'`,
   'DROP FUNCTION tollgate.patients_by; ALTER FUNCTION tollgate.kept RENAME TO patients_by; ALTER FUNCTION tollgate.kept_note RENAME TO note'],
-  'a missing table of Tollgate\'s': ['ALTER TABLE usage_changes RENAME TO gone', 'ALTER TABLE gone RENAME TO usage_changes'],
-  'a missing right on a table of Tollgate\'s': ['REVOKE INSERT ON usage_changes FROM tollgate_owner', 'GRANT INSERT ON usage_changes TO tollgate_owner'],
+  'a missing table of Tollgate\'s': ['ALTER TABLE tollgate.usage_changes RENAME TO gone', 'ALTER TABLE gone RENAME TO tollgate.usage_changes'],
+  'a missing right on a table of Tollgate\'s': ['REVOKE INSERT ON tollgate.usage_changes FROM tollgate_owner', 'GRANT INSERT ON tollgate.usage_changes TO tollgate_owner'],
 };
 for (const [what, [breaking, mending]] of Object.entries(broken))
   test(`${what} fails no insert, update or delete of the host's`, () => {
@@ -198,7 +198,7 @@ for (const [what, [breaking, mending]] of Object.entries(broken))
 test('a locked table of Tollgate\'s makes the host wait no longer than it wants to', async () => {
   const id = tenant(false);
   sql('host', `CREATE EXTENSION IF NOT EXISTS dblink`);
-  sql('host', `SELECT dblink_connect('holder', 'dbname=host user=postgres host=' || current_setting('unix_socket_directories')); SELECT dblink_exec('holder', 'BEGIN; LOCK TABLE usage_changes');
+  sql('host', `SELECT dblink_connect('holder', 'dbname=host user=postgres host=' || current_setting('unix_socket_directories')); SELECT dblink_exec('holder', 'BEGIN; LOCK TABLE tollgate.usage_changes');
     SET lock_timeout = '100ms'; ${add(id, 1)}`);
   assert.match(noted(id), /lock timeout/);
   attach();
@@ -222,17 +222,17 @@ test('a missing right of tollgate_counter fails no subscription, no tier and no 
 });
 test('a tenant that the host makes and deletes while the gates can\'t be told is made and deleted', () => {
   const id = subscribe();
-  sql('host', 'ALTER TABLE config_changes RENAME TO gone');
+  sql('host', 'ALTER TABLE tollgate.config_changes RENAME TO gone');
   try {
     host("INSERT INTO tenants VALUES ('late', 'Late')");
     host(`DELETE FROM tenant_subscriptions WHERE tenant_id = '${id}'`);
   } finally {
-    sql('host', 'ALTER TABLE gone RENAME TO config_changes');
+    sql('host', 'ALTER TABLE gone RENAME TO tollgate.config_changes');
   }
   attach();
   assert.equal(noted('late') + noted(id), '');
-  assert.equal(sql('host', "SELECT string_agg(DISTINCT subject, ',' ORDER BY subject) FROM config_changes WHERE subject IN ('late')"), 'late');
-  assert.equal(sql('host', "SELECT count(*) FROM tenant_settings WHERE tenant_id = 'late'"), '1');
+  assert.equal(sql('host', "SELECT string_agg(DISTINCT subject, ',' ORDER BY subject) FROM tollgate.config_changes WHERE subject IN ('late')"), 'late');
+  assert.equal(sql('host', "SELECT count(*) FROM tollgate.tenant_settings WHERE tenant_id = 'late'"), '1');
 });
 
 // ---- schemas ----

@@ -28,7 +28,7 @@ test('the database and the command line have one rule', () => {
 test('what the host inserts with such an id is inserted, left out, and named by the doctor', () => {
   sql('host', `BEGIN; INSERT INTO tenants VALUES ('sp ', 'Space'), (E'evil\\r\\nX-Tollgate-Tier: gold', 'Evil'), ('fine', 'Fine'); COMMIT;`);
   sql('host', 'SELECT tollgate.attach_new(50)', 'tollgate_collector');
-  assert.equal(sql('host', "SELECT string_agg(tenant_id, ',' ORDER BY tenant_id) FROM tenant_settings"), 'a,b,fine');
+  assert.equal(sql('host', "SELECT string_agg(tenant_id, ',' ORDER BY tenant_id) FROM tollgate.tenant_settings"), 'a,b,fine');
   const doctor = tollgate('host', 'doctor').out;
   assert.match(doctor, /WRONG.*2 tenants or tables are left out: tenant "evil\\r\\nX-Tollgate-Tier: gold" has an id that holds a control character; tenant "sp " has an id that begins/);
   const dry = tollgate('host', 'adopt', '--dry-run').out;
@@ -36,10 +36,10 @@ test('what the host inserts with such an id is inserted, left out, and named by 
   assert.match(dry, /It leaves out the tenant "evil\?\?X-Tollgate-Tier: gold": its id holds a control character/);
   sql('host', "UPDATE tenants SET id = 'sp' WHERE id = 'sp '");
   sql('host', 'SELECT tollgate.attach_new(50)', 'tollgate_collector');
-  assert.equal(sql('host', "SELECT count(*) FROM tenant_settings WHERE tenant_id = 'sp'"), '1');
+  assert.equal(sql('host', "SELECT count(*) FROM tollgate.tenant_settings WHERE tenant_id = 'sp'"), '1');
 });
 test('a tenant that came before the rule is left out of what the gates learn', () => {
-  sql('host', "INSERT INTO tenant_settings (tenant_id, schema_name) SELECT id, 'x' FROM tenants WHERE name = 'Evil'");
+  sql('host', "INSERT INTO tollgate.tenant_settings (tenant_id, schema_name) SELECT id, 'x' FROM tenants WHERE name = 'Evil'");
   for (const one of ['NULL', "E'evil\\r\\nX-Tollgate-Tier: gold'"])
     assert.equal(sql('host', `SELECT count(*) FROM tollgate.table_lines(${one}, '', 100) WHERE tenant_id LIKE 'evil%'`, 'tollgate_collector'), '0');
   assert.equal(sql('host', "SELECT string_agg(tenant_id, ',' ORDER BY tenant_id) FROM tollgate.table_tenants(NULL, '', 2)"), 'a,b');

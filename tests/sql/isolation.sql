@@ -5,11 +5,11 @@ INSERT INTO subscription_tiers (id, name, limits) VALUES ('it', 'T', '{"max_user
 SELECT tollgate.ensure_periods(t, now(), now() + interval '40 days'), tollgate.ensure_partitions(now(), now())
 FROM unnest(ARRAY['i1', 'i2']) t;
 INSERT INTO usage_tracking (tenant_id, metric_type, metric_value, billing_period) VALUES ('i1', 'api_call', 1, '2026-01'), ('i2', 'api_call', 1, '2026-01');
-INSERT INTO usage_hourly (tenant_id, metric_type, hour) VALUES ('i1', 'api_call', now()), ('i2', 'api_call', now());
-INSERT INTO usage_daily (tenant_id, metric_type, day) VALUES ('i1', 'api_call', now()), ('i2', 'api_call', now());
-INSERT INTO usage_counts (tenant_id, metric_type, limit_window, window_start) VALUES ('i1', 'api_call', 'day', now()), ('i2', 'api_call', 'day', now());
-INSERT INTO usage_limit_overrides (tenant_id, limit_key) VALUES ('i1', 'max_users'), ('i2', 'max_users');
-INSERT INTO api_keys (id, tenant_id, name, hash, scopes) VALUES ('isolati1', 'i1', 'k', sha256('1'), '{call}'), ('isolati2', 'i2', 'k', sha256('2'), '{call}');
+INSERT INTO tollgate.usage_hourly (tenant_id, metric_type, hour) VALUES ('i1', 'api_call', now()), ('i2', 'api_call', now());
+INSERT INTO tollgate.usage_daily (tenant_id, metric_type, day) VALUES ('i1', 'api_call', now()), ('i2', 'api_call', now());
+INSERT INTO tollgate.usage_counts (tenant_id, metric_type, limit_window, window_start) VALUES ('i1', 'api_call', 'day', now()), ('i2', 'api_call', 'day', now());
+INSERT INTO tollgate.usage_limit_overrides (tenant_id, limit_key) VALUES ('i1', 'max_users'), ('i2', 'max_users');
+INSERT INTO tollgate.api_keys (id, tenant_id, name, hash, scopes) VALUES ('isolati1', 'i1', 'k', sha256('1'), '{call}'), ('isolati2', 'i2', 'k', sha256('2'), '{call}');
 RESET ROLE;
 DO $$
 DECLARE
@@ -29,27 +29,28 @@ DECLARE
   t text;
   n bigint;
 BEGIN
-  FOREACH t IN ARRAY ARRAY['tenant_periods', 'usage_summary', 'usage_daily', 'usage_counts', 'usage_limit_overrides'] LOOP
+  FOREACH t IN ARRAY ARRAY['tollgate.tenant_periods', 'public.usage_summary', 'tollgate.usage_daily', 'tollgate.usage_counts',
+    'tollgate.usage_limit_overrides'] LOOP
     PERFORM set_config('tollgate.tenant_id', '', true);
-    EXECUTE format('SELECT count(*) FROM %I', t) INTO n;
+    EXECUTE format('SELECT count(*) FROM %s', t) INTO n;
     ASSERT n = 0, t || ' shows nothing without a tenant';
     PERFORM set_config('tollgate.tenant_id', 'i1', true);
-    EXECUTE format('SELECT count(*) FROM %I WHERE tenant_id = ''i1''', t) INTO n;
+    EXECUTE format('SELECT count(*) FROM %s WHERE tenant_id = ''i1''', t) INTO n;
     ASSERT n > 0, t || ' shows the own tenant';
-    EXECUTE format('SELECT count(*) FROM %I WHERE tenant_id <> ''i1''', t) INTO n;
+    EXECUTE format('SELECT count(*) FROM %s WHERE tenant_id <> ''i1''', t) INTO n;
     ASSERT n = 0, t || ' shows no neighbour';
   END LOOP;
-  FOREACH t IN ARRAY ARRAY['tenants', 'users', 'account_sessions', 'signin_failures', 'accounts', 'tenant_settings',
-    'usage_tracking', 'usage_hourly', 'api_keys'] LOOP
+  FOREACH t IN ARRAY ARRAY['public.tenants', 'public.users', 'tollgate.account_sessions', 'tollgate.signin_failures', 'tollgate.accounts',
+    'tollgate.tenant_settings', 'public.usage_tracking', 'tollgate.usage_hourly', 'tollgate.api_keys'] LOOP
     BEGIN
-      EXECUTE format('SELECT * FROM %I', t);
+      EXECUTE format('SELECT * FROM %s', t);
       ASSERT false, t || ' is out of reach';
     EXCEPTION WHEN insufficient_privilege THEN NULL;
     END;
   END LOOP;
   BEGIN
     PERFORM set_config('tollgate.tenant_id', 'i1', true);
-    INSERT INTO api_keys (id, tenant_id, name, hash, scopes) VALUES ('isolati3', 'i1', 'k', sha256('3'), '{call}');
+    INSERT INTO tollgate.api_keys (id, tenant_id, name, hash, scopes) VALUES ('isolati3', 'i1', 'k', sha256('3'), '{call}');
     ASSERT false, 'web makes no keys';
   EXCEPTION WHEN insufficient_privilege THEN NULL;
   END;

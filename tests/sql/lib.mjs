@@ -68,9 +68,9 @@ export function start() {
   assert.equal(adopted.status, 0, adopted.err);
   for (const database of ['own', 'host']) {
     sql(database, `SELECT tollgate.attach('a'), tollgate.attach('b'), tollgate.set_subscription('a', 't', NULL), tollgate.set_subscription('b', 't', NULL);
-      INSERT INTO accounts (email, tenant_id, role, password_hash) VALUES ('x@example.com', 'a', 'admin', 'HASH'), ('o@example.com', NULL, 'operator', 'HASH');
-      INSERT INTO api_keys (id, tenant_id, name, hash, scopes) VALUES ('keyaaaa1', 'a', 'k', sha256('1'), '{call}'), ('keybbbb1', 'b', 'k', sha256('2'), '{call}');
-      UPDATE api_keys SET revoked_at = now() WHERE id = 'keyaaaa1'`);
+      INSERT INTO tollgate.accounts (email, tenant_id, role, password_hash) VALUES ('x@example.com', 'a', 'admin', 'HASH'), ('o@example.com', NULL, 'operator', 'HASH');
+      INSERT INTO tollgate.api_keys (id, tenant_id, name, hash, scopes) VALUES ('keyaaaa1', 'a', 'k', sha256('1'), '{call}'), ('keybbbb1', 'b', 'k', sha256('2'), '{call}');
+      UPDATE tollgate.api_keys SET revoked_at = now() WHERE id = 'keyaaaa1'`);
   }
 }
 export function stop() {

@@ -52,23 +52,23 @@ END $$;
 SET ROLE tollgate_owner;
 BEGIN;
 INSERT INTO tenants (id, name) VALUES ('p', 'P');
-INSERT INTO tenant_settings (tenant_id, schema_name, time_zone, anchor_day) VALUES ('p', 'p', 'America/Sao_Paulo', 31);
+INSERT INTO tollgate.tenant_settings (tenant_id, schema_name, time_zone, anchor_day) VALUES ('p', 'p', 'America/Sao_Paulo', 31);
 COMMIT;
 SELECT tollgate.ensure_periods('p', now() - interval '13 months', now() + interval '65 days');
-CREATE TEMP TABLE before AS SELECT * FROM tenant_periods WHERE tenant_id = 'p' AND starts_at <= now();
-UPDATE tenant_settings SET anchor_day = 10, time_zone = 'Asia/Tokyo' WHERE tenant_id = 'p';
+CREATE TEMP TABLE before AS SELECT * FROM tollgate.tenant_periods WHERE tenant_id = 'p' AND starts_at <= now();
+UPDATE tollgate.tenant_settings SET anchor_day = 10, time_zone = 'Asia/Tokyo' WHERE tenant_id = 'p';
 SELECT tollgate.ensure_periods('p', now(), now() + interval '65 days');
 DO $$
 BEGIN
   ASSERT (SELECT count(*) FROM before) >= 13, 'thirteen months back';
-  ASSERT NOT EXISTS (SELECT * FROM before EXCEPT SELECT * FROM tenant_periods), 'what was stays';
-  ASSERT NOT EXISTS (SELECT FROM (SELECT *, lead(starts_at) OVER w AS n, lead(period_start) OVER w AS d FROM tenant_periods
+  ASSERT NOT EXISTS (SELECT * FROM before EXCEPT SELECT * FROM tollgate.tenant_periods), 'what was stays';
+  ASSERT NOT EXISTS (SELECT FROM (SELECT *, lead(starts_at) OVER w AS n, lead(period_start) OVER w AS d FROM tollgate.tenant_periods
     WHERE tenant_id = 'p' WINDOW w AS (ORDER BY starts_at)) x WHERE n <> ends_at OR d <> period_end + 1), 'no gap';
-  ASSERT (SELECT extract(day FROM period_start) FROM tenant_periods WHERE tenant_id = 'p' ORDER BY starts_at DESC LIMIT 1) = 10,
+  ASSERT (SELECT extract(day FROM period_start) FROM tollgate.tenant_periods WHERE tenant_id = 'p' ORDER BY starts_at DESC LIMIT 1) = 10,
     'the new anchor';
   ASSERT (SELECT count(*) FROM usage_summary WHERE tenant_id = 'p') = (SELECT count(*) FROM before), 'a summary each';
   BEGIN
-    UPDATE tenant_settings SET time_zone = 'Mars/Olympus' WHERE tenant_id = 'p';
+    UPDATE tollgate.tenant_settings SET time_zone = 'Mars/Olympus' WHERE tenant_id = 'p';
     ASSERT false, 'an unknown zone is refused';
   EXCEPTION WHEN SQLSTATE 'TG003' THEN NULL;
   END;

@@ -54,39 +54,39 @@ test('the functions without search_path name everything with its schema', () => 
 });
 
 // Each [role, what it tries]. A line that is refused names no row and changes none; `none` is refused by showing nothing.
-const secrets = ['SELECT password_hash FROM public.accounts', 'SELECT hash FROM public.api_keys', 'SELECT token_hash FROM public.account_sessions',
-  'SELECT token FROM public.collector_nodes', 'SELECT name FROM b.patients', 'SELECT email FROM public.users', 'SELECT subject FROM public.signin_failures'];
+const secrets = ['SELECT password_hash FROM tollgate.accounts', 'SELECT hash FROM tollgate.api_keys', 'SELECT token_hash FROM tollgate.account_sessions',
+  'SELECT token FROM tollgate.collector_nodes', 'SELECT name FROM b.patients', 'SELECT email FROM public.users', 'SELECT subject FROM tollgate.signin_failures'];
 const becoming = ['SET ROLE tollgate_owner', 'SET ROLE tollgate_counter', 'SET SESSION AUTHORIZATION tollgate_owner', 'GRANT tollgate_owner TO CURRENT_USER', 'ALTER ROLE tollgate_owner SUPERUSER',
-  'CREATE ROLE other LOGIN', 'SET session_replication_role = replica', 'ALTER TABLE public.accounts DISABLE ROW LEVEL SECURITY', 'ALTER TABLE public.accounts OWNER TO CURRENT_USER',
-  'CREATE POLICY all_of_it ON public.accounts USING (true)', 'CREATE FUNCTION tollgate.tenant() RETURNS text LANGUAGE sql AS $$SELECT NULL$$', 'CREATE OR REPLACE FUNCTION tollgate.only_own(tenant text) RETURNS void LANGUAGE sql AS $$$$',
-  'DROP FUNCTION tollgate.only_own(text)', 'ALTER FUNCTION tollgate.recount(text) RESET ALL', 'CREATE TABLE tollgate.t (x int)', 'DROP TABLE public.usage_tracking', 'TRUNCATE public.usage_changes',
-  'CREATE TRIGGER t AFTER INSERT ON public.usage_changes FOR EACH ROW EXECUTE FUNCTION tollgate.users_added()', "COPY pg_class TO PROGRAM 'true'", "COPY pg_class TO '/tmp/tollgate-rights'",
+  'CREATE ROLE other LOGIN', 'SET session_replication_role = replica', 'ALTER TABLE tollgate.accounts DISABLE ROW LEVEL SECURITY', 'ALTER TABLE tollgate.accounts OWNER TO CURRENT_USER',
+  'CREATE POLICY all_of_it ON tollgate.accounts USING (true)', 'CREATE FUNCTION tollgate.tenant() RETURNS text LANGUAGE sql AS $$SELECT NULL$$', 'CREATE OR REPLACE FUNCTION tollgate.only_own(tenant text) RETURNS void LANGUAGE sql AS $$$$',
+  'DROP FUNCTION tollgate.only_own(text)', 'ALTER FUNCTION tollgate.recount(text) RESET ALL', 'CREATE TABLE tollgate.t (x int)', 'DROP TABLE public.usage_tracking', 'TRUNCATE tollgate.usage_changes',
+  'CREATE TRIGGER t AFTER INSERT ON tollgate.usage_changes FOR EACH ROW EXECUTE FUNCTION tollgate.users_added()', "COPY pg_class TO PROGRAM 'true'", "COPY pg_class TO '/tmp/tollgate-rights'",
   "SELECT pg_read_file('postgresql.conf')", "SELECT pg_ls_dir('.')", "SELECT lo_import('/etc/passwd')", "SELECT lo_export(1, '/tmp/x')", 'CREATE EXTENSION dblink', "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE c AS '/lib/x86_64-linux-gnu/libc.so.6', 'getpid'",
   "SET log_min_messages = fatal", "SELECT pg_rotate_logfile()", 'LOAD \'/lib/x86_64-linux-gnu/libm.so.6\'', 'DROP SCHEMA tollgate CASCADE', 'ALTER DATABASE own SET search_path = a',
-  "UPDATE public.accounts SET role = 'operator', tenant_id = NULL", "UPDATE public.api_keys SET revoked_at = NULL", "INSERT INTO public.api_keys (id, name, hash, scopes) VALUES ('abcdefgh', 'k', sha256('x'), '{admin}')",
-  "INSERT INTO public.account_sessions (token_hash, account_id) VALUES (sha256('x'), 1)", "UPDATE public.tenant_settings SET state = 'active'", "UPDATE public.tenant_subscriptions SET usage_limits = '{}'",
-  "UPDATE public.usage_limit_overrides SET max = -1", "UPDATE public.enforce_shares SET free = 1000000", "INSERT INTO public.subscription_tiers (id, name) VALUES ('x', 'x')", "UPDATE public.usage_metrics SET derived = false",
+  "UPDATE tollgate.accounts SET role = 'operator', tenant_id = NULL", "UPDATE tollgate.api_keys SET revoked_at = NULL", "INSERT INTO tollgate.api_keys (id, name, hash, scopes) VALUES ('abcdefgh', 'k', sha256('x'), '{admin}')",
+  "INSERT INTO tollgate.account_sessions (token_hash, account_id) VALUES (sha256('x'), 1)", "UPDATE tollgate.tenant_settings SET state = 'active'", "UPDATE public.tenant_subscriptions SET usage_limits = '{}'",
+  "UPDATE tollgate.usage_limit_overrides SET max = -1", "UPDATE tollgate.enforce_shares SET free = 1000000", "INSERT INTO public.subscription_tiers (id, name) VALUES ('x', 'x')", "UPDATE tollgate.usage_metrics SET derived = false",
   "DELETE FROM public.tenants", "SELECT tollgate.enforce('a', false)", "SELECT tollgate.count_rows('b.patients', 'patients_count', 'b')", "SELECT tollgate.put_limits('a', '{}')", "SELECT tollgate.put_tier('a', 't')",
   "SELECT tollgate.apply_limits('a')", "SELECT tollgate.attach('a')", "SELECT tollgate.detach('b')", "SELECT tollgate.grant_schema('b')", "SELECT tollgate.welcome('a')", "SELECT tollgate.enforced_max('a', 'users_count')", "SELECT tollgate.tenant_table('b', 'patients')",
-  "SELECT tollgate.secure('public.accounts')", "SELECT tollgate.repair('a')", "SELECT tollgate.add_triggers('public.users', 'users_added', 'users_changed', true, '')", 'SELECT tollgate.session_close_all(1)', "SELECT tollgate.fill_shares(1)", "SELECT tollgate.note('a', 'users_count', -1000)"];
+  "SELECT tollgate.secure('tollgate.accounts')", "SELECT tollgate.repair('a')", "SELECT tollgate.add_triggers('public.users', 'users_added', 'users_changed', true, '')", 'SELECT tollgate.session_close_all(1)', "SELECT tollgate.fill_shares(1)", "SELECT tollgate.note('a', 'users_count', -1000)"];
 const asAnother = ["SELECT set_config('tollgate.tenant_id', 'a', false)"];
 const ofWeb = ["SELECT tollgate.recount('b')", "SELECT tollgate.set_subscription('b', 't', NULL)", "SELECT tollgate.ensure_periods('b', now(), now())", "SELECT tollgate.request_measure('b')",
-  'SELECT * FROM public.tenant_settings', 'SELECT * FROM public.usage_tracking', 'SELECT * FROM public.usage_hourly', 'INSERT INTO public.usage_daily DEFAULT VALUES', "UPDATE public.usage_summary SET users_count = 0", 'DELETE FROM public.usage_counts',
+  'SELECT * FROM tollgate.tenant_settings', 'SELECT * FROM public.usage_tracking', 'SELECT * FROM tollgate.usage_hourly', 'INSERT INTO tollgate.usage_daily DEFAULT VALUES', "UPDATE public.usage_summary SET users_count = 0", 'DELETE FROM tollgate.usage_counts',
   'SELECT tollgate.attach_new(1)', "SELECT tollgate.put_usage('{b}', '{\"{}\"}')", "SELECT tollgate.drop_partitions(1)", "SELECT tollgate.table_tenants()"];
 const ofCollector = ["SELECT tollgate.account_by_email('o@example.com')", "SELECT tollgate.session_open('x', 1)", "SELECT tollgate.session_find('x', 1, 1)", "SELECT tollgate.account_password('x', 'y')", "SELECT tollgate.account_renew_hash(1, 'x', 'y')",
-  "SELECT tollgate.set_subscription('a', 't', NULL)", 'UPDATE public.usage_tracking SET metric_value = 0', 'DELETE FROM public.usage_tracking', 'SELECT * FROM public.usage_rejected', 'SELECT name FROM public.tenants', "UPDATE public.api_keys SET scopes = '{admin}'",
+  "SELECT tollgate.set_subscription('a', 't', NULL)", 'UPDATE public.usage_tracking SET metric_value = 0', 'DELETE FROM public.usage_tracking', 'SELECT * FROM tollgate.usage_rejected', 'SELECT name FROM public.tenants', "UPDATE tollgate.api_keys SET scopes = '{admin}'",
   'SELECT tenant_id FROM public.users'];
 const ofHost = ["SELECT tollgate.recount('b')", "SELECT tollgate.set_subscription('b', 't', NULL)", "SELECT tollgate.account_by_email('o@example.com')", 'SELECT * FROM public.usage_summary', 'SELECT * FROM tollgate.host_subscription',
-  "SELECT tollgate.signin_ok('x', 'y')", "SELECT tollgate.put_usage('{b}', '{\"{}\"}')", "SELECT tollgate.ingest_reject()", "SELECT tollgate.tenant()", 'SELECT * FROM public.usage_metrics', 'SELECT position FROM public.collector_progress'];
-const key = "SELECT id FROM public.api_keys WHERE tenant_id <> 'a'"; // what the collector may, the collector alone
+  "SELECT tollgate.signin_ok('x', 'y')", "SELECT tollgate.put_usage('{b}', '{\"{}\"}')", "SELECT tollgate.ingest_reject()", "SELECT tollgate.tenant()", 'SELECT * FROM tollgate.usage_metrics', 'SELECT position FROM tollgate.collector_progress'];
+const key = "SELECT id FROM tollgate.api_keys WHERE tenant_id <> 'a'"; // what the collector may, the collector alone
 const may = { // role: what of the above it may
   tollgate_web: [], tollgate_collector: [secrets[1], secrets[3]], clinic: [], app: [secrets[5]], maker: [], anyone: [],
 };
 const tries = { tollgate_web: [...secrets, ...becoming, ...ofWeb, key], tollgate_collector: [...secrets, ...becoming, ...ofCollector],
   clinic: [...secrets, ...becoming, ...ofHost, key], app: [...secrets, ...becoming, ...ofHost, key], maker: [...secrets, ...becoming, ...ofHost, key], anyone: [...secrets, ...becoming, ...ofHost, key] };
-const state = (database) => sql(database, `SELECT md5(string_agg(x::text, '' ORDER BY x::text)) FROM (SELECT to_jsonb(a) AS x FROM accounts a UNION ALL SELECT to_jsonb(k) FROM api_keys k
-  UNION ALL SELECT to_jsonb(s) FROM tenant_settings s UNION ALL SELECT to_jsonb(s) FROM tenant_subscriptions s UNION ALL SELECT to_jsonb(s) FROM account_sessions s UNION ALL SELECT to_jsonb(p) - 'oid' FROM pg_roles p
-  UNION ALL SELECT to_jsonb(m) FROM usage_metrics m UNION ALL SELECT to_jsonb(t) FROM subscription_tiers t UNION ALL SELECT to_jsonb(e) FROM usage_changes e UNION ALL SELECT to_jsonb(p.prosrc) FROM pg_proc p WHERE pronamespace = 'tollgate'::regnamespace) x`);
+const state = (database) => sql(database, `SELECT md5(string_agg(x::text, '' ORDER BY x::text)) FROM (SELECT to_jsonb(a) AS x FROM tollgate.accounts a UNION ALL SELECT to_jsonb(k) FROM tollgate.api_keys k
+  UNION ALL SELECT to_jsonb(s) FROM tollgate.tenant_settings s UNION ALL SELECT to_jsonb(s) FROM tenant_subscriptions s UNION ALL SELECT to_jsonb(s) FROM tollgate.account_sessions s UNION ALL SELECT to_jsonb(p) - 'oid' FROM pg_roles p
+  UNION ALL SELECT to_jsonb(m) FROM tollgate.usage_metrics m UNION ALL SELECT to_jsonb(t) FROM subscription_tiers t UNION ALL SELECT to_jsonb(e) FROM tollgate.usage_changes e UNION ALL SELECT to_jsonb(p.prosrc) FROM pg_proc p WHERE pronamespace = 'tollgate'::regnamespace) x`);
 
 for (const database of ['own', 'host'])
   for (const [role, statements] of Object.entries(tries))

@@ -1,11 +1,11 @@
 -- Samples of the nodes: what grew is told right across new tables, new collectors and gaps; who may; pruning.
 SET ROLE tollgate_owner;
-INSERT INTO collector_nodes (node, token, host, seen_at) VALUES
+INSERT INTO tollgate.collector_nodes (node, token, host, seen_at) VALUES
   ('00000000-0000-0000-0000-0000000000a1', '\x', 'one', now()), ('00000000-0000-0000-0000-0000000000a2', '\x', 'two', now() - interval '1 minute'),
   ('00000000-0000-0000-0000-0000000000a3', '\x', 'long gone', now() - interval '2 days');
 -- Minute, counted by table t and collector c, n calls in all: half of them in the third bucket, half in the fourth.
 CREATE FUNCTION pg_temp.put(at timestamptz, t bigint, c int, n bigint, lag float8 DEFAULT 0) RETURNS void LANGUAGE sql AS $$
-  INSERT INTO node_samples VALUES ('00000000-0000-0000-0000-0000000000a1', date_trunc('minute', at), at, t, n, n * 2, n / 10,
+  INSERT INTO tollgate.node_samples VALUES ('00000000-0000-0000-0000-0000000000a1', date_trunc('minute', at), at, t, n, n * 2, n / 10,
     ARRAY[0, 0, n / 2, n - n / 2] || array_fill(0::bigint, ARRAY[12]), '2026-01-01Z'::timestamptz + make_interval(secs => c),
     n, n, 0, 0, lag, n, n * 100)
   ON CONFLICT (node, sampled_at) DO UPDATE SET admitted = excluded.admitted, passed = excluded.passed, refused = excluded.refused,
@@ -40,7 +40,7 @@ BEGIN
   ASSERT (SELECT count(*) FROM tollgate.operator_node_steps('15 minutes', 96, 1)) = 96, 'the nodes last seen, so many as asked for';
   ASSERT (SELECT admitted FROM tollgate.operator_node_sample('00000000-0000-0000-0000-0000000000a1', '0 s')) = 12, 'the newest';
   ASSERT (SELECT count(*) FROM tollgate.operator_node_sample('00000000-0000-0000-0000-0000000000a1', '2 hours')) = 0, 'none that is too old';
-  FOR t IN SELECT * FROM (VALUES ('SELECT * FROM node_samples'), ('DELETE FROM node_samples')) x (q) LOOP
+  FOR t IN SELECT * FROM (VALUES ('SELECT * FROM tollgate.node_samples'), ('DELETE FROM tollgate.node_samples')) x (q) LOOP
     BEGIN
       EXECUTE t.q;
       ASSERT false, t.q || ' is out of reach';
@@ -51,7 +51,7 @@ END $$;
 RESET SESSION AUTHORIZATION;
 DO $$
 BEGIN
-  ASSERT (SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = 'node_samples'::regclass), 'row-level security is forced';
+  ASSERT (SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = 'tollgate.node_samples'::regclass), 'row-level security is forced';
 END $$;
 SET SESSION AUTHORIZATION tollgate_collector;
 DO $$

@@ -9,7 +9,7 @@ BEGIN
   ASSERT tollgate.signin_try('bob', 'here') = 0, 'and no other account of that address';
 END $$;
 -- Names invented one after the other, from one address: a row for each that was looked at, none for those that had to wait.
-DELETE FROM signin_failures;
+DELETE FROM tollgate.signin_failures;
 DO $$
 DECLARE
   waited int := 0;
@@ -20,21 +20,21 @@ BEGIN
     END IF;
   END LOOP;
   ASSERT waited = 899, 'the address is slowed after a hundred: ' || waited;
-  ASSERT (SELECT count(*) FROM signin_failures) = 102, 'rows: ' || (SELECT count(*) FROM signin_failures);
+  ASSERT (SELECT count(*) FROM tollgate.signin_failures) = 102, 'rows: ' || (SELECT count(*) FROM tollgate.signin_failures);
 END $$;
 -- A table that is full of harmless rows, and one count that slows somebody.
-DELETE FROM signin_failures;
-INSERT INTO signin_failures SELECT sha256(('old ' || i)::bytea), 1, now() - interval '1 hour' FROM generate_series(1, 19998) i;
-INSERT INTO signin_failures VALUES ('guesser', 110, now() - interval '3 hours'), ('bob', 9, now());
+DELETE FROM tollgate.signin_failures;
+INSERT INTO tollgate.signin_failures SELECT sha256(('old ' || i)::bytea), 1, now() - interval '1 hour' FROM generate_series(1, 19998) i;
+INSERT INTO tollgate.signin_failures VALUES ('guesser', 110, now() - interval '3 hours'), ('bob', 9, now());
 DO $$
 BEGIN
   FOR i IN 1..250 LOOP
     ASSERT tollgate.signin_try(sha256(('new ' || i)::bytea), sha256(('from ' || i)::bytea)) = 0;
-    ASSERT (SELECT count(*) FROM signin_failures) <= 20000, 'the bound';
+    ASSERT (SELECT count(*) FROM tollgate.signin_failures) <= 20000, 'the bound';
   END LOOP;
-  ASSERT (SELECT count(*) FROM signin_failures) > 19000, 'no more goes than has to';
-  ASSERT (SELECT count(*) FROM signin_failures WHERE subject IN ('guesser', 'bob')) = 2, 'what slows somebody stays';
-  ASSERT (SELECT count(*) FROM signin_failures WHERE subject = sha256('new 250')) = 1, 'the newest is there';
+  ASSERT (SELECT count(*) FROM tollgate.signin_failures) > 19000, 'no more goes than has to';
+  ASSERT (SELECT count(*) FROM tollgate.signin_failures WHERE subject IN ('guesser', 'bob')) = 2, 'what slows somebody stays';
+  ASSERT (SELECT count(*) FROM tollgate.signin_failures WHERE subject = sha256('new 250')) = 1, 'the newest is there';
   ASSERT tollgate.signin_try('bob', 'anywhere') > 0;
 END $$;
-DELETE FROM signin_failures;
+DELETE FROM tollgate.signin_failures;

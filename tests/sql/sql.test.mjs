@@ -68,6 +68,7 @@ test('adopt lists, refuses without a yes, then adds nothing but its own', () => 
     INSERT INTO subscription_tiers VALUES ('s', 'S', '{"max_patients":3}');
     INSERT INTO tenant_subscriptions (tenant_id, tier_id) VALUES ('acme', 's');
     INSERT INTO tenant_subscriptions (tenant_id, tier_id, usage_limits) VALUES ('negotiated', 's', '{"max_patients":9000,"max_users":"many","storage_gb":1e300}');
+    CREATE TABLE accounts (number int); CREATE TABLE api_keys (key text);
     CREATE SCHEMA acme; CREATE TABLE acme.patients (id serial, status text); CREATE TABLE acme.appointments (id serial);
     INSERT INTO acme.patients (status) VALUES ('active'), ('active'), ('left');`);
   assert.equal(tollgate('host', 'migrate').status, 3);
@@ -83,7 +84,7 @@ test('adopt lists, refuses without a yes, then adds nothing but its own', () => 
   assert.equal(psql('host', columns), before);
   assert.equal(psql('host', "SELECT patients_count, users_count FROM usage_summary WHERE tenant_id = 'acme'"), '2|1');
   assert.equal(psql('host', "SELECT usage_limits ->> 'max_patients' FROM tenant_subscriptions WHERE tenant_id = 'negotiated'"), '9000', 'a negotiated number stays');
-  assert.equal(psql('host', "SELECT string_agg(limit_key || ' ' || trim_scale(max), ', ' ORDER BY limit_key) FROM usage_limit_overrides"),
+  assert.equal(psql('host', "SELECT string_agg(limit_key || ' ' || trim_scale(max), ', ' ORDER BY limit_key) FROM tollgate.usage_limit_overrides"),
     `max_patients 9000, storage_gb 1${'0'.repeat(300)}`);
   psql('host', `DO $$BEGIN INSERT INTO acme.patients (status) VALUES ('active'), ('active'); ASSERT false;
     EXCEPTION WHEN SQLSTATE 'TG429' THEN NULL; END$$`);
@@ -102,9 +103,9 @@ test('a late event does not make final rollups look wrong: repair leaves what wa
     SELECT tollgate.ensure_periods('late', now() - interval '8 months', now());
     INSERT INTO usage_tracking (tenant_id, metric_type, metric_value, recorded_at, billing_period) SELECT 'late', 'file_upload', 1, at, to_char(at, 'YYYY-MM')
       FROM generate_series(date_trunc('day', now()) - interval '7 months', now(), interval '1 day') AS at;
-    INSERT INTO usage_hourly (tenant_id, metric_type, hour, total, events) SELECT tenant_id, metric_type, date_trunc('hour', recorded_at), 1, 1 FROM usage_tracking WHERE tenant_id = 'late';
-    INSERT INTO usage_daily (tenant_id, metric_type, day, total, events) SELECT tenant_id, metric_type, recorded_at::date, 1, 1 FROM usage_tracking WHERE tenant_id = 'late';`);
-  const books = "SELECT (SELECT count(*) FROM usage_daily WHERE tenant_id = 'late') || ' ' || (SELECT count(*) FROM usage_hourly WHERE tenant_id = 'late')";
+    INSERT INTO tollgate.usage_hourly (tenant_id, metric_type, hour, total, events) SELECT tenant_id, metric_type, date_trunc('hour', recorded_at), 1, 1 FROM usage_tracking WHERE tenant_id = 'late';
+    INSERT INTO tollgate.usage_daily (tenant_id, metric_type, day, total, events) SELECT tenant_id, metric_type, recorded_at::date, 1, 1 FROM usage_tracking WHERE tenant_id = 'late';`);
+  const books = "SELECT (SELECT count(*) FROM tollgate.usage_daily WHERE tenant_id = 'late') || ' ' || (SELECT count(*) FROM tollgate.usage_hourly WHERE tenant_id = 'late')";
   const before = psql('main', books);
   assert.ok(Number(psql('main', 'SELECT tollgate.drop_partitions(3)')) >= 3);
   psql('main', `SET ROLE tollgate_owner; SELECT tollgate.ensure_partitions(now() - interval '6 months', now() - interval '6 months');
@@ -119,15 +120,15 @@ test('a tenant and a schema that the host makes later appear by themselves', () 
     BEGIN; INSERT INTO tenants VALUES ('late', 'Late'), ('later', 'Later'); INSERT INTO tenant_subscriptions (tenant_id, tier_id) VALUES ('late', 's');
     CREATE SCHEMA late; CREATE TABLE late.patients (id serial, status text); INSERT INTO late.patients (status) VALUES ('active'); COMMIT;
     BEGIN; INSERT INTO tenants VALUES ('regretted', 'R'); ROLLBACK;`);
-  assert.equal(psql('host', `SELECT string_agg(s.tenant_id || ' ' || s.schema_name || ' ' || (SELECT count(*) > 1 FROM tenant_periods p
-    WHERE p.tenant_id = s.tenant_id), ',' ORDER BY 1) FROM tenant_settings s WHERE s.tenant_id ~ '^(late|regret)'`), 'late late true,later later true');
+  assert.equal(psql('host', `SELECT string_agg(s.tenant_id || ' ' || s.schema_name || ' ' || (SELECT count(*) > 1 FROM tollgate.tenant_periods p
+    WHERE p.tenant_id = s.tenant_id), ',' ORDER BY 1) FROM tollgate.tenant_settings s WHERE s.tenant_id ~ '^(late|regret)'`), 'late late true,later later true');
   assert.equal(psql('host', "SELECT usage_limits FROM tenant_subscriptions WHERE tenant_id = 'late'"), '{"max_patients": 3}');
   const collect = () => psql('host', 'SET SESSION AUTHORIZATION tollgate_collector; SELECT tollgate.attach_new(50)');
   assert.equal(collect(), '');
   assert.equal(psql('host', "SELECT patients_count FROM usage_summary WHERE tenant_id = 'late'"), '1');
   psql('host', `SET SESSION AUTHORIZATION tollgate_test_host; INSERT INTO late.patients (status) VALUES ('active');
     CREATE SCHEMA later; CREATE TABLE later.appointments (id serial); INSERT INTO later.appointments DEFAULT VALUES;`);
-  assert.equal(psql('host', "SELECT sum(delta) FROM usage_changes WHERE tenant_id = 'late'"), '1');
+  assert.equal(psql('host', "SELECT sum(delta) FROM tollgate.usage_changes WHERE tenant_id = 'late'"), '1');
   assert.equal(collect(), '');
   assert.equal(psql('host', "SELECT appointments_count FROM usage_summary WHERE tenant_id = 'later'"), '1');
   psql('host', `SET SESSION AUTHORIZATION tollgate_test_host; DROP TABLE late.patients; CREATE TABLE late.patients (id serial, status text);`);
@@ -139,7 +140,7 @@ test('a tenant and a schema that the host makes later appear by themselves', () 
   assert.throws(() => psql('host', 'SET SESSION AUTHORIZATION tollgate_collector; SELECT tollgate.grant_schema(\'late\')'), /permission denied/);
   // Tables of a schema that is not named as a tenant stay out of reach.
   psql('host', `CREATE SCHEMA private; CREATE TABLE private.patients (id serial, status text);
-    UPDATE tenant_settings SET schema_name = 'private' WHERE tenant_id = 'later'`);
+    UPDATE tollgate.tenant_settings SET schema_name = 'private' WHERE tenant_id = 'later'`);
   assert.equal(collect(), 'later');
 });
 test('the tenants of an adopted database are its host\'s', () => {
@@ -151,13 +152,13 @@ test('the tenants of an adopted database are its host\'s', () => {
   assert.equal(JSON.parse(tollgate('host', '--json', 'tenant', 'show', 'late').out).time_zone, 'America/Sao_Paulo');
   assert.equal(tollgate('host', 'tenant', 'change', 'nobody', '--zone', 'UTC').status, 1);
   psql('host', "DELETE FROM tenant_subscriptions WHERE tenant_id = 'late'; DELETE FROM tenants WHERE id = 'late'");
-  assert.equal(psql('host', "SELECT count(*) FROM tenant_settings WHERE tenant_id = 'late'"), '0');
+  assert.equal(psql('host', "SELECT count(*) FROM tollgate.tenant_settings WHERE tenant_id = 'late'"), '0');
   psql('host', "INSERT INTO late.patients (status) VALUES ('active')");
 });
 test('what adopt added goes with its roles, the host stays', () => {
   psql('host', 'DROP OWNED BY tollgate_owner CASCADE; DROP OWNED BY tollgate_web, tollgate_collector, tollgate_counter CASCADE');
   assert.equal(psql('host', "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'tollgate%'"), '0');
-  assert.equal(psql('host', `SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')`), '4');
+  assert.equal(psql('host', `SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')`), '6', 'the host has an api_keys and accounts of its own');
   assert.equal(psql('host', "SELECT count(*) FROM pg_namespace WHERE nspname = 'tollgate'"), '0');
   assert.equal(psql('host', `INSERT INTO tenants VALUES ('after', 'After'); INSERT INTO acme.patients (status) VALUES ('active');
     SELECT count(*) FROM tenants`), '5');
@@ -169,14 +170,14 @@ test('the demo loads and its rows, rollups, counts and summaries agree', () => {
   assert.equal(r.status, 0, r.err);
   assert.equal(psql('demo', 'SELECT count(*) >= 8 FROM tenants'), 't');
   assert.equal(psql('demo', `WITH r AS (SELECT u.tenant_id, u.metric_type, tollgate.day_of(u.recorded_at, p.time_zone) AS day, sum(metric_value) AS v
-      FROM usage_tracking u JOIN tenant_periods p ON p.tenant_id = u.tenant_id AND u.recorded_at >= p.starts_at AND u.recorded_at < p.ends_at
-      GROUP BY 1, 2, 3), d AS (SELECT tenant_id, metric_type, day, sum(total) AS v FROM usage_daily GROUP BY 1, 2, 3)
+      FROM usage_tracking u JOIN tollgate.tenant_periods p ON p.tenant_id = u.tenant_id AND u.recorded_at >= p.starts_at AND u.recorded_at < p.ends_at
+      GROUP BY 1, 2, 3), d AS (SELECT tenant_id, metric_type, day, sum(total) AS v FROM tollgate.usage_daily GROUP BY 1, 2, 3)
     SELECT count(*) FROM r LEFT JOIN d USING (tenant_id, metric_type, day) WHERE r.v IS DISTINCT FROM d.v`), '0');
-  assert.equal(psql('demo', `SELECT count(*) FROM usage_summary s JOIN usage_counts c ON c.tenant_id = s.tenant_id AND c.limit_window = 'period'
+  assert.equal(psql('demo', `SELECT count(*) FROM usage_summary s JOIN tollgate.usage_counts c ON c.tenant_id = s.tenant_id AND c.limit_window = 'period'
     AND c.window_start = s.period_start AND c.metric_type = 'api_call' WHERE s.api_calls_count <> c.used`), '0');
   assert.equal(psql('demo', "SELECT round(max(percent)) FROM tollgate.operator_tenants(NULL, NULL, 'Oakfield', 1)"), '85');
   assert.equal(psql('demo', `WITH d AS (SELECT u.tenant_id, u.day, u.day = tollgate.day_of(now(), s.time_zone) AS today, sum(u.total) AS calls
-      FROM usage_daily u JOIN tenant_settings s USING (tenant_id)
+      FROM tollgate.usage_daily u JOIN tollgate.tenant_settings s USING (tenant_id)
       WHERE u.metric_type = 'api_call' AND u.day > tollgate.day_of(now(), s.time_zone) - 15 GROUP BY 1, 2, 3)
     SELECT count(*) FROM d WHERE today AND calls > 1.5 * (SELECT max(o.calls) FROM d o WHERE o.tenant_id = d.tenant_id AND NOT o.today)`), '0',
   'today is a day like those before it');

@@ -51,12 +51,12 @@ test('who can\'t be hashed soon is told so in words and loses no try; a process 
   const [pid] = await eventually(() => { const found = hashing(); return found.length && found; }, 'a process that hashes');
   process.kill(pid, 'SIGSTOP');
   try {
-    const tries = web.node.sql('SELECT sum(failures) FROM signin_failures'), r = await signIn(51);
+    const tries = web.node.sql('SELECT sum(failures) FROM tollgate.signin_failures'), r = await signIn(51);
     assert.equal(r.status, 503);
     assert.ok(Number(r.headers['retry-after']) >= 1);
     assert.match(r.body, /Too many people sign in at the moment/);
     assert.match(r.body, /<html/);
-    assert.equal(web.node.sql('SELECT sum(failures) FROM signin_failures'), tries);
+    assert.equal(web.node.sql('SELECT sum(failures) FROM tollgate.signin_failures'), tries);
     assert.equal((await check()).status, 200);
   } finally {
     process.kill(pid, 'SIGKILL');

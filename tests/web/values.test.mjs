@@ -51,7 +51,7 @@ test('numbers that the database can not hold are refused, not accepted and lost'
   assert.equal(ce.status, 400);
   assert.equal((await post('[{"metric_type":"file_upload","metadata":{"a":1e300,"b":12345678901234567890.5}}]')).status, 202);
   await eventually(() => web.node.sql("SELECT count(*) FROM usage_tracking WHERE metadata ? 'a'") === '1', 'the event', 10);
-  assert.equal(web.node.sql('SELECT count(*) FROM usage_rejected'), '0');
+  assert.equal(web.node.sql('SELECT count(*) FROM tollgate.usage_rejected'), '0');
 });
 
 test("a NUL in a member's name is refused as one in a value is", async () => {

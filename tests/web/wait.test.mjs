@@ -34,7 +34,7 @@ test('it says how many were stored', async () => {
 test('for more tenants than the answer tells the usage of, too', async () => {
   const tenants = [...Array(20).keys()].map((n) => `w${n}`);
   web.node.sql(tenants.map((id) => `INSERT INTO tenants (id, name) VALUES ('${id}', 'W'); INSERT INTO tenant_subscriptions (tenant_id, tier_id) VALUES ('${id}', 'free');`).join('')
-    + "INSERT INTO tenant_settings (tenant_id, schema_name) SELECT id, id FROM tenants ON CONFLICT DO NOTHING");
+    + "INSERT INTO tollgate.tenant_settings (tenant_id, schema_name) SELECT id, id FROM tenants ON CONFLICT DO NOTHING");
   const events = tenants.flatMap((tenant_id) => [{ tenant_id, metric_type: 'file_upload', id: 'same' }, { tenant_id, metric_type: 'file_upload' }]);
   const first = await eventually(async () => { const r = await track(events, web.operatorKey); return r.status === 202 && r; }, 'the tenants in the limit table', 20);
   assert.deepEqual([first.committed, first.inserted, first.duplicates], [true, 40, 0]);

@@ -23,7 +23,7 @@ static const char fixture[] =
     "INSERT INTO public.tenants (id, name) VALUES ('a', 'A'), ('b', 'B'), ('gone', 'G');"
     "CREATE SCHEMA a; CREATE TABLE a.patients (id serial PRIMARY KEY, status text NOT NULL DEFAULT 'active');"
     "CREATE TABLE a.appointments (id serial PRIMARY KEY);"
-    "INSERT INTO public.tenant_settings (tenant_id, time_zone, anchor_day, schema_name) VALUES "
+    "INSERT INTO tollgate.tenant_settings (tenant_id, time_zone, anchor_day, schema_name) VALUES "
     "('a', 'America/Sao_Paulo', 31, 'a'), ('b', 'Asia/Kolkata', 1, 'b') ON CONFLICT (tenant_id) DO UPDATE SET "
     "time_zone = excluded.time_zone, anchor_day = excluded.anchor_day;"
     "INSERT INTO public.tenant_subscriptions (tenant_id, tier_id) VALUES ('a', 'test'), ('b', 'test');"
@@ -150,8 +150,8 @@ static void a_batch_is_rows_rollups_counts_summary_and_position_together(void)
         21);
     CU_ASSERT_EQUAL(
         number("SELECT current_usage ->> 'api_calls_today' FROM public.tenant_subscriptions WHERE tenant_id = 'a'"), 2);
-    CU_ASSERT_EQUAL(number("SELECT events FROM public.usage_daily WHERE tenant_id = 'a' AND endpoint = '/x'"), 2);
-    CU_ASSERT_EQUAL(number("SELECT max(position) FROM public.collector_progress"), 364);
+    CU_ASSERT_EQUAL(number("SELECT events FROM tollgate.usage_daily WHERE tenant_id = 'a' AND endpoint = '/x'"), 2);
+    CU_ASSERT_EQUAL(number("SELECT max(position) FROM tollgate.collector_progress"), 364);
     CU_ASSERT_TRUE(books_agree());
 }
 
@@ -210,7 +210,8 @@ static void what_cannot_be_stored_is_set_aside_with_its_bytes_and_the_rest_goes_
         char sql[160];
 
         snprintf(sql, sizeof(sql),
-                 "SELECT count(*) FROM public.usage_rejected WHERE reason = '%s' AND length(record) >= 64", reasons[i]);
+                 "SELECT count(*) FROM tollgate.usage_rejected WHERE reason = '%s' AND length(record) >= 64",
+                 reasons[i]);
         CU_ASSERT_EQUAL(number(sql), 1);
     }
 }
@@ -225,10 +226,11 @@ static void a_late_event_goes_to_the_period_of_its_time_and_gets_a_partition(voi
     CU_ASSERT_EQUAL(r.stored, 1);
     ingest_result_free(&r);
     CU_ASSERT_EQUAL(
-        number("SELECT count(*) FROM public.usage_tracking u JOIN public.tenant_periods p ON p.tenant_id = u.tenant_id "
-               "AND p.billing_period = u.billing_period JOIN public.usage_summary s ON s.tenant_id = p.tenant_id AND "
-               "s.period_start = p.period_start WHERE u.tenant_id = 'b' AND u.recorded_at >= p.starts_at AND "
-               "u.recorded_at < p.ends_at AND u.recorded_at < now() - interval '199 days' AND s.api_calls_count = 1"),
+        number(
+            "SELECT count(*) FROM public.usage_tracking u JOIN tollgate.tenant_periods p ON p.tenant_id = u.tenant_id "
+            "AND p.billing_period = u.billing_period JOIN public.usage_summary s ON s.tenant_id = p.tenant_id AND "
+            "s.period_start = p.period_start WHERE u.tenant_id = 'b' AND u.recorded_at >= p.starts_at AND "
+            "u.recorded_at < p.ends_at AND u.recorded_at < now() - interval '199 days' AND s.api_calls_count = 1"),
         1);
     CU_ASSERT_TRUE(books_agree());
 }
@@ -250,8 +252,9 @@ static void endpoints_beyond_the_cap_are_counted_as_one(void)
     CU_ASSERT_EQUAL_FATAL(store(e, 8, &r), STATUS_OK);
     ingest_result_free(&r);
     CU_ASSERT_TRUE(
-        number("SELECT count(*) FROM public.usage_daily WHERE tenant_id = 'b' AND endpoint LIKE '/many/%'") <= 3);
-    CU_ASSERT_TRUE(number("SELECT total FROM public.usage_daily WHERE tenant_id = 'b' AND endpoint = '(other)'") >= 5);
+        number("SELECT count(*) FROM tollgate.usage_daily WHERE tenant_id = 'b' AND endpoint LIKE '/many/%'") <= 3);
+    CU_ASSERT_TRUE(number("SELECT total FROM tollgate.usage_daily WHERE tenant_id = 'b' AND endpoint = '(other)'") >=
+                   5);
     CU_ASSERT_TRUE(books_agree());
 }
 
@@ -279,7 +282,7 @@ static void changes_of_the_hosts_tables_are_gauges_and_events(void)
         number("SELECT storage_bytes FROM public.usage_summary WHERE tenant_id = 'a' ORDER BY period_start DESC"),
         3000000);
     CU_ASSERT_EQUAL(number("SELECT count(*) FROM public.usage_tracking WHERE metric_type = 'appointment_created'"), 3);
-    CU_ASSERT_EQUAL(number("SELECT count(*) FROM public.usage_changes"), 0);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM tollgate.usage_changes"), 0);
     CU_ASSERT_TRUE(books_agree());
     run("TRUNCATE a.patients");
     collect_changes();
@@ -293,7 +296,7 @@ static bool patients_are(int64_t count, int64_t changed)
 {
     return number("SELECT patients_count FROM public.usage_summary WHERE tenant_id = 'a' ORDER BY period_start DESC") ==
                count &&
-           number("SELECT count(*) FROM public.enforce_shares WHERE changed") == changed;
+           number("SELECT count(*) FROM tollgate.enforce_shares WHERE changed") == changed;
 }
 
 static void an_enforced_gauge_is_counted_by_its_shares(void)
@@ -307,7 +310,7 @@ static void an_enforced_gauge_is_counted_by_its_shares(void)
     CU_ASSERT_TRUE(patients_are(3, 0)); /* what waited in usage_changes is in the count that the shares began with */
     run("INSERT INTO a.patients VALUES (23); INSERT INTO public.users (tenant_id, email) VALUES ('a', "
         "'y@example.org')");
-    CU_ASSERT_EQUAL(number("SELECT count(*) FROM public.usage_changes"), 0);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM tollgate.usage_changes"), 0);
     CU_ASSERT_TRUE(patients_are(3, 2));
     CU_ASSERT_TRUE(books_agree());
     collect_changes();
@@ -339,7 +342,7 @@ static void an_enforced_gauge_is_counted_by_its_shares(void)
     run("INSERT INTO a.patients VALUES (28); SELECT tollgate.enforce('a', false); INSERT INTO a.patients VALUES (29)");
     collect_changes();
     CU_ASSERT_TRUE(patients_are(3, 0)); /* off: what no collector had looked at is counted */
-    CU_ASSERT_EQUAL(number("SELECT count(*) FROM public.enforce_shares"), 0);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM tollgate.enforce_shares"), 0);
     CU_ASSERT_TRUE(books_agree());
 }
 
@@ -371,7 +374,7 @@ static void degraded_counts_are_recorded_once(void)
 {
     struct ingest_degraded d = {"a", "api_call", 5 * M};
     struct ingest_result r;
-    int64_t before = number("SELECT used FROM public.usage_counts WHERE tenant_id = 'a' AND metric_type = 'api_call' "
+    int64_t before = number("SELECT used FROM tollgate.usage_counts WHERE tenant_id = 'a' AND metric_type = 'api_call' "
                             "AND limit_window = 'day'");
 
     for (int i = 0; i < 2; i++) {
@@ -383,7 +386,7 @@ static void degraded_counts_are_recorded_once(void)
             "SELECT count(*) FROM public.usage_tracking WHERE metadata ->> 'degraded' = 'true' AND metric_value = 5"),
         1);
     CU_ASSERT_EQUAL(
-        number("SELECT used FROM public.usage_counts WHERE tenant_id = 'a' AND metric_type = 'api_call' AND "
+        number("SELECT used FROM tollgate.usage_counts WHERE tenant_id = 'a' AND metric_type = 'api_call' AND "
                "limit_window = 'day'"),
         before + 5);
     CU_ASSERT_TRUE(books_agree());
@@ -432,7 +435,8 @@ static void a_copied_image_is_noticed(void)
 
 static void repair_makes_the_books_say_what_the_rows_say(void)
 {
-    run("UPDATE public.usage_daily SET total = total + 1; DELETE FROM public.usage_hourly; UPDATE public.usage_counts "
+    run("UPDATE tollgate.usage_daily SET total = total + 1; DELETE FROM tollgate.usage_hourly; UPDATE "
+        "tollgate.usage_counts "
         "SET used = 0; "
         "UPDATE public.usage_summary SET api_calls_count = 99, users_count = 7");
     CU_ASSERT_FALSE(books_agree());

@@ -25,11 +25,12 @@ static void make_tenant(const char *id)
 {
     char sql[512];
 
-    snprintf(sql, sizeof(sql),
-             "INSERT INTO public.tenants (id, name) VALUES ('%s', 'T'); INSERT INTO public.tenant_settings (tenant_id, "
-             "schema_name) "
-             "VALUES ('%s', '%s') ON CONFLICT DO NOTHING",
-             id, id, id);
+    snprintf(
+        sql, sizeof(sql),
+        "INSERT INTO public.tenants (id, name) VALUES ('%s', 'T'); INSERT INTO tollgate.tenant_settings (tenant_id, "
+        "schema_name) "
+        "VALUES ('%s', '%s') ON CONFLICT DO NOTHING",
+        id, id, id);
     CU_ASSERT_EQUAL(db_begin(owner, NULL), STATUS_OK);
     CU_ASSERT_EQUAL(db_script(owner, sql), STATUS_OK);
     CU_ASSERT_EQUAL(db_commit(owner), STATUS_OK);

@@ -14,31 +14,34 @@ static const struct {
     int64_t stay;
 } cases[] = {
     {"event ids",
-     "INSERT INTO public.usage_event_ids SELECT 'a', 's', g::text, now() - make_interval(days => g) "
+     "INSERT INTO tollgate.usage_event_ids SELECT 'a', 's', g::text, now() - make_interval(days => g) "
      "FROM generate_series(1, 50) g",
-     "SELECT count(*) FROM public.usage_event_ids", 35},
+     "SELECT count(*) FROM tollgate.usage_event_ids", 35},
     {"leases",
-     "INSERT INTO public.limit_leases SELECT 'a', 'api_calls_per_day', now() - make_interval(days => g), 1, 5 "
+     "INSERT INTO tollgate.limit_leases SELECT 'a', 'api_calls_per_day', now() - make_interval(days => g), 1, 5 "
      "FROM generate_series(30, 49) g",
-     "SELECT count(*) FROM public.limit_leases", 10},
+     "SELECT count(*) FROM tollgate.limit_leases", 10},
     {"sessions",
-     "INSERT INTO public.accounts (email, role, password_hash) VALUES ('o@example.org', 'operator', ''); "
-     "INSERT INTO public.account_sessions (token_hash, account_id, created_at) SELECT sha256(g::text::bytea), a.id, "
-     "now() - make_interval(mins => g * 30) FROM public.accounts a, generate_series(0, 5) g",
-     "SELECT count(*) FROM public.account_sessions", 2},
+     "INSERT INTO tollgate.accounts (email, role, password_hash) VALUES ('o@example.org', 'operator', ''); "
+     "INSERT INTO tollgate.account_sessions (token_hash, account_id, created_at) SELECT sha256(g::text::bytea), a.id, "
+     "now() - make_interval(mins => g * 30) FROM tollgate.accounts a, generate_series(0, 5) g",
+     "SELECT count(*) FROM tollgate.account_sessions", 2},
     {"failed sign-ins",
-     "INSERT INTO public.signin_failures SELECT sha256(g::text::bytea), 1, now() - make_interval(hours => g * 24 + 1) "
+     "INSERT INTO tollgate.signin_failures SELECT sha256(g::text::bytea), 1, now() - make_interval(hours => g * 24 + "
+     "1) "
      "FROM generate_series(0, 9) g",
-     "SELECT count(*) FROM public.signin_failures", 2},
+     "SELECT count(*) FROM tollgate.signin_failures", 2},
     {"nodes' samples",
-     "INSERT INTO public.collector_nodes (node, token) VALUES ('11111111-2222-3333-4444-555555555555', '\\x'); "
-     "INSERT INTO public.node_samples SELECT '11111111-2222-3333-4444-555555555555', now() - make_interval(days => g, "
+     "INSERT INTO tollgate.collector_nodes (node, token) VALUES ('11111111-2222-3333-4444-555555555555', '\\x'); "
+     "INSERT INTO tollgate.node_samples SELECT '11111111-2222-3333-4444-555555555555', now() - make_interval(days => "
+     "g, "
      "hours => 1), now(), 1, 0, 0, 0, '{}', now(), 0, 0, 0, 0, 0, 0, 0 FROM generate_series(0, 11) g",
-     "SELECT count(*) FROM public.node_samples", 8},
+     "SELECT count(*) FROM tollgate.node_samples", 8},
     {"changes of the configuration",
-     "DELETE FROM public.config_changes; INSERT INTO public.config_changes (kind, made_at) SELECT 'catalogue', now() - "
+     "DELETE FROM tollgate.config_changes; INSERT INTO tollgate.config_changes (kind, made_at) SELECT 'catalogue', "
+     "now() - "
      "make_interval(hours => 20 + g % 2 * 5) FROM generate_series(1, 12000) g",
-     "SELECT count(*) FROM public.config_changes", 6000},
+     "SELECT count(*) FROM tollgate.config_changes", 6000},
     {"rows", "SELECT tollgate.ensure_partitions(now() - interval '20 months', now() + interval '1 month')",
      "SELECT count(*) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = "
      "'public.usage_tracking'::regclass AND c.relname < 'usage_tracking_' || to_char(now() AT TIME ZONE 'UTC' - "
@@ -116,15 +119,15 @@ static void a_slice_is_bounded_and_says_that_there_is_more(void)
     size_t item = item_of("changes of the configuration");
     bool more = false;
 
-    run("DELETE FROM public.config_changes; INSERT INTO public.config_changes (kind, made_at) SELECT 'catalogue', "
+    run("DELETE FROM tollgate.config_changes; INSERT INTO tollgate.config_changes (kind, made_at) SELECT 'catalogue', "
         "now() - "
         "interval '2 days' FROM generate_series(1, 6000)");
     CU_ASSERT_EQUAL(retention_slice(collector, item, &keep, &more), STATUS_OK);
     CU_ASSERT_TRUE(more);
-    CU_ASSERT_EQUAL(number("SELECT count(*) FROM public.config_changes"), 1000);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM tollgate.config_changes"), 1000);
     CU_ASSERT_EQUAL(retention_slice(collector, item, &keep, &more), STATUS_OK);
     CU_ASSERT_FALSE(more);
-    CU_ASSERT_EQUAL(number("SELECT count(*) FROM public.config_changes"), 0);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM tollgate.config_changes"), 0);
 }
 
 int main(void)
