@@ -120,6 +120,11 @@ const struct config_key config_keys[] = {
             "Size of the whole spool at which it counts as full; 0: the disk's size."),
     INTEGER("spool", "reserve_bytes", spool.reserve_bytes, "1048576", 0, 1073741824,
             "Space kept for the collector to go on with when the disk is full."),
+    INTEGER("spool", "keep_minutes", spool.keep_minutes, "60", 0, 100000,
+            "Minutes for which a segment is kept after it was stored: what a restored database lacks is stored again "
+            "from there, once; 0: removed at once."),
+    INTEGER("spool", "keep_bytes", spool.keep_bytes, "1073741824", 0, INT64_MAX,
+            "Most bytes of segments that are kept, never more than a quarter of the free space; the oldest go first."),
     INTEGER("collector", "batch_rows", collector.batch_rows, "2000", 1, 100000,
             "Most events in a transaction; behind, it takes up to ten times as many."),
     INTEGER("collector", "batch_ms", collector.batch_ms, "100", 1, 10000,

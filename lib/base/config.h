@@ -66,7 +66,7 @@ struct config {
     } limits;
     struct {          /* [spool] */
         int64_t sync; /* enum spool_sync */
-        int64_t sync_ms, segment_bytes, segment_age_s, max_bytes, reserve_bytes;
+        int64_t sync_ms, segment_bytes, segment_age_s, max_bytes, reserve_bytes, keep_minutes, keep_bytes;
     } spool;
     struct { /* [collector] */
         int64_t batch_rows, batch_ms, poll_ms, retention_months, partitions_ahead;

@@ -12,6 +12,8 @@
 #include "lib/base/io.h"
 
 #define NODE_FILE_MAX 256
+#define STARTS_MOST 4096
+#define TOKEN_BYTES 16
 
 /* "node <uuid>\ntoken <32 hexadecimal digits>\n" */
 static enum status parse(const char *text, struct spool_node *node)
@@ -73,6 +75,45 @@ enum status spool_node_load(const char *dir, bool make, struct spool_node *node)
     else if (s == STATUS_NOT_FOUND && make)
         s = make_node(dir, node);
     free(text);
+    return s;
+}
+
+enum status spool_starts(const char *dir, unsigned char **out, size_t *n)
+{
+    char path[PATH_MAX], *bytes = NULL;
+    size_t length = 0;
+    enum status s = io_path(path, sizeof path, dir, "starts");
+    if (s == STATUS_OK)
+        s = io_read_file(path, (size_t)TOKEN_BYTES * STARTS_MOST, &bytes, &length);
+    if (s == STATUS_NOT_FOUND && (bytes = calloc(1, 1)))
+        s = STATUS_OK;
+    if (s != STATUS_OK)
+        return s;
+    *out = (unsigned char *)bytes;
+    *n = length / TOKEN_BYTES;
+    return STATUS_OK;
+}
+
+enum status spool_starts_add(const char *dir, const unsigned char token[16])
+{
+    char path[PATH_MAX];
+    unsigned char *had = NULL, *grown = NULL;
+    size_t n;
+    enum status s = io_path(path, sizeof path, dir, "starts");
+    if (s == STATUS_OK && (s = spool_starts(dir, &had, &n)) == STATUS_OK) {
+        size_t skip = n >= STARTS_MOST ? n - STARTS_MOST + 1 : 0;
+        if (n > 0 && memcmp(had + (n - 1) * TOKEN_BYTES, token, TOKEN_BYTES) == 0)
+            goto out;
+        s = STATUS_NO_MEMORY;
+        if (!(grown = malloc((n - skip + 1) * TOKEN_BYTES)))
+            goto out;
+        memcpy(grown, had + skip * TOKEN_BYTES, (n - skip) * TOKEN_BYTES);
+        memcpy(grown + (n - skip) * TOKEN_BYTES, token, TOKEN_BYTES);
+        s = io_replace_file(path, grown, (n - skip + 1) * TOKEN_BYTES, 0600);
+    }
+out:
+    free(had);
+    free(grown);
     return s;
 }
 

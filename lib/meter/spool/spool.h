@@ -6,7 +6,8 @@
  * last record is committed and its writer is gone or has gone on to the next. The command line reads.
  *
  * `<spool>/node` names the node (spool_node); `<spool>/<number>.seg`, 16 hexadecimal digits, are the
- * segments; `<spool>/reserve` is space that the collector gives back to itself when the disk is full.
+ * segments; `<spool>/reserve` is space that the collector gives back to itself when the disk is full; `<spool>/kept` holds
+ * segments that are stored, for as long as the database may go back to before that.
  * A segment's number is never used again: microseconds of its making, with 12 random bits below.
  * The writer holds an exclusive flock(2) on its segment, so a dead writer shows by the lock.
  *
@@ -62,6 +63,12 @@ struct spool_node {
 MUST_CHECK enum status spool_node_load(const char *dir, bool make, struct spool_node *node);
 /* Writes `<dir>/node` anew, atomically and synced. */
 MUST_CHECK enum status spool_node_store(const char *dir, const struct spool_node *node);
+/*
+ * `<dir>/starts`: the tokens of this node's starts, the last 4096, so that a database that went back is told from a node that
+ * was copied. spool_starts_add before the token can be in the database; *out is malloc'ed, n tokens of 16 bytes.
+ */
+MUST_CHECK enum status spool_starts_add(const char *dir, const unsigned char token[16]);
+MUST_CHECK enum status spool_starts(const char *dir, unsigned char **out, size_t *n);
 void spool_node_text(const struct spool_node *node, char out[SPOOL_NODE_TEXT]);
 uint64_t spool_seed(const unsigned char uuid[16], uint64_t number);
 
@@ -145,6 +152,38 @@ void spool_reader_close(struct spool_reader *r);
 
 /* Removes a segment's file. STATUS_CONFLICT when its writer still holds it. */
 MUST_CHECK enum status spool_remove(const char *dir, uint64_t number);
+
+/* ---- kept.c: what is stored, and what is gone ---- */
+
+struct spool_kept {
+    uint64_t number, bytes, disk_bytes;
+    int64_t at_us; /* when it was stored to its end; of those that are gone: when it was removed */
+};
+/* Puts a segment that is stored to its end into `<dir>/kept`. STATUS_CONFLICT when its writer still holds it. */
+MUST_CHECK enum status spool_keep(const char *dir, uint64_t number);
+/* Takes it out of there again: it is to be read once more. */
+MUST_CHECK enum status spool_kept_back(const char *dir, uint64_t number);
+/* What is kept, oldest first; *out is malloc'ed, the caller frees it. */
+MUST_CHECK enum status spool_kept_list(const char *dir, struct spool_kept **out, size_t *n);
+struct spool_keeping {
+    int64_t minutes, bytes;           /* at most so long, and so many bytes on the disk */
+    uint64_t spool_bytes, spool_most; /* what the other segments have, and the bound of all together; 0: none */
+};
+/* Removes what is too old, and the oldest of what is too much: a quarter of what would be free without them is the most. */
+MUST_CHECK enum status spool_kept_trim(const char *dir, const struct spool_keeping *k);
+/* Removes the oldest, for space; false: there is none. Writers call it, too, before they give up an append. */
+bool spool_kept_give(const char *dir);
+/* Remembers in `<dir>/gone` that a segment was removed, so that after a rollback it is known what can't come back. */
+MUST_CHECK enum status spool_gone_add(const char *dir, uint64_t number, uint64_t bytes);
+MUST_CHECK enum status spool_gone_list(const char *dir, struct spool_kept **out, size_t *n);
+void spool_gone_clear(const char *dir);
+/*
+ * No segment is made with a number below the floor from now on, whatever the clocks say. The collector raises it before it
+ * lists what there is and says in the database that all below is stored; a writer that did not see it gives its number up.
+ */
+MUST_CHECK enum status spool_floor_raise(const char *dir, uint64_t below);
+MUST_CHECK enum status spool_floor(const char *dir, uint64_t *below); /* 0: there is none yet */
+
 /*
  * fdatasync(2) of each segment that may hold what only the page cache has: live ones, and once each one whose writer has
  * gone on or died, which then gets the mode 0400. The collector calls it at the interval.

@@ -17,6 +17,8 @@
 #define RESERVE_STEP (256u << 10) /* blocks are reserved so far ahead, so that a full disk shows between records */
 #define NUMBER_RANDOM_BITS 12
 #define LOOK_AGAIN_US CLOCK_US_PER_SECOND /* the others' segments are looked at so often, and only at the bound's end */
+#define NUMBERS_MOST 8                    /* tried before an append fails */
+#define GIVE_MOST 16                      /* kept segments that an append may remove for its space */
 
 struct spool_writer {
     struct spool_options options;
@@ -28,6 +30,7 @@ struct spool_writer {
     uint64_t sequence;
     int64_t made_us;
     bool folder_synced; /* the segment's name is on disk */
+    bool at_bound;      /* max_bytes, not the disk, is what an append failed for */
     unsigned char *buffer;
     DIR *folder;          /* open while max_bytes bounds the spool, else NULL */
     uint64_t spool_bytes; /* of all segments at the last look, and what was appended here since */
@@ -120,7 +123,8 @@ static enum status reserve(struct spool_writer *w, size_t more)
 {
     if (w->offset + more <= w->reserved)
         return STATUS_OK;
-    if (!within_bound(w, more))
+    w->at_bound = !within_bound(w, more);
+    if (w->at_bound)
         return STATUS_NO_SPACE;
     size_t steps[] = {more > RESERVE_STEP ? more : RESERVE_STEP, more}; /* nearly full: just what is needed */
     for (size_t i = 0; i < 2; i++) {
@@ -134,17 +138,36 @@ static enum status reserve(struct spool_writer *w, size_t more)
     return spool_errno();
 }
 
+/* By the clock, but never below the floor: what lies there counts as stored. */
+static enum status next_number(const struct spool_writer *w, int64_t now_us, uint64_t *number)
+{
+    uint64_t floor = 0;
+    enum status s = spool_floor(w->options.dir, &floor);
+    *number = (uint64_t)now_us << NUMBER_RANDOM_BITS | randombytes_uniform(1u << NUMBER_RANDOM_BITS);
+    if (*number < floor)
+        *number = floor + randombytes_uniform(1u << NUMBER_RANDOM_BITS);
+    return s;
+}
+
+/* The segment has its name. STATUS_CONFLICT: the floor was raised meanwhile, so its number is given up. */
+static enum status above_floor(const struct spool_writer *w, uint64_t number)
+{
+    uint64_t floor = 0;
+    enum status s = spool_floor(w->options.dir, &floor);
+    return s == STATUS_OK && number < floor ? STATUS_CONFLICT : s;
+}
+
 /* Made under a hidden name, locked, and named when it has its header: nobody ever sees one that is half made. */
-static enum status new_segment(struct spool_writer *w)
+static enum status make_segment(struct spool_writer *w)
 {
     char hidden[PATH_MAX], path[PATH_MAX];
     unsigned char header[SPOOL_HEADER_BYTES];
     struct spool_segment made = {.made_us = clock_wall_us(), .pid = (uint32_t)getpid(), .kind = w->options.kind};
-    made.number = (uint64_t)made.made_us << NUMBER_RANDOM_BITS | randombytes_uniform(1u << NUMBER_RANDOM_BITS);
+    enum status s = next_number(w, made.made_us, &made.number);
     memcpy(made.node, w->node.uuid, sizeof made.node);
     spool_segment_encode(header, &made);
-
-    enum status s = spool_segment_path(path, w->options.dir, made.number);
+    if (s == STATUS_OK)
+        s = spool_segment_path(path, w->options.dir, made.number);
     if (s == STATUS_OK)
         s = spool_segment_hidden(hidden, w->options.dir, made.number);
     if (s != STATUS_OK)
@@ -157,7 +180,9 @@ static enum status new_segment(struct spool_writer *w)
     else
         s = io_write_all(fd, header, sizeof header);
     if (s == STATUS_OK && link(hidden, path) != 0) /* never over an existing number */
-        s = errno == EEXIST ? STATUS_IO : spool_errno();
+        s = errno == EEXIST ? STATUS_CONFLICT : spool_errno();
+    else if (s == STATUS_OK && (s = above_floor(w, made.number)) != STATUS_OK)
+        unlink(path);
     unlink(hidden);
     if (s != STATUS_OK) {
         close(fd);
@@ -171,6 +196,14 @@ static enum status new_segment(struct spool_writer *w)
     w->sequence = 0;
     w->folder_synced = false;
     return STATUS_OK;
+}
+
+static enum status new_segment(struct spool_writer *w)
+{
+    enum status s = STATUS_CONFLICT;
+    for (int i = 0; i < NUMBERS_MOST && s == STATUS_CONFLICT; i++)
+        s = make_segment(w);
+    return s == STATUS_CONFLICT ? STATUS_IO : s;
 }
 
 /* A segment that has room for `more` bytes. */
@@ -228,11 +261,12 @@ static enum status sync_segment(struct spool_writer *w)
     return s;
 }
 
-enum status spool_append(struct spool_writer *w, struct event *events, size_t n, bool durable)
+static enum status append(struct spool_writer *w, struct event *events, size_t n, bool durable)
 {
     size_t total;
     int64_t now_us = clock_wall_us();
     enum status s = total_size(events, n, &total);
+    w->at_bound = false;
     if (s == STATUS_OK)
         s = segment_for(w, total, now_us);
     if (s == STATUS_OK)
@@ -261,4 +295,12 @@ enum status spool_append(struct spool_writer *w, struct event *events, size_t n,
     w->spool_bytes += total;
     w->sequence += n;
     return STATUS_OK;
+}
+
+enum status spool_append(struct spool_writer *w, struct event *events, size_t n, bool durable)
+{
+    enum status s = append(w, events, n, durable);
+    for (int i = 0; i < GIVE_MOST && s == STATUS_NO_SPACE && !w->at_bound && spool_kept_give(w->options.dir); i++)
+        s = append(w, events, n, durable);
+    return s;
 }

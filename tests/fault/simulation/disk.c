@@ -443,8 +443,10 @@ DIR *__wrap_opendir(const char *path)
     sim_step();
     struct listing *l = &listings[sim_process()];
 
-    if (strcmp(path, SIM_DIR) != 0)
-        abort();
+    if (strcmp(path, SIM_DIR) != 0) { /* nothing is kept */
+        errno = ENOENT;
+        return NULL;
+    }
     if (sim_fault(20)) {
         errno = EMFILE;
         return NULL;
