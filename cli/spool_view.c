@@ -149,7 +149,9 @@ int64_t spool_committed(struct cli *c, const struct spool_view *v, const struct 
         return -1;
     memcpy(node.uuid, uuid, sizeof node.uuid);
     spool_node_text(&node, text);
-    return journal_position(c->db, text, g->number, &position) == STATUS_OK ? (int64_t)position : -1;
+    return journal_position(c->db, text, g->number, &position) == STATUS_OK
+               ? (int64_t)(position > g->bytes ? g->bytes : position)
+               : -1; /* settled: all of it */
 }
 
 enum status spool_recorded_damage(struct cli *c, const struct spool_view *v, struct db_rows **rows)

@@ -25,10 +25,12 @@
 #include "collector/sync.h"
 #include "lib/base/config.h"
 #include "lib/meter/spool/spool.h"
+#include "lib/store/history.h"
 
 struct collector {
     const struct config *config;
     struct spool_node node;
+    struct history *history; /* where PostgreSQL was last seen; each worker has a view of its own */
     struct replica replica;
     struct health health;
     struct inbox *to_measure; /* tenants whose storage is to be measured now: import asks, jobs does it */

@@ -14,10 +14,10 @@
 #define KNOWN_US (4 * COUNTS_DAY_US) /* days are known for so long */
 
 enum status counts_create(const struct config *config, const struct spool_node *node, struct replica *replica,
-                          struct ingest *in, struct counts **out)
+                          struct ingest *in, const struct history_view *view, struct counts **out)
 {
     struct counts *c = calloc(1, sizeof(*c));
-    enum status s = c ? publish_on(ingest_db(in), &c->publish) : STATUS_NO_MEMORY;
+    enum status s = c ? publish_on(ingest_db(in), view, &c->publish) : STATUS_NO_MEMORY;
 
     if (s == STATUS_OK)
         s = leases_create(&c->leases);
@@ -31,9 +31,16 @@ enum status counts_create(const struct config *config, const struct spool_node *
     c->node = node;
     c->replica = replica;
     c->ingest = in;
+    c->view = view;
     spool_node_text(node, c->node_text);
     *out = c;
     return STATUS_OK;
+}
+
+void counts_went_back(struct counts *c)
+{
+    c->went_back = true;
+    replica_doubt(c->replica);
 }
 
 /* The analyser does not see that uthash takes an element out of its lists before it is freed. */

@@ -16,17 +16,21 @@
 #include "collector/replica.h"
 #include "lib/base/config.h"
 #include "lib/meter/spool/spool.h"
+#include "lib/store/history.h"
 #include "lib/store/ingest.h"
 
 struct counts;
 
 /* All of them outlive it; reads go over `in`'s connection. */
 MUST_CHECK enum status counts_create(const struct config *config, const struct spool_node *node,
-                                     struct replica *replica, struct ingest *in, struct counts **out);
+                                     struct replica *replica, struct ingest *in, const struct history_view *view,
+                                     struct counts **out);
 void counts_destroy(struct counts *c);
 /* What the last failure said. */
 const char *counts_error(const struct counts *c);
 
+/* The database went back in time: the table is made anew, but what gates counted without a record is recorded first. */
+void counts_went_back(struct counts *c);
 /* Makes and fills the limit table anew, or goes on with an earlier collector's. Nothing may be pending in `b`. */
 MUST_CHECK enum status counts_build(struct counts *c, struct batch *b);
 /* Brings in what other nodes counted, and counts of tenants that are new in the table. Nothing may be pending in a batch. */

@@ -42,6 +42,7 @@ struct counts {
     char node_text[SPOOL_NODE_TEXT];
     struct replica *replica;
     struct ingest *ingest;
+    const struct history_view *view;
     struct publish *publish;
     struct leases *leases;
     char cursor[PUBLISH_CURSOR_SIZE]; /* counts and leases were read up to here */
@@ -55,7 +56,8 @@ struct counts {
     struct counts_drift drifts[COUNTS_DRIFTS];
     size_t n_drifts;
     bool leases_unread;
-    bool tried; /* an earlier collector's table was looked at */
+    bool tried;     /* an earlier collector's table was looked at */
+    bool went_back; /* its degraded counts may not be recorded any more */
 };
 
 /* Counts of the database on their way into the table: of all tenants, or of one that is new. */

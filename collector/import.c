@@ -6,6 +6,7 @@
 
 #include "collector/counts.h"
 #include "collector/reserve.h"
+#include "collector/rollback.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 
@@ -20,6 +21,7 @@ struct import {
     struct ingest *ingest;
     struct batch *batch;
     struct counts *counts;
+    struct rollback rollback;
     struct health_counts done;
     bool failed; /* something in this iteration did */
     struct {     /* monotonic times at which each is due */
@@ -48,18 +50,21 @@ enum status import_create(struct collector *c, struct import **out)
     struct batch_options b = {.spool_dir = f->paths.spool_dir,
                               .rows = (size_t)f->collector.batch_rows,
                               .unmarked = true,
-                              .remove_ended = true};
+                              .remove_ended = true,
+                              .keep_minutes = f->spool.keep_minutes};
     enum status s;
 
     if (!im)
         return STATUS_NO_MEMORY;
-    im->c = c;
+    im->c = im->rollback.c = c;
+    im->rollback.view.history = c->history;
+    o.view = &im->rollback.view;
     memcpy(o.node, c->node.uuid, sizeof(o.node));
     memcpy(b.node, c->node.uuid, sizeof(b.node));
     if ((s = ingest_open(&o, &im->ingest)) == STATUS_OK)
         s = batch_create(&b, &im->batch);
     if (s == STATUS_OK)
-        s = counts_create(f, &c->node, &c->replica, im->ingest, &im->counts);
+        s = counts_create(f, &c->node, &c->replica, im->ingest, o.view, &im->counts);
     if (s == STATUS_OK)
         *out = im;
     else
@@ -80,6 +85,16 @@ void import_destroy(struct import *im)
 struct db *import_db(struct import *im)
 {
     return ingest_db(im->ingest);
+}
+
+struct history_view *import_view(struct import *im)
+{
+    return &im->rollback.view;
+}
+
+void import_forget(struct import *im)
+{
+    rollback_forget(&im->rollback, im->batch, im->counts);
 }
 
 bool import_is_done(const struct import *im)
@@ -125,11 +140,34 @@ static bool table_holds(const void *counts, uint64_t segment, uint64_t position,
     return counts_holds(counts, segment, position, e);
 }
 
+/* Segments that are stored are kept for a time; for space they go first. */
+static void trim_kept(struct import *im, bool all)
+{
+    const struct config *f = im->c->config;
+    struct batch_lag lag;
+    struct spool_keeping k = {.minutes = f->spool.keep_minutes,
+                              .bytes = all ? 0 : f->spool.keep_bytes,
+                              .spool_most = (uint64_t)f->spool.max_bytes};
+
+    batch_lag(im->batch, &lag);
+    k.spool_bytes = lag.spool_bytes;
+    if (spool_kept_trim(f->paths.spool_dir, &k) != STATUS_OK)
+        log_warning("the segments that are kept can't be looked at");
+}
+
+static void give_back(struct import *im)
+{
+    trim_kept(im, true);
+    reserve_give_back(im->c->config);
+}
+
 /* One batch from the spool; STATUS_OK as well when there is nothing. */
 static enum status bring_in(struct import *im)
 {
     enum status s = batch_look(im->batch, im->ingest);
 
+    if (s == STATUS_OK)
+        rollback_tell(&im->rollback, im->batch, ingest_db(im->ingest));
     if (s == STATUS_OK && !batch_pending(im->batch))
         s = batch_read(im->batch, replica_good(&im->c->replica) ? table_holds : NULL, im->counts);
     if (s == STATUS_OK)
@@ -140,7 +178,7 @@ static enum status bring_in(struct import *im)
         failed(im, s == STATUS_UNAVAILABLE ? "PostgreSQL" : "storing events", s,
                s == STATUS_IO || s == STATUS_NO_SPACE ? "" : ingest_error(im->ingest));
     if (s == STATUS_NO_SPACE)
-        reserve_give_back(im->c->config);
+        give_back(im);
     return s;
 }
 
@@ -180,6 +218,8 @@ static enum status make_table(struct import *im, int64_t now)
         s = counts_build(im->counts, im->batch);
     if (s != STATUS_OK)
         failed(im, "limit table", s, counts_error(im->counts));
+    else if (!history_went_back(&im->rollback.view))
+        history_settled(im->c->history);
     return s;
 }
 
@@ -216,8 +256,14 @@ static bool goes_on(enum status s)
 /* Each step is tried whatever became of the one before, unless nothing can be done at all. */
 static enum status steps(struct import *im, int64_t now)
 {
-    enum status s = make_table(im, now), stored_too = STATUS_OK;
+    enum status s, stored_too = STATUS_OK;
 
+    import_forget(im);
+    if ((s = rollback_retake(&im->rollback, ingest_db(im->ingest))) != STATUS_OK) {
+        failed(im, "PostgreSQL", s, ingest_error(im->ingest));
+        return s;
+    }
+    s = make_table(im, now);
     if (goes_on(s))
         s = stored_too = bring_in(im);
     if (goes_on(s))
@@ -243,12 +289,15 @@ enum status import_once(void *import, int64_t *wait_us)
 
     im->failed = false;
     health_began(&im->c->health, HEALTH_IMPORT);
-    s = steps(im, now);
+    if ((s = steps(im, now)) == STATUS_FENCED)
+        s = rollback_fenced(&im->rollback, ingest_db(im->ingest));
     report(im);
     if (s == STATUS_OK && !im->failed)
         health_worked(&im->c->health, HEALTH_IMPORT);
-    if (due(&im->due.reserve, now, 5000 * MS))
+    if (due(&im->due.reserve, now, 5000 * MS)) {
+        trim_kept(im, false);
         reserve_keep(im->c->config);
+    }
     *wait_us = s == STATUS_OK && batch_behind(im->batch) ? 0 : im->c->config->collector.batch_ms * MS;
     return s;
 }

@@ -16,6 +16,9 @@ MUST_CHECK enum status import_create(struct collector *c, struct import **out);
 void import_destroy(struct import *im);
 /* Its connection, before the worker starts. */
 struct db *import_db(struct import *im);
+/* What the start shares with it: its view of the database's history, and what it forgets when that went back. */
+struct history_view *import_view(struct import *im);
+void import_forget(struct import *im);
 /*
  * One iteration, of a `struct import`: brings in what there is, then whatever is due. STATUS_FENCED: another collector has taken
  * this node, the program ends. Other failures are in the collector's health already, and are retried.

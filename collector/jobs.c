@@ -66,6 +66,8 @@ enum status jobs_create(struct collector *c, struct jobs **out)
         return s;
     }
     j->c = c;
+    j->view.history = c->history;
+    db_on_connect(j->db, history_check, &j->view);
     j->round.storage = j->asked.storage = storage_find((size_t)c->config->storage.backend_kind);
     for (size_t i = 0; i < TABLE; i++)
         add_row(j, &table[i], 0, table[i].name);
@@ -162,6 +164,10 @@ enum status jobs_once(void *jobs, int64_t *wait_us)
     int64_t now = clock_mono_us();
     enum status s = STATUS_OK;
 
+    if (history_went_back(&j->view)) {
+        j->left_out[0] = j->rolled_over[0] = '\0';
+        history_accept(&j->view);
+    }
     if (row->due_us <= now)
         s = run(j, row);
     health_behind(&j->c->health, HEALTH_JOBS, count_due(j, now = clock_mono_us()));

@@ -17,6 +17,7 @@
 struct jobs {
     struct collector *c;
     struct db *db;
+    struct history_view view;
     size_t item;           /* of retention.h, of the job that runs */
     char left_out[256];    /* the tenant whose new tables could not be attached, as last logged */
     char rolled_over[256]; /* the last tenant whose midnight was looked at; "": none is waiting */

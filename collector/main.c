@@ -107,66 +107,75 @@ static bool lock_spool(const struct config *config, bool wait)
     return true;
 }
 
-/* The token of a start that may have been cut off between the database and the node file. */
-static bool read_pending(const char *path, unsigned char token[16])
-{
-    char *bytes;
-    size_t n;
-
-    if (io_read_file(path, 64, &bytes, &n) != STATUS_OK)
-        return false;
-    if (n == 16)
-        memcpy(token, bytes, 16);
-    free(bytes);
-    return n == 16;
-}
-
 static void write_health(struct collector *c)
 {
     if (health_file_write(c) == STATUS_NO_SPACE)
         reserve_give_back(c->config);
 }
 
-/*
- * Makes this start's token the one in force. The new one is written beside the node file first, then committed, then put
- * into the node file, so that a crash at any point is told from a copied image.
- */
-static enum status take_node(struct collector *c, struct db *db, bool take_over)
+static void say_refused(const struct collector *c, struct db *db, enum status s, const char *where)
 {
-    unsigned char pending[16], next[16];
-    char path[4096], host[256] = "", where[256];
-    bool had;
-    enum status s = io_path(path, sizeof(path), c->config->paths.spool_dir, "node.next");
+    const char *dir = c->config->paths.spool_dir;
 
-    if (s != STATUS_OK)
-        return s;
-    gethostname(host, sizeof(host) - 1);
-    had = read_pending(path, pending);
-    if (had)
-        memcpy(next, pending, sizeof(next)); /* it may be in force already */
+    if (s == STATUS_CONFLICT)
+        log_error(
+            "this node was started elsewhere since (%s), so this spool may be a copy. Nothing is lost while the "
+            "collector "
+            "is stopped: find out first where the other one runs. If this is the right machine, stop the other one and "
+            "start this one with --take-over. If this one is the copy, leave the other one, bring in what was written "
+            "here alone with `tollgate spool ingest %s`, and only then remove %s, so that this machine becomes a node "
+            "of "
+            "its own",
+            where, dir, dir);
     else
-        randombytes_buf(next, sizeof(next));
-    if (!had && (s = io_replace_file(path, next, sizeof(next), 0600)) != STATUS_OK)
+        log_error("the node can't be registered: %s", db_error(db)[0] ? db_error(db) : status_text(s));
+}
+
+/* The tokens of earlier starts; this one's is among them before it can be in the database. */
+static enum status add_start(struct collector *c, const unsigned char next[16], unsigned char **past, size_t *n)
+{
+    const char *dir = c->config->paths.spool_dir;
+    enum status s = spool_starts(dir, past, n);
+
+    if (s == STATUS_OK && *n == 0) /* made by a version that did not remember them */
+        s = spool_starts_add(dir, c->node.token);
+    free(s == STATUS_OK ? *past : NULL);
+    if (s == STATUS_OK)
+        s = spool_starts_add(dir, next);
+    return s == STATUS_OK ? spool_starts(dir, past, n) : s;
+}
+
+/* Makes this start's token the one in force: in the database, then in the node file. */
+static enum status take_node(struct collector *c, struct import *im, bool take_over)
+{
+    unsigned char next[16], *past;
+    char host[256] = "", where[256];
+    struct node_start start = {.next = next, .host = host, .take_over = take_over};
+    struct db *db = import_db(im);
+    bool older = false;
+    enum status s;
+
+    gethostname(host, sizeof(host) - 1);
+    randombytes_buf(next, sizeof(next));
+    if ((s = add_start(c, next, &past, &start.n_past)) != STATUS_OK)
         return s;
-    while ((s = node_take(db, &c->node, had ? pending : NULL, next, host, take_over, where)) == STATUS_UNAVAILABLE &&
+    start.past = past;
+    while ((s = node_take(db, &c->node, &start, import_view(im), &older, where)) == STATUS_UNAVAILABLE &&
            !is_stopping()) {
         health_failed(&c->health, HEALTH_IMPORT, "PostgreSQL", s, db_error(db));
         write_health(c);
+        import_forget(im);
         nap(TAKE_RETRY_US + random() % TAKE_RETRY_US);
     }
-    if (s == STATUS_CONFLICT)
-        log_error("this node was started elsewhere since (%s). If this machine is a copy of that one, remove %s/node "
-                  "and what "
-                  "it copied of the spool, then start again. If this is the right one, start it with --take-over.",
-                  where, c->config->paths.spool_dir);
-    else if (s != STATUS_OK)
-        log_error("the node can't be registered: %s", db_error(db)[0] ? db_error(db) : status_text(s));
-    if (s != STATUS_OK)
+    free(past);
+    if (s != STATUS_OK) {
+        say_refused(c, db, s, where);
         return s;
+    }
+    if (older && import_view(im)->generation == 0) /* nothing else showed it */
+        history_set_back(c->history, "it holds an earlier start of this node");
     memcpy(c->node.token, next, sizeof(next));
-    if ((s = spool_node_store(c->config->paths.spool_dir, &c->node)) == STATUS_OK)
-        unlink(path);
-    return s;
+    return spool_node_store(c->config->paths.spool_dir, &c->node);
 }
 
 /* ---- the workers ---- */
@@ -182,16 +191,20 @@ struct parts {
 static enum status open_parts(struct collector *c, struct parts *p)
 {
     enum status s = sync_create(c->config, &c->sync);
+    char node[SPOOL_NODE_TEXT];
 
+    spool_node_text(&c->node, node);
     health_init(&c->health);
     replica_init(&c->replica);
     c->stopped = is_stopping;
+    if (s == STATUS_OK)
+        s = history_open(c->config->paths.spool_dir, node, &c->history);
     if (s == STATUS_OK)
         s = inbox_create(&c->to_measure);
     if (s == STATUS_OK)
         s = import_create(c, &p->import);
     if (s == STATUS_OK)
-        s = replicate_create(c->config, &c->replica, &c->health, &p->replicate);
+        s = replicate_create(c, &p->replicate);
     if (s == STATUS_OK)
         s = jobs_create(c, &p->jobs);
     return s;
@@ -204,6 +217,7 @@ static void close_parts(struct collector *c, struct parts *p)
     import_destroy(p->import);
     inbox_destroy(c->to_measure);
     sync_destroy(c->sync);
+    history_close(c->history);
     replica_term(&c->replica);
     health_term(&c->health);
 }
@@ -318,7 +332,7 @@ int main(int argc, char **argv)
     }
     if ((s = open_parts(&c, &p)) != STATUS_OK)
         log_error("can't start: %s", status_text(s));
-    else if (take_node(&c, import_db(p.import), a.take_over) == STATUS_OK)
+    else if (take_node(&c, p.import, a.take_over) == STATUS_OK)
         status = run(&c, &p);
     else if (is_stopping())
         status = 0;

@@ -14,10 +14,15 @@
 enum status jobs_report(struct jobs *j, int64_t until, bool *more)
 {
     struct batch_lag lag;
+    enum status s;
 
     (void)until, (void)more;
     health_counts(&j->c->health, NULL, &lag);
-    return node_report(j->db, &j->c->node, lag.events, health_lag_seconds(&lag), lag.spool_bytes);
+    history_sync(j->c->history);
+    s = node_report(j->db, &j->c->node, &j->view, lag.events, health_lag_seconds(&lag), lag.spool_bytes);
+    if (s == STATUS_NOT_FOUND)
+        history_set_back(j->c->history, "this node's row is gone");
+    return s;
 }
 
 enum status jobs_overrides(struct jobs *j, int64_t until, bool *more)

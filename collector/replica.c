@@ -57,11 +57,22 @@ void replica_replace(struct replica *r, struct limit_table *table)
     replica_unlock(r);
 }
 
-void replica_made(struct replica *r, const char cursor[PUBLISH_CURSOR_SIZE])
+void replica_retire(struct replica *r)
+{
+    struct limit_table *t = replica_lock(r);
+
+    if (t)
+        limit_table_retire(t);
+    replica_unlock(r);
+    replica_replace(r, NULL);
+}
+
+void replica_made(struct replica *r, const char cursor[PUBLISH_CURSOR_SIZE], uint64_t made_in)
 {
     replica_lock(r);
     memcpy(r->cursor, cursor, PUBLISH_CURSOR_SIZE);
     r->making = false;
+    r->made_in = made_in;
     limit_table_ready(r->table);
     limit_table_followed(r->table, clock_wall_us());
     replica_unlock(r);

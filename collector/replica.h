@@ -27,6 +27,7 @@ struct replica {
     bool making;                          /* `import` fills it: nobody else writes to it */
     bool rebuild;                         /* what is in it is not known any more */
     uint64_t generation;                  /* of `table` */
+    uint64_t made_in;                     /* which generation of history.h it was made in */
     struct limit_catalogue catalogue;     /* written by `import` while it makes the table, then by `replicate` */
     char cursor[PUBLISH_CURSOR_SIZE];     /* of the snapshot that the table was made from */
     char left_out[PUBLISH_LEFT_OUT_SIZE]; /* what the catalogue had no place for, as it was logged */
@@ -48,8 +49,10 @@ bool replica_good(struct replica *r);
 void replica_doubt(struct replica *r);
 /* `import`: puts a table in place, for itself until replica_made (NULL: takes it away). The one before is closed. */
 void replica_replace(struct replica *r, struct limit_table *table);
-/* `import`: it is filled as of `cursor`, and everybody's. */
-void replica_made(struct replica *r, const char cursor[PUBLISH_CURSOR_SIZE]);
+/* `import`: takes it away for good; gates see that at their next call. */
+void replica_retire(struct replica *r);
+/* `import`: it is filled as of `cursor`, and everybody's who has seen the same generation of history.h. */
+void replica_made(struct replica *r, const char cursor[PUBLISH_CURSOR_SIZE], uint64_t made_in);
 
 /* `import`: takes it away if it was not made. */
 void replica_give_up(struct replica *r);

@@ -21,6 +21,7 @@ struct replicate {
     struct replica *replica;
     struct health *health;
     struct publish *publish;
+    struct history_view view;
     uint64_t generation; /* the table that all below is about */
     struct limit_catalogue catalogue;
     char cursor[PUBLISH_CURSOR_SIZE];
@@ -35,23 +36,25 @@ struct replicate {
     int slice; /* how many of all tenants are read at once: as many as can be in SLICE_US */
 };
 
-enum status replicate_create(const struct config *config, struct replica *replica, struct health *health,
-                             struct replicate **out)
+enum status replicate_create(struct collector *c, struct replicate **out)
 {
+    const struct config *config = c->config;
     struct replicate *r = calloc(1, sizeof(*r));
     enum status s;
 
     if (!r)
         return STATUS_NO_MEMORY;
+    r->view.history = c->history;
     s = publish_open(config->database.collector, "tollgate-collector replicate",
-                     (int)config->database.connect_timeout_s, (int)config->database.statement_timeout_s, &r->publish);
+                     (int)config->database.connect_timeout_s, (int)config->database.statement_timeout_s, &r->view,
+                     &r->publish);
     if (s != STATUS_OK) {
         free(r);
         return s;
     }
     r->config = config;
-    r->replica = replica;
-    r->health = health;
+    r->replica = &c->replica;
+    r->health = &c->health;
     r->slice = 16;
     *out = r;
     return STATUS_OK;
@@ -100,7 +103,8 @@ static enum status leave(struct replicate *r, enum status s)
 static bool begin(struct replicate *r)
 {
     const struct limit_table *t = replica_lock(r->replica);
-    bool there = t && !r->replica->making, renew = there && r->replica->renew;
+    bool there = t && !r->replica->making && r->replica->made_in == r->view.generation,
+         renew = there && r->replica->renew;
 
     if (there && r->replica->generation != r->generation) {
         r->generation = r->replica->generation;
@@ -343,6 +347,8 @@ enum status replicate_once(void *replicate, int64_t *wait_us)
     enum status s;
 
     *wait_us = r->config->collector.poll_ms * 1000;
+    if (history_went_back(&r->view)) /* its cursor says nothing any more: `import` makes another table, with another */
+        history_accept(&r->view);
     if (!begin(r))
         return STATUS_OK;
     health_began(r->health, HEALTH_REPLICATE);

@@ -10,14 +10,11 @@
 #ifndef COLLECTOR_REPLICATE_H
 #define COLLECTOR_REPLICATE_H
 
-#include "collector/health.h"
-#include "collector/replica.h"
-#include "lib/base/config.h"
+#include "collector/collector.h"
 
 struct replicate;
 
-MUST_CHECK enum status replicate_create(const struct config *config, struct replica *replica, struct health *health,
-                                        struct replicate **out);
+MUST_CHECK enum status replicate_create(struct collector *c, struct replicate **out);
 void replicate_destroy(struct replicate *r);
 /* One iteration, of a `struct replicate`. *wait_us: how long to sleep before the next. Failures are in `health` already. */
 MUST_CHECK enum status replicate_once(void *replicate, int64_t *wait_us);

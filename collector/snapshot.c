@@ -144,7 +144,7 @@ static enum status make_empty(struct counts *c)
     bool fresh;
     enum status s = io_path(path, sizeof(path), c->config->paths.run_dir, "limits");
 
-    replica_replace(c->replica, NULL);
+    replica_retire(c->replica); /* a gate that counted in it any longer would count for nobody */
     if (s != STATUS_OK)
         return s;
     if (unlink(path) != 0 && errno != ENOENT)
@@ -237,13 +237,46 @@ static enum status try_adopt(struct counts *c, bool *kept)
     return s == STATUS_UNAVAILABLE ? s : STATUS_OK;
 }
 
+/* ---- the database went back ---- */
+
+/* The table that is there, or an earlier collector's; false: there is none. */
+static bool has_table(struct counts *c)
+{
+    struct limit_table *t = replica_lock(c->replica);
+    bool there = t, fresh = false;
+
+    replica_unlock(c->replica);
+    if (!there && limit_table_create(c->config->paths.run_dir, c->node->uuid, &t, &fresh) == STATUS_OK)
+        replica_replace(c->replica, t);
+    t = replica_lock(c->replica);
+    there = t && !fresh && limit_table_is_ready(t) &&
+            limit_table_catalogue(t, &c->replica->catalogue, NULL) == STATUS_OK;
+    replica_unlock(c->replica);
+    return there;
+}
+
+/* What gates counted while the spool could not be written stands in the table alone, which is about to be made anew. */
+static enum status save_degraded(struct counts *c)
+{
+    uint64_t recorded = 0;
+    enum status s = STATUS_OK;
+
+    if (!has_table(c))
+        return s;
+    for (c->degraded_next = 0; s == STATUS_OK && c->degraded_next < counts_places(c);)
+        s = counts_degraded(c, &recorded);
+    if (s == STATUS_OK && recorded > 0)
+        log_info("%llu counts of calls without a record are recorded once more", (unsigned long long)recorded);
+    return s;
+}
+
 /* ---- either ---- */
 
 static void made(struct counts *c, bool kept, int64_t started)
 {
     c->leases_unread = true;
     c->places = counts_places(c);
-    replica_made(c->replica, c->cursor);
+    replica_made(c->replica, c->cursor, c->view->generation);
     log_info("the limit table is %s: %u tenants in %lld ms", kept ? "gone on with" : "filled", c->places,
              (long long)((clock_mono_us() - started) / 1000));
 }
@@ -254,6 +287,12 @@ enum status counts_build(struct counts *c, struct batch *b)
     bool kept = false;
     enum status s = STATUS_OK;
 
+    if (c->went_back) {
+        if ((s = save_degraded(c)) != STATUS_OK)
+            return s;
+        c->went_back = false;
+        c->tried = true; /* nothing else of it is worth anything: made anew */
+    }
     counts_forget(c);
     c->oldest_day_us = clock_wall_us() - COUNTS_OLDEST_US;
     if (!c->tried)

@@ -101,3 +101,21 @@ BEGIN
     EXECUTE format('ALTER TABLE public.%I SET SCHEMA tollgate', name);
   END LOOP;
 END $$;
+
+-- Has the database gone back in time, and which segments are settled.
+ALTER TABLE tollgate.collector_nodes ADD COLUMN IF NOT EXISTS commits bigint NOT NULL DEFAULT 0,
+  ADD COLUMN IF NOT EXISTS settled_below bigint NOT NULL DEFAULT 0;
+CREATE TABLE IF NOT EXISTS tollgate.node_rollbacks (
+  node           uuid NOT NULL,
+  found_at       timestamptz NOT NULL DEFAULT now(),
+  cause          text NOT NULL,
+  commits_known  bigint NOT NULL,  -- of the node, as it remembered them
+  commits_held   bigint NOT NULL,  -- as the database had them
+  known_at       timestamptz,      -- when the last of the known ones was acknowledged
+  segments_again bigint NOT NULL,  -- read again from where the database stood
+  bytes_again    bigint NOT NULL,
+  segments_gone  bigint NOT NULL,  -- removed before: what they held beyond the database's position can't come back
+  bytes_gone     bigint NOT NULL,
+  seen_at        timestamptz,      -- tollgate doctor --seen
+  PRIMARY KEY (node, found_at)
+);

@@ -18,6 +18,7 @@ enum status batch_create(const struct batch_options *options, struct batch **out
         return STATUS_NO_MEMORY;
     b->options = *options;
     b->most = options->rows * BEHIND_TIMES;
+    b->recall = options->remove_ended;
     b->events = calloc(b->most, sizeof(*b->events));
     b->damage = calloc(b->most, sizeof(*b->damage));
     b->arena = malloc(ARENA_BYTES);
@@ -37,6 +38,8 @@ void batch_destroy(struct batch *b)
         segment_close(&b->segments[i]);
     examiner_destroy(b->examiner);
     ingest_result_free(&b->result);
+    free(b->settled);
+    free(b->was);
     free(b->segments);
     free(b->spans);
     free(b->events);
@@ -180,7 +183,7 @@ const struct ingest_batch *batch_contents(const struct batch *b)
     return &b->contents;
 }
 
-static void empty(struct batch *b)
+void batch_empty(struct batch *b)
 {
     b->n_events = b->n_damage = b->arena_used = 0;
     memset(&b->contents, 0, sizeof(b->contents));
@@ -197,7 +200,7 @@ void batch_stored(struct batch *b)
     }
     if (b->cautious && (b->cautious *= 2) > b->options.rows)
         b->cautious = 0;
-    empty(b);
+    batch_empty(b);
 }
 
 /* ---- storing ---- */
@@ -210,7 +213,7 @@ static void again(struct batch *b)
         b->segments[i].known = b->segments[i].final = false;
         b->segments[i].next = b->segments[i].position;
     }
-    empty(b);
+    batch_empty(b);
 }
 
 /* It did not go in as a whole: half as many at a time. A single event that is refused will be rejected. */

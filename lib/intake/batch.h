@@ -20,9 +20,10 @@ struct batch;
 struct batch_options {
     const char *spool_dir; /* must outlive the batch */
     unsigned char node[16];
-    size_t rows;       /* events in a batch; ten times as many while it is behind */
-    bool unmarked;     /* segments whose header is damaged are this node's */
-    bool remove_ended; /* removes segments that are stored to their end, and warns of those of other nodes */
+    size_t rows;          /* events in a batch; ten times as many while it is behind */
+    bool unmarked;        /* segments whose header is damaged are this node's */
+    bool remove_ended;    /* puts segments away that are stored to their end, and warns of those of other nodes */
+    int64_t keep_minutes; /* they are kept for so long (spool_kept_trim); 0: removed at once */
 };
 MUST_CHECK enum status batch_create(const struct batch_options *options, struct batch **out);
 void batch_destroy(struct batch *b);
@@ -48,6 +49,17 @@ const struct ingest_batch *batch_contents(const struct batch *b);
 MUST_CHECK enum status batch_store(struct batch *b, struct ingest *in, struct ingest_result *result);
 /* Goes on behind it. */
 void batch_stored(struct batch *b);
+
+/* ---- recall.c: the database went back ---- */
+
+/* Forgets all positions and what is pending; the next batch_look takes kept segments out again that are not stored any more. */
+void batch_forget(struct batch *b);
+struct batch_again {
+    uint64_t segments, bytes;           /* read again */
+    uint64_t segments_gone, bytes_gone; /* removed before, so that they can't be */
+};
+/* True once after each batch_forget, when batch_look has found out what it comes to, or when it found such segments at the start. */
+bool batch_again(struct batch *b, struct batch_again *out);
 
 /* ---- backlog.c: what is not stored yet ---- */
 

@@ -14,7 +14,8 @@ struct segment {
     struct spool_reader *reader;
     bool known; /* position is the database's */
     bool final; /* read to its end, and there will be no more */
-    bool listed, foreign, broken;
+    bool listed, broken;
+    bool foreign; /* another node's, or settled: never read */
 };
 
 struct batch {
@@ -36,7 +37,16 @@ struct batch {
     bool unsure;                 /* its COMMIT got no answer */
     struct ingest_result result; /* of that COMMIT */
     uint64_t read_events, read_bytes;
+    uint64_t *settled; /* put away, and not yet said in the database */
+    size_t n_settled;
+    bool recall, went_back; /* kept segments have to be looked at; because the database went back */
+    struct segment *was;    /* as they were known before that */
+    size_t n_was;
+    struct batch_again again;
 };
+
+/* ---- batch.c ---- */
+void batch_empty(struct batch *b);
 
 /* ---- segments.c ---- */
 struct segment *segment_find(const struct batch *b, uint64_t number);
@@ -44,5 +54,15 @@ MUST_CHECK enum status segment_open(struct batch *b, struct segment *s);
 void segment_close(struct segment *s);
 /* Reading it failed: said once. */
 void segment_broken(struct segment *s, enum status why);
+
+/* ---- recall.c ---- */
+/* Keeps or removes it; false: not now. */
+bool recall_put_away(struct batch *b, const struct segment *s);
+/* Says in the database what was put away. */
+MUST_CHECK enum status recall_settle(struct batch *b, struct ingest *in);
+/* Takes kept segments out again that the database lacks a part of. */
+MUST_CHECK enum status recall_look(struct batch *b, struct ingest *in);
+/* Its position is known. */
+void recall_learned(struct batch *b, const struct segment *s);
 
 #endif

@@ -47,7 +47,7 @@ static enum status add_segment(struct batch *b, const struct spool_segment *from
     return STATUS_OK;
 }
 
-/* Forgets segments whose file is gone, and with `remove_ended` removes those that are stored to their end. */
+/* Forgets segments whose file is gone, and with `remove_ended` puts those away that are stored to their end. */
 static void drop_ended(struct batch *b)
 {
     for (size_t i = 0; i < b->n_segments;) {
@@ -56,8 +56,7 @@ static void drop_ended(struct batch *b)
 
         if (ended && s->listed) {
             segment_close(s);
-            if (spool_remove(b->options.spool_dir, s->number) != STATUS_OK)
-                ended = false; /* its writer lives again, or the folder can't be written: next time */
+            ended = recall_put_away(b, s);
         }
         if (!ended && s->listed) {
             i++;
@@ -66,6 +65,16 @@ static void drop_ended(struct batch *b)
         segment_close(s);
         b->segments[i] = b->segments[--b->n_segments];
     }
+}
+
+/* It is stored to its end: reading it would store it twice. */
+static void refuse(const struct batch *b, struct segment *s)
+{
+    s->foreign = true;
+    if (b->options.remove_ended)
+        log_warning("segment %016" PRIx64
+                    " was stored before and put away, and is there again: it is left alone and may be removed",
+                    s->number);
 }
 
 static enum status learn_positions(struct batch *b, struct ingest *in)
@@ -83,14 +92,19 @@ static enum status learn_positions(struct batch *b, struct ingest *in)
     for (size_t i = 0; s == STATUS_OK && i < n; i++) {
         struct segment *g = segment_find(b, list[i].segment);
 
-        g->position = g->next = list[i].position;
         g->known = true;
+        if (list[i].position == INGEST_SETTLED) {
+            refuse(b, g);
+            continue;
+        }
+        g->position = g->next = list[i].position;
+        recall_learned(b, g);
     }
     free(list);
     return s;
 }
 
-enum status batch_look(struct batch *b, struct ingest *in)
+static enum status list_segments(struct batch *b)
 {
     struct spool_segment *list;
     size_t n;
@@ -114,9 +128,21 @@ enum status batch_look(struct batch *b, struct ingest *in)
         }
     }
     free(list);
-    if (s == STATUS_OK && !batch_pending(b)) {
-        drop_ended(b);
-        s = learn_positions(b, in);
+    return s;
+}
+
+enum status batch_look(struct batch *b, struct ingest *in)
+{
+    enum status s = b->recall ? recall_look(b, in) : STATUS_OK;
+
+    if (s == STATUS_OK)
+        s = list_segments(b);
+    if (s != STATUS_OK || batch_pending(b))
+        return s;
+    drop_ended(b);
+    if ((s = learn_positions(b, in)) == STATUS_OK) {
+        b->recall = false;
+        s = recall_settle(b, in);
     }
     return s;
 }

@@ -13,6 +13,8 @@ struct db {
     PGconn *conn;
     char *conninfo, *name;
     int connect_timeout_s, statement_timeout_s;
+    db_connected_fn *connected;
+    void *connected_arg;
     char sqlstate[6];
     char error[512];
     char detail[256];
@@ -112,6 +114,19 @@ static void ignore_notice(void *arg, const PGresult *r)
     (void)r;
 }
 
+/* The new connection is asked about; a text is why it is given up. */
+static enum status ask_connected(struct db *d)
+{
+    const char *why = d->connected ? d->connected(d, d->connected_arg) : NULL;
+
+    if (!why)
+        return d->conn ? STATUS_OK : STATUS_UNAVAILABLE;
+    copy_text(d->error, sizeof(d->error), why);
+    copy_text(d->sqlstate, sizeof(d->sqlstate), "08004");
+    drop_connection(d);
+    return STATUS_UNAVAILABLE;
+}
+
 static enum status connect_now(struct db *d)
 {
     char timeout[24];
@@ -126,7 +141,7 @@ static enum status connect_now(struct db *d)
     if (PQstatus(d->conn) != CONNECTION_OK)
         return lost(d);
     PQsetNoticeReceiver(d->conn, ignore_notice, NULL);
-    return STATUS_OK;
+    return ask_connected(d);
 }
 
 enum status db_open(const char *conninfo, const char *name, struct db **out)
@@ -151,6 +166,12 @@ void db_timeouts(struct db *d, int connect_s, int statement_s)
 {
     d->connect_timeout_s = connect_s;
     d->statement_timeout_s = statement_s;
+}
+
+void db_on_connect(struct db *d, db_connected_fn *fn, void *arg)
+{
+    d->connected = fn;
+    d->connected_arg = arg;
 }
 
 void db_close(struct db *d)

@@ -23,6 +23,12 @@ MUST_CHECK enum status db_open(const char *conninfo, const char *name, struct db
 void db_close(struct db *d);
 /* Seconds, 5 and 30 unless told; statement_s 0: no bound. From the next connect and the next db_begin on. */
 void db_timeouts(struct db *d, int connect_s, int statement_s);
+/*
+ * Asked at each new connection, before anything else is sent on it; it may query. A text: why this connection is not to be used
+ * (STATUS_UNAVAILABLE, db_error gives the text); NULL: go on.
+ */
+typedef const char *db_connected_fn(struct db *d, void *arg);
+void db_on_connect(struct db *d, db_connected_fn *fn, void *arg);
 /* Connects when it is not connected, starts no transaction: for statements outside of one. STATUS_UNAVAILABLE. */
 MUST_CHECK enum status db_connect(struct db *d);
 /* The socket, -1 when not connected: for poll. */

@@ -33,6 +33,17 @@ static const struct question questions[] = {
      "DESC))[1]) || ' at ' || max(found_at)::text || "
      "': look for a failing disk, then say `tollgate doctor --seen`' END FROM tollgate.spool_damage WHERE seen_at IS "
      "NULL"},
+    {"history",
+     "SELECT coalesce(bool_and(bytes_gone = 0), true), CASE count(*) WHEN 0 THEN 'the database went on from where the "
+     "nodes saw it' ELSE string_agg(said, '; ' ORDER BY found_at) END FROM (SELECT found_at, bytes_gone, "
+     "'node ' || node || ' found at ' || to_char(found_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"') || ': ' "
+     "|| cause || ' (' || commits_held || ' of ' || commits_known || ' commits' || coalesce(', the last at ' || "
+     "to_char(known_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"'), '') || '); ' || "
+     "pg_size_pretty(bytes_again) || ' of ' || segments_again || ' segments stored again, ' || CASE WHEN bytes_gone = "
+     "0 "
+     "THEN 'nothing is missing' ELSE pg_size_pretty(bytes_gone) || ' of ' || segments_gone || ' segments can''t come "
+     "back: see docs/operating.md, then say `tollgate doctor --seen`' END AS said FROM tollgate.node_rollbacks WHERE "
+     "seen_at IS NULL AND found_at > now() - interval '7 days') r"},
     {"rejected",
      "SELECT count(*) = 0, CASE count(*) WHEN 0 THEN 'none in a day' ELSE sum(n) || ' events in a day "
      "could not be stored: ' "

@@ -12,6 +12,7 @@
 #include "lib/base/decimal.h"
 #include "lib/meter/spool/spool.h"
 #include "lib/store/db.h"
+#include "lib/store/history.h"
 #include "lib/store/node.h"
 
 #define COPY_BYTES (128u << 20)
@@ -23,6 +24,7 @@ struct ingest {
     char node[SPOOL_NODE_TEXT];
     struct buffer copy, a, b, c;
     unsigned char record[EVENT_MAX_BYTES];
+    int64_t before, number; /* the node's commits before this transaction, and with it; number 0: it does not count */
 };
 
 enum status ingest_open(const struct ingest_options *o, struct ingest **out)
@@ -46,6 +48,8 @@ enum status ingest_open(const struct ingest_options *o, struct ingest **out)
         return s;
     }
     db_timeouts(in->db, o->connect_timeout_s, o->statement_timeout_s);
+    if (o->view)
+        db_on_connect(in->db, history_check, o->view);
     *out = in;
     return STATUS_OK;
 }
@@ -95,32 +99,80 @@ static enum status finish(struct ingest *in, enum status s, bool *unsure)
     s = db_commit(in->db);
     if (unsure)
         *unsure = s == STATUS_UNAVAILABLE;
+    if (s == STATUS_OK && in->number)
+        history_committed(in->options.view, in->before, in->number);
     return s;
+}
+
+static enum status begin(struct ingest *in)
+{
+    in->number = 0;
+    in->before = history_commits(in->options.view);
+    return db_begin(in->db, NULL);
+}
+
+/* An array of bigint: its numbers, then its end. */
+static void put_number(struct buffer *b, size_t i, uint64_t v)
+{
+    buffer_format(b, "%s%" PRId64, i ? "," : "{", (int64_t)v);
+}
+
+static void end_numbers(struct buffer *b)
+{
+    buffer_text(b, b->length ? "}" : "{}");
 }
 
 enum status ingest_progress(struct ingest *in, struct ingest_position *segments, size_t n)
 {
-    static const char sql[] =
-        "SELECT s.place - 1, p.position FROM unnest($2::bigint[]) WITH ORDINALITY AS s (segment, place) "
-        "JOIN tollgate.collector_progress p ON p.node = $1::uuid AND p.segment = s.segment";
+    static const char sql[] = "SELECT s.place - 1, tollgate.segment_position($1::uuid, s.segment) "
+                              "FROM unnest($2::bigint[]) WITH ORDINALITY AS s (segment, place)";
     struct db_rows *rows;
     enum status s;
 
     buffer_clear(&in->a);
-    buffer_text(&in->a, "{");
     for (size_t i = 0; i < n; i++)
-        buffer_format(&in->a, "%s%" PRId64, i ? "," : "", (int64_t)segments[i].segment);
-    buffer_text(&in->a, "}");
+        put_number(&in->a, i, segments[i].segment);
+    end_numbers(&in->a);
     if (in->a.failed)
         return STATUS_NO_MEMORY;
-    if ((s = db_begin(in->db, NULL)) != STATUS_OK)
+    if ((s = begin(in)) != STATUS_OK)
         return s;
     s = db_query(in->db, sql, 2, (const char *[]){in->node, in->a.data}, &rows);
     if (s == STATUS_OK) {
-        for (size_t i = 0; i < n; i++)
-            segments[i].position = 0;
         for (size_t i = 0; i < db_count(rows); i++)
             segments[db_int(rows, i, 0)].position = (uint64_t)db_int(rows, i, 1);
+        db_rows_free(rows);
+    }
+    return finish(in, s, NULL);
+}
+
+enum status ingest_settle(struct ingest *in, uint64_t below, const uint64_t *settled, size_t n_settled,
+                          const uint64_t *open, size_t n_open)
+{
+    static const char sql[] =
+        "SELECT tollgate.settle_segments($1::uuid, $2::bytea, $3::bigint, $4::bigint[], $5::bigint[])";
+    char token[NODE_TOKEN_TEXT], number[24];
+    struct db_rows *rows;
+    enum status s;
+
+    buffer_clear(&in->a);
+    buffer_clear(&in->b);
+    for (size_t i = 0; i < n_settled; i++)
+        put_number(&in->a, i, settled[i]);
+    for (size_t i = 0; i < n_open; i++)
+        put_number(&in->b, i, open[i]);
+    end_numbers(&in->a);
+    end_numbers(&in->b);
+    if (in->a.failed || in->b.failed)
+        return STATUS_NO_MEMORY;
+    if ((s = begin(in)) != STATUS_OK)
+        return s;
+    snprintf(number, sizeof(number), "%" PRId64, (int64_t)below);
+    s = db_query(in->db, sql, 5,
+                 (const char *[]){in->node, node_token_text(in->options.token, token), number, in->a.data, in->b.data},
+                 &rows);
+    if (s == STATUS_OK) {
+        in->number = db_int(rows, 0, 0);
         db_rows_free(rows);
     }
     return finish(in, s, NULL);
@@ -334,6 +386,7 @@ static enum status read_result(struct ingest *in, const struct ingest_batch *bat
         case 'b':
             result->stored = (uint64_t)db_int(rows, i, 6);
             result->duplicates = (uint64_t)db_int(rows, i, 7);
+            in->number = db_int(rows, i, 5);
             break;
         default:
             if (!batch || (size_t)db_int(rows, i, 1) >= batch->n_events)
@@ -358,17 +411,14 @@ static enum status run_ingest(struct ingest *in, const struct ingest_batch *batc
     buffer_clear(&in->a);
     buffer_clear(&in->b);
     buffer_clear(&in->c);
-    buffer_text(&in->a, "{");
-    buffer_text(&in->b, "{");
-    buffer_text(&in->c, "{");
     for (size_t i = 0; batch && i < batch->n_spans; i++) {
-        buffer_format(&in->a, "%s%" PRId64, i ? "," : "", (int64_t)batch->spans[i].segment);
-        buffer_format(&in->b, "%s%" PRId64, i ? "," : "", (int64_t)batch->spans[i].from);
-        buffer_format(&in->c, "%s%" PRId64, i ? "," : "", (int64_t)batch->spans[i].to);
+        put_number(&in->a, i, batch->spans[i].segment);
+        put_number(&in->b, i, batch->spans[i].from);
+        put_number(&in->c, i, batch->spans[i].to);
     }
-    buffer_text(&in->a, "}");
-    buffer_text(&in->b, "}");
-    buffer_text(&in->c, "}");
+    end_numbers(&in->a);
+    end_numbers(&in->b);
+    end_numbers(&in->c);
     if (in->a.failed || in->b.failed || in->c.failed)
         return STATUS_NO_MEMORY;
     snprintf(most, sizeof(most), "%d", in->options.endpoints_max);
@@ -394,7 +444,7 @@ enum status ingest_store(struct ingest *in, const struct ingest_batch *batch, st
     enum status s;
 
     memset(result, 0, sizeof(*result));
-    if ((s = db_begin(in->db, NULL)) != STATUS_OK)
+    if ((s = begin(in)) != STATUS_OK)
         return s;
     s = copy_batch(in, batch);
     if (s == STATUS_OK)
@@ -433,7 +483,7 @@ enum status ingest_changes(struct ingest *in, int max, struct ingest_result *res
         return s;
     found = db_bool(rows, 0, 0); /* looked at outside of a transaction: most of the time there is nothing */
     db_rows_free(rows);
-    if (!found || (s = db_begin(in->db, NULL)) != STATUS_OK)
+    if (!found || (s = begin(in)) != STATUS_OK)
         return s;
     snprintf(most, sizeof(most), "%d", max);
     if ((s = open_staging(in)) == STATUS_OK)
@@ -470,7 +520,7 @@ enum status ingest_degraded(struct ingest *in, const struct ingest_degraded *lis
     memset(result, 0, sizeof(*result));
     if (n == 0)
         return STATUS_OK;
-    if ((s = db_begin(in->db, NULL)) != STATUS_OK)
+    if ((s = begin(in)) != STATUS_OK)
         return s;
     buffer_clear(&in->a);
     buffer_clear(&in->b);

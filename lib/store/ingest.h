@@ -17,6 +17,7 @@
 #include "lib/meter/event.h"
 
 struct db;
+struct history_view;
 struct ingest;
 
 struct ingest_options {
@@ -26,6 +27,7 @@ struct ingest_options {
     const unsigned char *token; /* 16 bytes, must outlive; NULL: not fenced (bringing in a dead node's spool) */
     int connect_timeout_s, statement_timeout_s;
     int endpoints_max;
+    struct history_view *view; /* must outlive; NULL: nobody remembers where the database stood */
 };
 
 MUST_CHECK enum status ingest_open(const struct ingest_options *o, struct ingest **out);
@@ -36,8 +38,15 @@ const char *ingest_error(const struct ingest *in);
 struct ingest_position {
     uint64_t segment, position;
 };
+#define INGEST_SETTLED ((uint64_t)INT64_MAX) /* the position of a segment that is stored to its end, and gets no more */
 /* The committed position of every segment of this node in `segments`; 0 where there is none. */
 MUST_CHECK enum status ingest_progress(struct ingest *in, struct ingest_position *segments, size_t n);
+/*
+ * Says that `settled` are stored to their end, and that of all segments below `below` only `open` are not. Nobody may be making
+ * a segment below `below` any more (spool_floor_raise). STATUS_FENCED.
+ */
+MUST_CHECK enum status ingest_settle(struct ingest *in, uint64_t below, const uint64_t *settled, size_t n_settled,
+                                     const uint64_t *open, size_t n_open);
 
 struct ingest_event {
     struct event event;

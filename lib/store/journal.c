@@ -6,9 +6,7 @@
 
 enum status journal_position(struct db *d, const char *node, uint64_t segment, uint64_t *position)
 {
-    static const char sql[] =
-        "SELECT coalesce(max(position), 0) FROM tollgate.collector_progress WHERE node = $1::uuid "
-        "AND segment = $2::bigint";
+    static const char sql[] = "SELECT tollgate.segment_position($1::uuid, $2::bigint)";
     char number[24];
     struct db_rows *rows;
     enum status s;
@@ -34,8 +32,11 @@ enum status journal_damage(struct db *d, const char *node, struct db_rows **rows
 enum status journal_damage_seen(struct db *d, int64_t *marked)
 {
     struct db_rows *rows;
-    enum status s = db_query(d, "UPDATE tollgate.spool_damage SET seen_at = now() WHERE seen_at IS NULL", 0, NULL,
-                             &rows);
+    enum status s = db_query(d, "UPDATE tollgate.node_rollbacks SET seen_at = now() WHERE seen_at IS NULL", 0, NULL,
+                             NULL);
+
+    if (s == STATUS_OK)
+        s = db_query(d, "UPDATE tollgate.spool_damage SET seen_at = now() WHERE seen_at IS NULL", 0, NULL, &rows);
 
     if (s != STATUS_OK)
         return s;

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/store/history.h"
+
 static void hex(char *out, const unsigned char *bytes, size_t n)
 {
     static const char digits[] = "0123456789abcdef";
@@ -25,55 +27,119 @@ const char *node_token_text(const unsigned char *token, char out[NODE_TOKEN_TEXT
     return out;
 }
 
-enum status node_take(struct db *d, const struct spool_node *node, const unsigned char *pending,
-                      const unsigned char next[16], const char *host, bool take_over, char where[256])
+/* Which of this node's starts has the token, from 1; 0: none. */
+static size_t place_of(const struct node_start *start, const char *held)
+{
+    char text[NODE_TOKEN_TEXT];
+
+    for (size_t i = start->n_past; i > 0; i--)
+        if (strcmp(held, node_token_text(start->past + (i - 1) * 16, text)) == 0)
+            return i;
+    return 0;
+}
+
+/* May this start take the node, as its row stands? A row without a token was made by `tollgate spool ingest`. */
+static enum status judge(struct db *d, const struct spool_node *node, const char *id, const struct node_start *start,
+                         bool *older, char where[256])
 {
     static const char find[] = "SELECT host, to_char(started_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"'), "
-                               "token = $2::bytea OR token = $3::bytea OR token = '\\x' OR $4::boolean "
-                               "FROM tollgate.collector_nodes WHERE node = $1::uuid FOR UPDATE";
-    static const char put[] =
-        "INSERT INTO tollgate.collector_nodes (node, token, host) VALUES ($1::uuid, $2::bytea, $3) "
-        "ON CONFLICT (node) DO UPDATE SET token = excluded.token, host = excluded.host, "
-        "started_at = now(), seen_at = now()";
-    char id[SPOOL_NODE_TEXT], a[NODE_TOKEN_TEXT], b[NODE_TOKEN_TEXT], c[NODE_TOKEN_TEXT];
-    const char *look[] = {id, node_token_text(node->token, a), node_token_text(pending, b),
-                          take_over ? "true" : "false"};
-    const char *params[] = {id, node_token_text(next, c), host};
-    struct db_rows *rows = NULL;
-    enum status s = db_begin(d, NULL);
+                               "token FROM tollgate.collector_nodes WHERE node = $1::uuid FOR UPDATE";
+    char own[NODE_TOKEN_TEXT];
+    struct db_rows *rows;
+    enum status s = db_query(d, find, 1, (const char *[]){id}, &rows);
 
-    spool_node_text(node, id);
-    where[0] = '\0';
     if (s != STATUS_OK)
         return s;
-    if ((s = db_query(d, find, 4, look, &rows)) == STATUS_OK) {
-        if (db_count(rows) > 0 && !db_bool(rows, 0, 2)) {
+    if (db_count(rows) > 0 && strcmp(db_text(rows, 0, 2), "\\x") != 0) {
+        size_t place = place_of(start, db_text(rows, 0, 2));
+
+        *older = place > 0 && place < place_of(start, node_token_text(node->token, own));
+        if (place == 0 && !start->take_over) {
             snprintf(where, 256, "on %s, %s", db_text(rows, 0, 0)[0] ? db_text(rows, 0, 0) : "an unnamed host",
                      db_text(rows, 0, 1));
             s = STATUS_CONFLICT;
         }
-        db_rows_free(rows);
     }
-    if (s == STATUS_OK)
-        s = db_query(d, put, 3, params, NULL);
-    if (s == STATUS_OK)
-        return db_commit(d);
-    db_rollback(d);
+    db_rows_free(rows);
     return s;
 }
 
-enum status node_report(struct db *d, const struct spool_node *node, uint64_t lag_events, double lag_seconds,
-                        uint64_t spool_bytes)
+/* One row with the node's number of commits, which counts when it is committed. */
+static enum status commit_counted(struct db *d, struct history_view *view, int64_t before, enum status s,
+                                  struct db_rows *rows)
 {
-    char id[SPOOL_NODE_TEXT], events[24], seconds[40], bytes[24];
+    int64_t number = s == STATUS_OK && db_count(rows) > 0 ? db_int(rows, 0, 0) : 0;
 
+    db_rows_free(rows);
+    if (s == STATUS_OK && number == 0)
+        s = STATUS_NOT_FOUND;
+    if (s != STATUS_OK) {
+        db_rollback(d);
+        return s;
+    }
+    if ((s = db_commit(d)) == STATUS_OK)
+        history_committed(view, before, number);
+    return s;
+}
+
+enum status node_take(struct db *d, const struct spool_node *node, const struct node_start *start,
+                      struct history_view *view, bool *older, char where[256])
+{
+    static const char put[] = "INSERT INTO tollgate.collector_nodes AS n (node, token, host, commits) "
+                              "VALUES ($1::uuid, $2::bytea, $3, 1) ON CONFLICT (node) DO UPDATE SET "
+                              "token = excluded.token, host = excluded.host, started_at = now(), seen_at = now(), "
+                              "commits = n.commits + 1 RETURNING n.commits";
+    char id[SPOOL_NODE_TEXT], next[NODE_TOKEN_TEXT];
+    struct db_rows *rows = NULL;
+    enum status s = db_begin(d, NULL);
+    int64_t before = history_commits(view);
+
+    spool_node_text(node, id);
+    where[0] = '\0';
+    *older = false;
+    if (s != STATUS_OK)
+        return s;
+    if ((s = judge(d, node, id, start, older, where)) == STATUS_OK)
+        s = db_query(d, put, 3, (const char *[]){id, node_token_text(start->next, next), start->host}, &rows);
+    return commit_counted(d, view, before, s, rows);
+}
+
+enum status node_report(struct db *d, const struct spool_node *node, struct history_view *view, uint64_t lag_events,
+                        double lag_seconds, uint64_t spool_bytes)
+{
+    static const char sql[] =
+        "UPDATE tollgate.collector_nodes SET seen_at = now(), lag_events = $2::bigint, lag_seconds = $3::float8, "
+        "spool_bytes = $4::bigint, commits = commits + 1 WHERE node = $1::uuid RETURNING commits";
+    char id[SPOOL_NODE_TEXT], events[24], seconds[40], bytes[24];
+    int64_t before = history_commits(view);
+    struct db_rows *rows = NULL;
+    enum status s = db_begin(d, NULL);
+
+    if (s != STATUS_OK)
+        return s;
     spool_node_text(node, id);
     snprintf(events, sizeof(events), "%" PRIu64, lag_events);
     snprintf(seconds, sizeof(seconds), "%.3f", lag_seconds);
     snprintf(bytes, sizeof(bytes), "%" PRIu64, spool_bytes);
-    return db_run(
-        d,
-        "UPDATE tollgate.collector_nodes SET seen_at = now(), lag_events = $2::bigint, lag_seconds = $3::float8, "
-        "spool_bytes = $4::bigint WHERE node = $1::uuid",
-        4, (const char *[]){id, events, seconds, bytes}, NULL);
+    s = db_query(d, sql, 4, (const char *[]){id, events, seconds, bytes}, &rows);
+    return commit_counted(d, view, before, s, rows);
+}
+
+enum status node_note_rollback(struct db *d, const char *node, const struct node_rollback *r)
+{
+    static const char sql[] =
+        "INSERT INTO tollgate.node_rollbacks (node, cause, commits_known, commits_held, known_at, segments_again, "
+        "bytes_again, segments_gone, bytes_gone) VALUES ($1::uuid, $2, $3::bigint, $4::bigint, "
+        "to_timestamp(nullif($5::bigint, 0) / 1e6), $6::bigint, $7::bigint, $8::bigint, $9::bigint)";
+    const int64_t numbers[] = {r->commits_known,           r->commits_held,         r->known_at_us,
+                               (int64_t)r->segments_again, (int64_t)r->bytes_again, (int64_t)r->segments_gone,
+                               (int64_t)r->bytes_gone};
+    char texts[7][24];
+    const char *params[9] = {node, r->cause};
+
+    for (int i = 0; i < 7; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "%" PRId64, numbers[i]);
+        params[i + 2] = texts[i];
+    }
+    return db_run(d, sql, 9, params, NULL);
 }

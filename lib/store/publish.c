@@ -10,36 +10,43 @@
 
 #include "lib/base/clock.h"
 #include "lib/store/db.h"
+#include "lib/store/history.h"
 
 #define PAGE_ROWS 2000 /* rows held at a time, however many tenants and keys there are */
 #define TEXT_OF(number) #number
 #define PAGE_TEXT(number) TEXT_OF(number)
 
-/* Rows that the cursor $1 did not see; the index is on xid. */
+/*
+ * Rows that the cursor $1 did not see; the index is on xid. A transaction id beyond those of this cluster came with a dump of another
+ * one: it says nothing.
+ */
 #define NEW                                                                                        \
     "xid OPERATOR(pg_catalog.>=) pg_catalog.pg_snapshot_xmin($1::pg_catalog.pg_snapshot) AND NOT " \
-    "pg_catalog.pg_visible_in_snapshot(xid, $1::pg_catalog.pg_snapshot)"
+    "pg_catalog.pg_visible_in_snapshot(xid, $1::pg_catalog.pg_snapshot) AND xid "                  \
+    "OPERATOR(pg_catalog.<) pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())"
 
 struct publish {
     struct db *db;
+    const struct history_view *view;
     bool owns;
 };
 
 typedef enum status row_fn(void *arg, const struct db_rows *rows, size_t row);
 
-enum status publish_on(struct db *d, struct publish **out)
+enum status publish_on(struct db *d, const struct history_view *view, struct publish **out)
 {
     struct publish *p = calloc(1, sizeof(*p));
 
     if (!p)
         return STATUS_NO_MEMORY;
     p->db = d;
+    p->view = view;
     *out = p;
     return STATUS_OK;
 }
 
 enum status publish_open(const char *conninfo, const char *name, int connect_timeout_s, int statement_timeout_s,
-                         struct publish **out)
+                         struct history_view *view, struct publish **out)
 {
     struct db *d;
     enum status s = db_open(conninfo, name, &d);
@@ -47,7 +54,9 @@ enum status publish_open(const char *conninfo, const char *name, int connect_tim
     if (s != STATUS_OK)
         return s;
     db_timeouts(d, connect_timeout_s, statement_timeout_s);
-    if ((s = publish_on(d, out)) == STATUS_OK)
+    if (view)
+        db_on_connect(d, history_check, view);
+    if ((s = publish_on(d, view, out)) == STATUS_OK)
         (*out)->owns = true;
     else
         db_close(d);
@@ -104,6 +113,7 @@ enum status publish_begin(struct publish *p, char cursor[PUBLISH_CURSOR_SIZE])
     /* So many transactions under way that they have no room: then all since the oldest of them is new, some of it again. */
     if (snprintf(cursor, PUBLISH_CURSOR_SIZE, "%s", db_text(rows, 0, 0)) >= PUBLISH_CURSOR_SIZE)
         snprintf(cursor, PUBLISH_CURSOR_SIZE, "%s:%s:", db_text(rows, 0, 1), db_text(rows, 0, 1));
+    history_cursor(p->view, cursor);
     db_rows_free(rows);
     return STATUS_OK;
 }

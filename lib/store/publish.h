@@ -12,15 +12,16 @@
 #include "lib/meter/limit_table/limit_table.h"
 
 struct db;
+struct history_view;
 struct publish;
 
 #define PUBLISH_CURSOR_SIZE 2048 /* a snapshot as text: what it did not see is new */
 
-/* With a connection of its own; `name` is its application_name. */
+/* With a connection of its own; `name` is its application_name. `view` is asked at each connect and told of cursors; must outlive. */
 MUST_CHECK enum status publish_open(const char *conninfo, const char *name, int connect_timeout_s,
-                                    int statement_timeout_s, struct publish **out);
+                                    int statement_timeout_s, struct history_view *view, struct publish **out);
 /* On a connection of the caller's, which outlives it. */
-MUST_CHECK enum status publish_on(struct db *d, struct publish **out);
+MUST_CHECK enum status publish_on(struct db *d, const struct history_view *view, struct publish **out);
 void publish_close(struct publish *p);
 const char *publish_error(const struct publish *p);
 

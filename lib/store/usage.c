@@ -206,10 +206,9 @@ enum status usage_committed(struct db *d, const char *node, uint64_t number, uin
     enum status s;
 
     snprintf(segment, sizeof segment, "%" PRId64, (int64_t)number);
-    s = db_query(d, "SELECT position FROM tollgate.collector_progress WHERE node = $1::uuid AND segment = $2::bigint",
-                 2, params, &rows);
+    s = db_query(d, "SELECT tollgate.segment_position($1::uuid, $2::bigint)", 2, params, &rows);
     if (s == STATUS_OK)
-        *position = db_count(rows) == 0 ? 0 : (uint64_t)db_int(rows, 0, 0);
+        *position = (uint64_t)db_int(rows, 0, 0);
     db_rows_free(rows);
     return s;
 }

@@ -49,10 +49,9 @@ BEGIN
   END LOOP;
 END $$;
 
--- Web: reads, under row-level security; whatever it changes, it changes through functions. Of collector_progress it looks whether an
--- event is committed (POST /api/usage/events?wait=true): positions only, nothing of a tenant.
+-- Web: reads, under row-level security; whatever it changes, it changes through functions.
 GRANT SELECT ON tollgate.tenant_periods, public.usage_summary, tollgate.usage_daily, tollgate.usage_counts, tollgate.usage_limit_overrides, tollgate.usage_event_ids, tollgate.usage_metrics,
-  tollgate.usage_limit_keys, tollgate.collector_progress TO tollgate_web;
+  tollgate.usage_limit_keys TO tollgate_web;
 
 -- The collector: stores events and what they add up to, and publishes to the limit table. It reads no password and no session.
 GRANT SELECT ON tollgate.usage_metrics, tollgate.usage_limit_keys, tollgate.tenant_settings, tollgate.tenant_periods, tollgate.usage_limit_overrides, tollgate.enforced_gauges, tollgate.enforce_shares
@@ -63,7 +62,8 @@ GRANT SELECT (tenant_id, current_usage) ON public.tenant_subscriptions TO tollga
 GRANT SELECT (id, tenant_id, hash, scopes, expires_at, last_used_at, revoked_at), UPDATE (last_used_at) ON tollgate.api_keys TO tollgate_collector;
 GRANT SELECT, INSERT ON public.usage_tracking, tollgate.spool_damage TO tollgate_collector;
 GRANT USAGE ON SEQUENCE public.usage_tracking_id_seq TO tollgate_collector;
-GRANT INSERT ON tollgate.usage_rejected TO tollgate_collector;
+GRANT INSERT ON tollgate.usage_rejected, tollgate.node_rollbacks TO tollgate_collector;
+GRANT DELETE ON tollgate.collector_progress TO tollgate_collector;
 GRANT SELECT, UPDATE ON public.usage_summary TO tollgate_collector;
 GRANT UPDATE (changed) ON tollgate.enforce_shares TO tollgate_collector;
 GRANT SELECT, INSERT, UPDATE ON tollgate.usage_hourly, tollgate.usage_daily, tollgate.usage_counts, tollgate.collector_progress, tollgate.collector_nodes TO tollgate_collector;

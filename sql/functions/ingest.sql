@@ -45,28 +45,61 @@ BEGIN
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.batch_open() TO tollgate_collector;
 
--- Holds the node for this transaction and moves its positions, if they are where the batch began.
+-- How far a segment is stored: the largest bigint when it is settled, 0 when nothing of it is.
+CREATE OR REPLACE FUNCTION tollgate.segment_position(p_node uuid, p_segment bigint) RETURNS bigint
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(
+    (SELECT p.position FROM tollgate.collector_progress p WHERE p.node = p_node AND p.segment = p_segment),
+    (SELECT CASE WHEN p_segment < n.settled_below THEN 9223372036854775807 END FROM tollgate.collector_nodes n WHERE n.node = p_node),
+    0)
+$$;
+GRANT EXECUTE ON FUNCTION tollgate.segment_position(uuid, bigint) TO tollgate_web, tollgate_collector;
+
+-- Holds the node for this transaction and moves its positions, if they are where the batch began; the number of this commit. Without a
+-- token the caller is not the node's collector: the number stays, and 0 is returned.
 -- TG011: another collector has started with this node's id since (a copied image); 40001: the positions have moved.
+DROP FUNCTION IF EXISTS tollgate.ingest_fence(uuid, bytea, bigint[], bigint[], bigint[]);
 CREATE OR REPLACE FUNCTION tollgate.ingest_fence(p_node uuid, p_token bytea, p_segments bigint[], p_from bigint[], p_to bigint[])
-RETURNS void LANGUAGE plpgsql AS $$
+RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
-  held bytea;
+  held record;
 BEGIN
   INSERT INTO tollgate.collector_nodes (node, token) VALUES (p_node, coalesce(p_token, '\x')) ON CONFLICT DO NOTHING;
-  SELECT n.token INTO held FROM tollgate.collector_nodes n WHERE n.node = p_node FOR UPDATE;
-  IF p_token IS NOT NULL AND held <> p_token THEN
+  UPDATE tollgate.collector_nodes n SET commits = n.commits + (p_token IS NOT NULL)::int WHERE n.node = p_node
+  RETURNING n.token, CASE WHEN p_token IS NULL THEN 0 ELSE n.commits END AS number INTO held;
+  IF p_token IS NOT NULL AND held.token <> p_token THEN
     RAISE EXCEPTION 'node % was started elsewhere since', p_node USING ERRCODE = 'TG011';
   END IF;
   IF EXISTS (SELECT FROM unnest(p_segments, p_from) AS s (segment, position)
-             LEFT JOIN tollgate.collector_progress p ON p.node = p_node AND p.segment = s.segment
-             WHERE coalesce(p.position, 0) <> s.position) THEN
+             WHERE tollgate.segment_position(p_node, s.segment) <> s.position) THEN
     RAISE EXCEPTION 'positions of node % have moved', p_node USING ERRCODE = 'serialization_failure';
   END IF;
   INSERT INTO tollgate.collector_progress (node, segment, position)
   SELECT p_node, s.segment, s.position FROM unnest(p_segments, p_to) AS s (segment, position) ORDER BY s.segment
   ON CONFLICT (node, segment) DO UPDATE SET position = excluded.position, updated_at = now();
+  RETURN held.number;
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.ingest_fence(uuid, bytea, bigint[], bigint[], bigint[]) TO tollgate_collector;
+
+-- p_settled are stored to their end and will get no more: their rows go. Below p_below those in p_open are not: each has a row, so
+-- that everything else there is settled. A row whose segment was not seen for a time goes, too. The number of this commit.
+CREATE OR REPLACE FUNCTION tollgate.settle_segments(p_node uuid, p_token bytea, p_below bigint, p_settled bigint[], p_open bigint[])
+RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  held record;
+BEGIN
+  SELECT n.token, n.settled_below, n.commits INTO held FROM tollgate.collector_nodes n WHERE n.node = p_node FOR UPDATE;
+  IF held.token IS DISTINCT FROM p_token THEN
+    RAISE EXCEPTION 'node % was started elsewhere since', p_node USING ERRCODE = 'TG011';
+  END IF;
+  INSERT INTO tollgate.collector_progress (node, segment, position)
+  SELECT p_node, o.segment, 0 FROM unnest(p_open) AS o (segment) WHERE o.segment >= held.settled_below ON CONFLICT DO NOTHING;
+  DELETE FROM tollgate.collector_progress p WHERE p.node = p_node AND (p.segment = ANY (p_settled)
+    OR p.segment < p_below AND p.updated_at < now() - interval '40 days' AND p.segment <> ALL (p_open));
+  UPDATE tollgate.collector_nodes n SET settled_below = greatest(n.settled_below, p_below), commits = n.commits + 1 WHERE n.node = p_node;
+  RETURN held.commits + 1;
+END $$;
+GRANT EXECUTE ON FUNCTION tollgate.settle_segments(uuid, bytea, bigint, bigint[], bigint[]) TO tollgate_collector;
 
 -- Takes out of the batch what cannot be stored, and says why.
 CREATE OR REPLACE FUNCTION tollgate.ingest_reject() RETURNS TABLE (ordinal bigint, reason text) LANGUAGE plpgsql AS $$
@@ -246,7 +279,7 @@ GRANT EXECUTE ON FUNCTION tollgate.ingest_counts() TO tollgate_collector;
 -- The whole of it, for what stands in pg_temp.batch. What it returns:
 --   kind 'total': a counter's day: day_at its first instant (µs), total its count now, added by this batch, uncounted of that
 --   kind 'rejected': ordinal and reason; the caller stores the bytes
---   kind 'books': total = rows stored, added = duplicates
+--   kind 'books': total = rows stored, added = duplicates, day_at = the node's commit with this one (0: not counted)
 CREATE OR REPLACE FUNCTION tollgate.ingest(p_node uuid, p_token bytea, p_segments bigint[], p_from bigint[], p_to bigint[],
                                 p_endpoints integer)
 RETURNS TABLE (kind text, ordinal bigint, reason text, tenant_id text, metric_type text, day_at bigint,
@@ -257,8 +290,9 @@ SET enable_mergejoin = off SET work_mem = '32MB' SET jit = off AS $$
 DECLARE
   duplicates bigint;
   stored bigint;
+  commit_number bigint;
 BEGIN
-  PERFORM tollgate.ingest_fence(p_node, p_token, p_segments, p_from, p_to);
+  commit_number := tollgate.ingest_fence(p_node, p_token, p_segments, p_from, p_to);
   RETURN QUERY SELECT 'rejected', r.ordinal, r.reason, NULL::text, NULL::text, NULL::bigint, NULL::numeric, NULL::numeric,
     NULL::numeric FROM tollgate.ingest_reject() r;
   duplicates := tollgate.ingest_claim();
@@ -287,7 +321,7 @@ BEGIN
   FROM (SELECT key_id, max(recorded_at) AS at FROM pg_temp.batch WHERE key_id <> '' GROUP BY key_id) u
   WHERE k.id = u.key_id AND (k.last_used_at IS NULL OR k.last_used_at < u.at - interval '30 seconds');
 
-  RETURN QUERY SELECT 'books', NULL::bigint, NULL::text, NULL::text, NULL::text, NULL::bigint, stored::numeric,
+  RETURN QUERY SELECT 'books', NULL::bigint, NULL::text, NULL::text, NULL::text, commit_number, stored::numeric,
     duplicates::numeric, NULL::numeric;
   RETURN QUERY
   SELECT 'total', NULL::bigint, NULL::text, s.tenant_id, s.metric_type,

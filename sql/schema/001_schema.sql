@@ -163,7 +163,7 @@ CREATE TABLE tollgate.usage_rejected (
   PRIMARY KEY (tenant_id, id)
 );
 
--- How far each segment is committed; never pruned, a segment's number is never used again.
+-- How far each segment is committed that is not settled (tollgate.collector_nodes.settled_below). A segment's number is never used again.
 CREATE TABLE tollgate.collector_progress (
   node       uuid NOT NULL,
   segment    bigint NOT NULL,
@@ -187,7 +187,28 @@ CREATE TABLE tollgate.collector_nodes (
   seen_at      timestamptz NOT NULL DEFAULT now(),
   lag_events   bigint NOT NULL DEFAULT 0,
   lag_seconds  double precision NOT NULL DEFAULT 0,
-  spool_bytes  bigint NOT NULL DEFAULT 0
+  spool_bytes  bigint NOT NULL DEFAULT 0,
+  -- Each commit of the node's collector counts. The node remembers the last one that was acknowledged: a smaller number at a new
+  -- connection says that the database went back in time, though system identifier and timeline may be the same.
+  commits      bigint NOT NULL DEFAULT 0,
+  -- Each segment with a smaller number is stored to its end, but those that have a row in tollgate.collector_progress.
+  settled_below bigint NOT NULL DEFAULT 0
+);
+
+-- What a node found when the database had gone back in time, for `tollgate doctor`.
+CREATE TABLE tollgate.node_rollbacks (
+  node           uuid NOT NULL,
+  found_at       timestamptz NOT NULL DEFAULT now(),
+  cause          text NOT NULL,
+  commits_known  bigint NOT NULL,  -- of the node, as it remembered them
+  commits_held   bigint NOT NULL,  -- as the database had them
+  known_at       timestamptz,      -- when the last of the known ones was acknowledged
+  segments_again bigint NOT NULL,  -- read again from where the database stood
+  bytes_again    bigint NOT NULL,
+  segments_gone  bigint NOT NULL,  -- removed before: what they held beyond the database's position can't come back
+  bytes_gone     bigint NOT NULL,
+  seen_at        timestamptz,      -- tollgate doctor --seen
+  PRIMARY KEY (node, found_at)
 );
 CREATE TABLE tollgate.spool_damage (
   node          uuid NOT NULL,

@@ -17,6 +17,7 @@ struct ingest {
 struct state {
     struct ingest_position positions[POSITIONS];
     size_t n;
+    uint64_t settled_below;
     struct sim_book books[SIM_EVENTS];
     bool ids[IDS];
     unsigned damage;
@@ -65,15 +66,30 @@ void ingest_result_free(struct ingest_result *r)
     memset(r, 0, sizeof(*r));
 }
 
-static uint64_t *position_of(struct state *s, uint64_t segment)
+static struct ingest_position *row_of(struct state *s, uint64_t segment)
 {
     for (size_t i = 0; i < s->n; i++)
         if (s->positions[i].segment == segment)
-            return &s->positions[i].position;
-    if (s->n == POSITIONS)
+            return &s->positions[i];
+    return NULL;
+}
+
+static uint64_t position_of(struct state *s, uint64_t segment)
+{
+    const struct ingest_position *row = row_of(s, segment);
+
+    return row ? row->position : segment < s->settled_below ? INGEST_SETTLED : 0;
+}
+
+static void put_position(struct state *s, uint64_t segment, uint64_t position)
+{
+    struct ingest_position *row = row_of(s, segment);
+
+    if (!row && s->n == POSITIONS)
         abort();
-    s->positions[s->n] = (struct ingest_position){segment, 0};
-    return &s->positions[s->n++].position;
+    if (!row)
+        row = &s->positions[s->n++];
+    *row = (struct ingest_position){segment, position};
 }
 
 enum status ingest_progress(struct ingest *in, struct ingest_position *segments, size_t n)
@@ -83,17 +99,17 @@ enum status ingest_progress(struct ingest *in, struct ingest_position *segments,
     if (sim_fault(200))
         return STATUS_UNAVAILABLE;
     for (size_t i = 0; i < n; i++)
-        segments[i].position = *position_of(&now, segments[i].segment);
+        segments[i].position = position_of(&now, segments[i].segment);
     return STATUS_OK;
 }
 
 static enum status move_positions(struct state *s, const struct ingest_batch *b)
 {
     for (size_t i = 0; i < b->n_spans; i++)
-        if (*position_of(s, b->spans[i].segment) != b->spans[i].from)
+        if (position_of(s, b->spans[i].segment) != b->spans[i].from)
             return STATUS_CONFLICT;
     for (size_t i = 0; i < b->n_spans; i++)
-        *position_of(s, b->spans[i].segment) = b->spans[i].to;
+        put_position(s, b->spans[i].segment, b->spans[i].to);
     return STATUS_OK;
 }
 
@@ -183,5 +199,27 @@ enum status ingest_changes(struct ingest *in, int max, struct ingest_result *res
 {
     (void)in, (void)max;
     memset(result, 0, sizeof(*result));
+    return STATUS_OK;
+}
+
+enum status ingest_settle(struct ingest *in, uint64_t below, const uint64_t *settled, size_t n_settled,
+                          const uint64_t *open, size_t n_open)
+{
+    (void)in;
+    sim_step();
+    if (sim_fault(200))
+        return STATUS_UNAVAILABLE;
+    land();
+    for (size_t i = 0; i < n_settled; i++) {
+        struct ingest_position *row = row_of(&now, settled[i]);
+
+        if (row)
+            *row = now.positions[--now.n];
+    }
+    for (size_t i = 0; i < n_open; i++)
+        if (open[i] >= now.settled_below && !row_of(&now, open[i]))
+            put_position(&now, open[i], 0);
+    if (below > now.settled_below)
+        now.settled_below = below;
     return STATUS_OK;
 }

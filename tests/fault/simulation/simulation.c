@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "collector/counts.h"
+#include "collector/rollback.h"
 #include "collector/import.h"
 #include "collector/reserve.h"
 #include "lib/base/clock.h"
@@ -51,9 +52,9 @@ void replica_doubt(struct replica *r)
     (void)r;
 }
 enum status counts_create(const struct config *f, const struct spool_node *node, struct replica *r, struct ingest *in,
-                          struct counts **out)
+                          const struct history_view *view, struct counts **out)
 {
-    (void)f, (void)node, (void)r, (void)in;
+    (void)f, (void)node, (void)r, (void)in, (void)view;
     *out = calloc(1, sizeof(**out));
     return *out ? STATUS_OK : STATUS_NO_MEMORY;
 }
@@ -74,6 +75,37 @@ bool counts_holds(const struct counts *c, uint64_t segment, uint64_t position, c
 void counts_apply(struct counts *c, const struct ingest_result *result)
 {
     (void)c, (void)result;
+}
+void counts_went_back(struct counts *c)
+{
+    (void)c;
+}
+void rollback_forget(struct rollback *r, struct batch *b, struct counts *counts)
+{
+    (void)r, (void)b, (void)counts;
+}
+enum status rollback_retake(struct rollback *r, struct db *db)
+{
+    (void)r, (void)db;
+    return STATUS_OK;
+}
+enum status rollback_fenced(struct rollback *r, struct db *db)
+{
+    (void)r, (void)db;
+    return STATUS_FENCED;
+}
+void rollback_tell(struct rollback *r, struct batch *b, struct db *db)
+{
+    (void)r, (void)b, (void)db;
+}
+bool history_went_back(const struct history_view *v)
+{
+    (void)v;
+    return false;
+}
+void history_settled(struct history *h)
+{
+    (void)h;
 }
 enum status counts_build(struct counts *c, struct batch *b)
 {

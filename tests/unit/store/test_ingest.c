@@ -46,9 +46,15 @@ static enum status take(struct ingest *by, const unsigned char held[16], const u
 {
     struct spool_node n;
 
+    unsigned char past[32];
+    struct node_start start = {.past = past, .n_past = 2, .next = held, .host = host, .take_over = take_over};
+    bool older;
+
     memcpy(n.uuid, node, sizeof(n.uuid));
     memcpy(n.token, held, sizeof(n.token));
-    return node_take(ingest_db(by), &n, pending, held, host, take_over, where);
+    memcpy(past, pending ? pending : held, 16);
+    memcpy(past + 16, held, 16);
+    return node_take(ingest_db(by), &n, &start, NULL, &older, where);
 }
 
 static int start_server(void)
@@ -415,6 +421,39 @@ static void days_turn_by_pages(void)
     run("DELETE FROM public.tenants WHERE id LIKE 'turn%'");
 }
 
+static void what_is_settled_is_refused_and_its_rows_go(void)
+{
+    struct ingest_event e = event("b", "api_call", "", 0);
+    struct ingest_span span = {++segment, 0, 164};
+    struct ingest_batch b = {.events = &e, .n_events = 1, .spans = &span, .n_spans = 1};
+    const uint64_t settled[] = {segment}, below = segment + 100, open[] = {segment + 50};
+    struct ingest_position p[] = {{segment, 0}, {segment + 50, 0}, {segment + 60, 0}, {segment + 100, 0}};
+    struct ingest_result r;
+
+    CU_ASSERT_EQUAL(ingest_store(in, &b, &r), STATUS_OK);
+    ingest_result_free(&r);
+    CU_ASSERT_EQUAL(ingest_settle(in, below, settled, 1, open, 1), STATUS_OK);
+    CU_ASSERT_EQUAL(ingest_progress(in, p, 4), STATUS_OK);
+    CU_ASSERT_EQUAL(p[0].position, INGEST_SETTLED);
+    CU_ASSERT_EQUAL(p[1].position, 0); /* open: it is read */
+    CU_ASSERT_EQUAL(p[2].position, INGEST_SETTLED);
+    CU_ASSERT_EQUAL(p[3].position, 0); /* above */
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM tollgate.collector_progress p, tollgate.collector_nodes n "
+                           "WHERE p.node = n.node AND p.segment = n.settled_below - 100"),
+                    0);
+    span = (struct ingest_span){segment + 60, 0, 164};
+    CU_ASSERT_EQUAL(ingest_store(in, &b, &r), STATUS_CONFLICT); /* never read anew */
+    ingest_result_free(&r);
+    span = (struct ingest_span){segment + 50, 0, 164};
+    CU_ASSERT_EQUAL(ingest_store(in, &b, &r), STATUS_OK);
+    ingest_result_free(&r);
+    /* An open segment that the database counts as settled stays so, whatever is said of it later. */
+    CU_ASSERT_EQUAL(ingest_settle(in, below, NULL, 0, &p[2].segment, 1), STATUS_OK);
+    CU_ASSERT_EQUAL(ingest_progress(in, &p[2], 1), STATUS_OK);
+    CU_ASSERT_EQUAL(p[2].position, INGEST_SETTLED);
+    segment += 200;
+}
+
 static void a_copied_image_is_noticed(void)
 {
     static const unsigned char other[16] = {9};
@@ -481,6 +520,7 @@ int main(void)
         {"a refresh asks for a measurement", a_refresh_asks_for_a_measurement},
         {"degraded counts are recorded once", degraded_counts_are_recorded_once},
         {"days turn by pages, all tenants", days_turn_by_pages},
+        {"what is settled is refused, and its rows go", what_is_settled_is_refused_and_its_rows_go},
         {"a copied image is noticed", a_copied_image_is_noticed},
         {"repair makes the books say what the rows say", repair_makes_the_books_say_what_the_rows_say},
         {"a lost connection stores nothing, and the next try does",

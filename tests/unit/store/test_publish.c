@@ -11,7 +11,7 @@ static struct publish *p;
 
 static int start_server(void)
 {
-    return !schema_start("publish", &owner, conninfo) || publish_open(conninfo, "test", 5, 30, &p) != STATUS_OK;
+    return !schema_start("publish", &owner, conninfo) || publish_open(conninfo, "test", 5, 30, NULL, &p) != STATUS_OK;
 }
 
 static int stop_server(void)
