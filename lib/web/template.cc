@@ -1,4 +1,4 @@
-/* template.cc: libctemplate behind C functions; no exception leaves this file */
+/* template.cc: libctemplate behind C functions; what it throws is caught here, as C can't */
 #include "lib/web/template.h"
 
 #include <ctemplate/template.h>
@@ -13,7 +13,6 @@ extern "C" {
 }
 
 using ctemplate::TemplateDictionary;
-
 
 static TemplateDictionary *inner(struct template_dict *d)
 {
@@ -71,43 +70,63 @@ void template_destroy(struct template_dict *d)
     delete inner(d);
 }
 
+/*
+ * Something could not be put into the page that is being made: it is not rendered without it. A program makes one page at a
+ * time, so that this belongs to the next template_render.
+ */
+static bool incomplete;
+
+/* Runs `put` when there is a dictionary; what it throws ends here. */
+template <typename Put> static void guarded(struct template_dict *d, Put put)
+{
+    try {
+        if (d != NULL)
+            put(inner(d));
+    } catch (...) {
+        incomplete = true;
+    }
+}
+
 void template_set(struct template_dict *d, const char *name, const char *value)
 {
-    if (d != NULL)
-        inner(d)->SetValue(name, value);
+    guarded(d, [=](TemplateDictionary *to) { to->SetValue(name, value); });
 }
 
 void template_set_everywhere(struct template_dict *d, const char *name, const char *value)
 {
-    if (d != NULL)
-        inner(d)->SetTemplateGlobalValue(name, value);
+    guarded(d, [=](TemplateDictionary *to) { to->SetTemplateGlobalValue(name, value); });
 }
 
 void template_show(struct template_dict *d, const char *section)
 {
-    if (d != NULL)
-        inner(d)->ShowSection(section);
+    guarded(d, [=](TemplateDictionary *to) { to->ShowSection(section); });
 }
 
 struct template_dict *template_section(struct template_dict *d, const char *section)
 {
-    return d == NULL ? NULL : outer(inner(d)->AddSectionDictionary(section));
+    TemplateDictionary *made = NULL;
+
+    guarded(d, [&](TemplateDictionary *to) { made = to->AddSectionDictionary(section); });
+    return outer(made);
 }
 
 struct template_dict *template_include(struct template_dict *d, const char *name, const char *file)
 {
-    TemplateDictionary *included;
+    TemplateDictionary *made = NULL;
 
-    if (d == NULL)
-        return NULL;
-    included = inner(d)->AddIncludeDictionary(name);
-    included->SetFilename(file);
-    return outer(included);
+    guarded(d, [&](TemplateDictionary *to) {
+        made = to->AddIncludeDictionary(name);
+        made->SetFilename(file);
+    });
+    return outer(made);
 }
 
 static enum status render(const char *file, ctemplate::Strip strip, const struct template_dict *d, struct buffer *out)
 {
-    if (d == NULL)
+    bool whole = d != NULL && !incomplete;
+
+    incomplete = false;
+    if (!whole)
         return STATUS_NO_MEMORY;
     try {
         std::string page;

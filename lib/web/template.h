@@ -33,7 +33,10 @@ void template_show(struct template_dict *d, const char *section);
 struct template_dict *template_section(struct template_dict *d, const char *section);
 /* Puts another template where {{>NAME}} stands. */
 struct template_dict *template_include(struct template_dict *d, const char *name, const char *file);
-/* Appends the page to `out`. STATUS_NOT_FOUND: no such template. */
+/*
+ * Appends the page to `out`. STATUS_NOT_FOUND: no such template; STATUS_NO_MEMORY also when there was none for something that
+ * was put into the page before.
+ */
 MUST_CHECK enum status template_render(const char *file, const struct template_dict *d, struct buffer *out);
 /* The same for a text that is no page, such as a server's configuration: `path` is the whole path of a template of its own,
  * no slot is escaped, and lines stay lines. STATUS_NOT_FOUND: it can't be read. */

@@ -1,5 +1,6 @@
 /* test_template.c: a slot is escaped for the place that it stands in, whatever comes into it */
 #include <CUnit/Basic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,6 +140,70 @@ static void what_is_missing_or_too_large_is_told(void)
     buffer_term(&out);
 }
 
+/* C++'s operators new and delete, so that the allocation after `until_failure` more fails as they fail: by an exception. */
+void _ZSt17__throw_bad_allocv(void); /* std::__throw_bad_alloc */
+void *_Znwm(size_t size);
+void _ZdlPv(void *p);
+void _ZdlPvm(void *p, size_t size);
+static int until_failure = -1;
+
+void *_Znwm(size_t size)
+{
+    void *p = until_failure == 0 ? NULL : malloc(size ? size : 1);
+
+    if (until_failure >= 0)
+        until_failure--;
+    if (p == NULL)
+        _ZSt17__throw_bad_allocv();
+    return p;
+}
+
+void _ZdlPv(void *p)
+{
+    free(p);
+}
+
+void _ZdlPvm(void *p, size_t size)
+{
+    (void)size;
+    free(p);
+}
+
+static void put_everything(struct template_dict *d)
+{
+    template_set(d, "NAME", "n");
+    template_set_everywhere(d, "EVERY", "!");
+    template_set(template_section(d, "ROW"), "N", "1");
+    template_show(d, "NONE");
+    template_set(template_include(d, "PART", "part.tpl"), "NAME", "n");
+}
+
+static void a_page_that_lacks_something_for_want_of_memory_is_not_rendered(void)
+{
+    int failures = 0;
+
+    for (int n = 0;; n++) {
+        struct template_dict *d = template_create();
+        struct buffer out;
+
+        buffer_init(&out, 0);
+        until_failure = n;
+        put_everything(d);
+        bool all = until_failure >= 0;
+
+        until_failure = -1;
+        CU_ASSERT_EQUAL(template_render("sections.tpl", d, &out), all ? STATUS_OK : STATUS_NO_MEMORY);
+        CU_ASSERT_EQUAL(out.length > 0, all);
+        template_destroy(d);
+        buffer_term(&out);
+        if (all)
+            break;
+        failures++;
+        CU_ASSERT_STRING_EQUAL(page("text.tpl", "the next one"), "<p>the next one</p>");
+    }
+    CU_ASSERT(failures > 0);
+}
+
 int main(void)
 {
     CU_pSuite suite;
@@ -153,6 +218,7 @@ int main(void)
     CU_ADD_TEST(suite, a_whole_url_is_none_that_runs_script);
     CU_ADD_TEST(suite, sections_repeat_and_includes_see_what_is_everywhere);
     CU_ADD_TEST(suite, what_is_missing_or_too_large_is_told);
+    CU_ADD_TEST(suite, a_page_that_lacks_something_for_want_of_memory_is_not_rendered);
     CU_basic_run_tests();
     failed = CU_get_number_of_failures();
     CU_cleanup_registry();
