@@ -154,6 +154,23 @@ enum status prefork_become(const char *user)
 
 /* ---- addresses ---- */
 
+/* A socket that nobody listens on any more makes way; whatever else is there stays. */
+static bool make_way(int fd, const struct sockaddr_un *a)
+{
+    struct stat found;
+    if (lstat(a->sun_path, &found) != 0)
+        return errno == ENOENT;
+    if (!S_ISSOCK(found.st_mode)) {
+        errno = EEXIST;
+        return false;
+    }
+    if (connect(fd, (const struct sockaddr *)a, sizeof *a) == 0) {
+        errno = EADDRINUSE;
+        return false;
+    }
+    return errno == ECONNREFUSED && unlink(a->sun_path) == 0;
+}
+
 static int bind_unix(const char *path)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
@@ -165,18 +182,14 @@ static int bind_unix(const char *path)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    if (connect(fd, (struct sockaddr *)&a, sizeof a) == 0) { /* somebody serves there */
-        close(fd);
-        errno = EADDRINUSE;
-        return -1;
-    }
-    unlink(path);
     mode_t before = umask(0117); /* the web server's group may connect */
-    bool ok = bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(fd, BACKLOG) == 0;
+    bool ok = make_way(fd, &a) && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(fd, BACKLOG) == 0;
+    int kept = errno;
     umask(before);
     if (ok)
         return fd;
     close(fd);
+    errno = kept;
     return -1;
 }
 
