@@ -64,7 +64,6 @@ enum status app_table_open(struct app *app)
             app->table = NULL;
             return s;
         }
-        app->table_generation++;
     }
     return limit_table_catalogue(app->table, &app->catalogue, NULL);
 }

@@ -43,7 +43,6 @@ struct app {
     struct limit_table *table;  /* NULL while there is none: app_table opens it */
     struct spool_writer *spool; /* NULL until app_spool */
     bool joined;                /* this process is a writer of the table */
-    uint64_t table_generation;  /* grows with each opening: what was cached of an older table is void */
     struct seats hashing;       /* this process's seat while it hashes a password */
     struct {                    /* what ?wait=true has last seen in the database */
         uint64_t segment, position;

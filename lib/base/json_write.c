@@ -91,12 +91,6 @@ void json_write_begin(struct json_write *w, char *out, size_t size)
     open_level(w, '{', '}');
 }
 
-void json_write_object(struct json_write *w, const char *name)
-{
-    lead(w, name);
-    open_level(w, '{', '}');
-}
-
 void json_write_array(struct json_write *w, const char *name)
 {
     lead(w, name);

@@ -24,7 +24,6 @@ struct json_write {
 
 /* Begins a document of at most `size` bytes with its NUL, as an object. */
 void json_write_begin(struct json_write *w, char *out, size_t size);
-void json_write_object(struct json_write *w, const char *name);
 void json_write_array(struct json_write *w, const char *name);
 /* Closes what was opened last. */
 void json_write_close(struct json_write *w);

@@ -184,11 +184,6 @@ void db_close(struct db *d)
     free(d);
 }
 
-int db_socket(const struct db *d)
-{
-    return d->conn ? PQsocket(d->conn) : -1;
-}
-
 /* Takes the results of one statement in a pipeline; a failure is kept in *s, which stays the first one. */
 static void take_piped(struct db *d, enum status *s)
 {

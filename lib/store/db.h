@@ -2,7 +2,7 @@
  * db: a connection to PostgreSQL and one statement at a time on it, with parameters always.
  *
  * lib/store is the only place that names libpq; a PGresult never leaves it but as the opaque `struct db_rows`.
- * web opens with DB_WEB, the collector with DB_COLLECTOR, the command line with DB_OWNER. A connection that is lost
+ * tollgate-web, the collector and the command line each connect as a role of their own. A connection that is lost
  * gives STATUS_UNAVAILABLE and connects anew at the next db_begin (bounded by database.connect_timeout). Nothing is
  * kept in the session (PgBouncer in transaction mode): the tenant is SET LOCAL in each transaction.
  */
@@ -31,8 +31,6 @@ typedef const char *db_connected_fn(struct db *d, void *arg);
 void db_on_connect(struct db *d, db_connected_fn *fn, void *arg);
 /* Connects when it is not connected, starts no transaction: for statements outside of one. STATUS_UNAVAILABLE. */
 MUST_CHECK enum status db_connect(struct db *d);
-/* The socket, -1 when not connected: for poll. */
-int db_socket(const struct db *d);
 
 /*
  * Starts a transaction; `tenant` (NULL: none) becomes tollgate.tenant_id with SET LOCAL.

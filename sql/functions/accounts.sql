@@ -57,10 +57,6 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
   $$ DELETE FROM tollgate.account_sessions s WHERE s.token_hash = session_close.token_hash $$;
 GRANT EXECUTE ON FUNCTION tollgate.session_close(bytea) TO tollgate_web;
 
-CREATE OR REPLACE FUNCTION tollgate.session_close_all(account bigint) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
-  $$ DELETE FROM tollgate.account_sessions s WHERE s.account_id = account $$;
-
 -- Failed sign-ins are bounded in rows, whatever is tried: an address that has to wait adds no row for the account that it tries, and
 -- of a full table the rows that slow nobody go first. An address is an IPv4 address or an IPv6 network (/64) since this file.
 CREATE OR REPLACE FUNCTION tollgate.signin_try(account bytea, address bytea) RETURNS int
