@@ -175,7 +175,7 @@ const broken = {
   'a broken function of Tollgate\'s': [`ALTER FUNCTION tollgate.note(text, text, bigint, bigint, boolean) RENAME TO kept_note; ALTER FUNCTION tollgate.patients_by(text, integer, bigint) RENAME TO kept;
     CREATE FUNCTION tollgate.patients_by(text, integer, bigint) RETURNS void LANGUAGE plpgsql AS 'BEGIN RAISE ''broken''; END'`,
   'DROP FUNCTION tollgate.patients_by; ALTER FUNCTION tollgate.kept RENAME TO patients_by; ALTER FUNCTION tollgate.kept_note RENAME TO note'],
-  'a missing table of Tollgate\'s': ['ALTER TABLE tollgate.usage_changes RENAME TO gone', 'ALTER TABLE gone RENAME TO tollgate.usage_changes'],
+  'a missing table of Tollgate\'s': ['ALTER TABLE tollgate.usage_changes RENAME TO gone', 'ALTER TABLE tollgate.gone RENAME TO usage_changes'],
   'a missing right on a table of Tollgate\'s': ['REVOKE INSERT ON tollgate.usage_changes FROM tollgate_owner', 'GRANT INSERT ON tollgate.usage_changes TO tollgate_owner'],
 };
 for (const [what, [breaking, mending]] of Object.entries(broken))
@@ -227,7 +227,7 @@ test('a tenant that the host makes and deletes while the gates can\'t be told is
     host("INSERT INTO tenants VALUES ('late', 'Late')");
     host(`DELETE FROM tenant_subscriptions WHERE tenant_id = '${id}'`);
   } finally {
-    sql('host', 'ALTER TABLE gone RENAME TO tollgate.config_changes');
+    sql('host', 'ALTER TABLE tollgate.gone RENAME TO config_changes');
   }
   attach();
   assert.equal(noted('late') + noted(id), '');
