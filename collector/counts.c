@@ -17,13 +17,13 @@ enum status counts_create(const struct config *config, const struct spool_node *
                           struct ingest *in, const struct history_view *view, struct counts **out)
 {
     struct counts *c = calloc(1, sizeof(*c));
-    enum status s = c ? publish_on(ingest_db(in), view, &c->publish) : STATUS_NO_MEMORY;
+    enum status s = c ? feed_on(ingest_db(in), view, &c->feed) : STATUS_NO_MEMORY;
 
     if (s == STATUS_OK)
         s = leases_create(&c->leases);
     if (s != STATUS_OK) {
         if (c)
-            publish_close(c->publish);
+            feed_close(c->feed);
         free(c);
         return s;
     }
@@ -70,13 +70,13 @@ void counts_destroy(struct counts *c)
         return;
     counts_forget(c);
     leases_destroy(c->leases);
-    publish_close(c->publish);
+    feed_close(c->feed);
     free(c);
 }
 
 const char *counts_error(const struct counts *c)
 {
-    return publish_error(c->publish);
+    return feed_error(c->feed);
 }
 
 bool counts_holds(const struct counts *c, uint64_t segment, uint64_t position, const struct event *e)
@@ -91,7 +91,7 @@ bool counts_holds(const struct counts *c, uint64_t segment, uint64_t position, c
 
 enum status counts_end_snapshot(struct counts *c, enum status s)
 {
-    enum status ended = publish_end(c->publish);
+    enum status ended = feed_end(c->feed);
 
     return s == STATUS_OK ? ended : s;
 }
@@ -163,7 +163,7 @@ void counts_apply(struct counts *c, const struct ingest_result *result)
  * The days come first, and each is added to its period, too, unless it is too old to be brought in. What the days have not
  * brought is added at the period's start.
  */
-static void put(struct counts_fill *f, const struct publish_count *c, uint32_t tenant, int metric)
+static void put(struct counts_fill *f, const struct feed_count *c, uint32_t tenant, int metric)
 {
     int64_t rest = c->used;
 
@@ -181,7 +181,7 @@ static void put(struct counts_fill *f, const struct publish_count *c, uint32_t t
     counts_add(f->c, tenant, metric, c->start_us, rest);
 }
 
-enum status counts_put(void *arg, const struct publish_count *c)
+enum status counts_put(void *arg, const struct feed_count *c)
 {
     struct counts_fill *f = arg;
     uint32_t tenant;
@@ -198,7 +198,7 @@ enum status counts_put(void *arg, const struct publish_count *c)
     return STATUS_OK;
 }
 
-static enum status count_since(void *arg, const struct publish_count *p)
+static enum status count_since(void *arg, const struct feed_count *p)
 {
     struct counts *c = arg;
     uint32_t tenant;
@@ -232,7 +232,7 @@ static enum status put_counts_of(struct counts *c, uint32_t place)
     memset(&f, 0, sizeof(f));
     f.c = c;
     f.from = place;
-    return there ? publish_counts(c->publish, tenant.id, counts_put, &f) : STATUS_OK;
+    return there ? feed_counts(c->feed, tenant.id, counts_put, &f) : STATUS_OK;
 }
 
 /* A tenant that is new in the table has places behind all others', and counts of 0: what the database has is put in once. */
@@ -244,7 +244,7 @@ static enum status put_new(struct counts *c, uint32_t n)
     memset(&f, 0, sizeof(f));
     f.c = c;
     f.from = c->places;
-    if (n - c->places > NEW_ONE_BY_ONE && (s = publish_counts(c->publish, NULL, counts_put, &f)) == STATUS_OK)
+    if (n - c->places > NEW_ONE_BY_ONE && (s = feed_counts(c->feed, NULL, counts_put, &f)) == STATUS_OK)
         c->places = n;
     for (; s == STATUS_OK && c->places < n; c->places++)
         s = put_counts_of(c, c->places);
@@ -255,10 +255,10 @@ static enum status put_new(struct counts *c, uint32_t n)
 
 static struct lease_place lease_place(struct counts *c, struct batch *b)
 {
-    return (struct lease_place){c->replica, c->publish, b, c->node_text};
+    return (struct lease_place){c->replica, c->feed, b, c->node_text};
 }
 
-static enum status settle_lease(void *arg, const struct publish_lease *which)
+static enum status settle_lease(void *arg, const struct feed_lease *which)
 {
     struct counts *c = arg;
     struct lease_place at = lease_place(c, NULL);
@@ -266,11 +266,11 @@ static enum status settle_lease(void *arg, const struct publish_lease *which)
     return leases_settle(c->leases, &at, which);
 }
 
-static enum status note_lease(void *arg, const struct publish_change *change)
+static enum status note_lease(void *arg, const struct feed_change *change)
 {
     struct counts *c = arg;
 
-    return publish_leases_unsettled(c->publish, c->node_text, change->subject, settle_lease, c);
+    return feed_leases_unsettled(c->feed, c->node_text, change->subject, settle_lease, c);
 }
 
 /* The leases that other nodes wait for. */
@@ -281,23 +281,23 @@ static enum status follow_leases(struct counts *c)
     if (!c->config->limits.lease_percent)
         return STATUS_OK;
     if (!c->leases_unread)
-        return publish_changes(c->publish, PUBLISH_LEASES, c->cursor, note_lease, c);
-    s = publish_leases_unsettled(c->publish, c->node_text, NULL, settle_lease, c);
+        return feed_changes(c->feed, FEED_LEASES, c->cursor, note_lease, c);
+    s = feed_leases_unsettled(c->feed, c->node_text, NULL, settle_lease, c);
     c->leases_unread = s != STATUS_OK;
     return s;
 }
 
 static enum status follow(struct counts *c)
 {
-    char cursor[PUBLISH_CURSOR_SIZE];
+    char cursor[FEED_CURSOR_SIZE];
     uint32_t n = counts_places(c); /* before the snapshot: what is put in later is read later */
-    enum status s = publish_begin(c->publish, cursor);
+    enum status s = feed_begin(c->feed, cursor);
 
     if (s != STATUS_OK)
         return s;
     s = follow_leases(c);
     if (s == STATUS_OK)
-        s = publish_counts_since(c->publish, c->cursor, count_since, c);
+        s = feed_counts_since(c->feed, c->cursor, count_since, c);
     if (s == STATUS_OK && n > c->places)
         s = put_new(c, n);
     s = counts_end_snapshot(c, s);
@@ -328,7 +328,7 @@ static void prune(struct counts *c, int64_t now)
 enum status counts_follow(struct counts *c)
 {
     bool any;
-    enum status s = publish_news(c->publish, PUBLISH_COUNTS, c->cursor, &any);
+    enum status s = feed_news(c->feed, FEED_COUNTS, c->cursor, &any);
 
     prune(c, clock_mono_us());
     if (s == STATUS_OK && (any || c->leases_unread || counts_places(c) > c->places))

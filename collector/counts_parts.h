@@ -10,7 +10,7 @@
 
 #include "collector/counts.h"
 #include "lib/base/clock.h"
-#include "lib/store/publish.h"
+#include "lib/store/feed.h"
 
 #define COUNTS_DAY_US (INT64_C(86400) * CLOCK_US_PER_SECOND)
 #define COUNTS_OLDEST_US (COUNTS_DAY_US * 25 / 12) /* yesterday began at most 50 hours ago: a day has up to 25 */
@@ -43,9 +43,9 @@ struct counts {
     struct replica *replica;
     struct ingest *ingest;
     const struct history_view *view;
-    struct publish *publish;
+    struct feed *feed;
     struct leases *leases;
-    char cursor[PUBLISH_CURSOR_SIZE]; /* counts and leases were read up to here */
+    char cursor[FEED_CURSOR_SIZE]; /* counts and leases were read up to here */
     struct counts_known *known;
     struct counts_filled *filled;
     int64_t since_us;      /* events appended later were counted in this table by their writers */
@@ -93,8 +93,8 @@ void counts_add(struct counts *c, uint32_t tenant, int metric, int64_t at_us, in
 void counts_bring_in(struct counts *c, uint32_t tenant, int metric, int64_t day_us, int64_t used, int64_t added,
                      int64_t uncounted);
 
-/* ---- a callback of publish_counts, which takes the lock itself ---- */
+/* ---- a callback of feed_counts, which takes the lock itself ---- */
 /* `arg`: a struct counts_fill, zeroed but for `c` and `from`. */
-MUST_CHECK enum status counts_put(void *arg, const struct publish_count *c);
+MUST_CHECK enum status counts_put(void *arg, const struct feed_count *c);
 
 #endif

@@ -177,13 +177,13 @@ static void restart(struct lease *e, int64_t start_us, int64_t epoch)
 /* One transaction; what is granted goes to the gates. */
 static enum status ask(const struct lease_place *at, struct lease *e, const struct terms *t, int64_t back)
 {
-    struct publish_lease which = {t->tenant, t->limit_key, t->window.start_us};
-    struct publish_lease_step step = {t->ceiling, t->unleased, e->settled ? e->epoch : 0, back};
+    struct feed_lease which = {t->tenant, t->limit_key, t->window.start_us};
+    struct feed_lease_step step = {t->ceiling, t->unleased, e->settled ? e->epoch : 0, back};
     int64_t epoch, granted;
-    enum status s = publish_lease_step(at->publish, at->node, &which, &step, &epoch, &granted);
+    enum status s = feed_lease_step(at->feed, at->node, &which, &step, &epoch, &granted);
 
     if (s == STATUS_INVALID || s == STATUS_CONFLICT) { /* the tenant or the limit went meanwhile */
-        log_warning("lease of %s for tenant %s: %s", which.limit_key, t->tenant, publish_error(at->publish));
+        log_warning("lease of %s for tenant %s: %s", which.limit_key, t->tenant, feed_error(at->feed));
         return STATUS_OK;
     }
     if (s != STATUS_OK)
@@ -263,7 +263,7 @@ static enum status step(const struct lease_place *at, struct lease *e, bool *ove
     return e->settled ? spend(at, e, &t, now) : settle(at, e, &t);
 }
 
-static enum status place_of(const struct lease_place *at, const struct publish_lease *which, uint32_t *tenant,
+static enum status place_of(const struct lease_place *at, const struct feed_lease *which, uint32_t *tenant,
                             uint32_t *slot)
 {
     struct limit_table *t = replica_lock(at->replica);
@@ -278,7 +278,7 @@ static enum status place_of(const struct lease_place *at, const struct publish_l
     return s;
 }
 
-enum status leases_settle(struct leases *l, const struct lease_place *at, const struct publish_lease *which)
+enum status leases_settle(struct leases *l, const struct lease_place *at, const struct feed_lease *which)
 {
     uint32_t tenant, slot;
     struct lease *e;

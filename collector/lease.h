@@ -10,14 +10,14 @@
 
 #include "lib/intake/batch.h"
 #include "collector/replica.h"
-#include "lib/store/publish.h"
+#include "lib/store/feed.h"
 
 struct leases;
 
 /* What a step works with; nothing of it is kept. */
 struct lease_place {
     struct replica *replica;
-    struct publish *publish;
+    struct feed *feed;
     struct batch *batch;
     const char *node; /* its UUID as text */
 };
@@ -27,7 +27,7 @@ void leases_destroy(struct leases *l);
 /* The limit table was made anew. */
 void leases_forget(struct leases *l);
 /* Other nodes wait until this one has settled. */
-MUST_CHECK enum status leases_settle(struct leases *l, const struct lease_place *at, const struct publish_lease *which);
+MUST_CHECK enum status leases_settle(struct leases *l, const struct lease_place *at, const struct feed_lease *which);
 /* One step of each lease: what gates asked for since the last, and what is under way. */
 MUST_CHECK enum status leases_step(struct leases *l, const struct lease_place *at);
 

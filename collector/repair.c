@@ -26,7 +26,7 @@ struct seen {
     int64_t used[LIMIT_TABLE_LIMITS]; /* -1: none */
 };
 
-static enum status take_count(void *arg, const struct publish_count *c)
+static enum status take_count(void *arg, const struct feed_count *c)
 {
     struct right_counts *k = arg;
     int metric = limit_table_metric(k->catalogue, c->metric, strlen(c->metric));
@@ -127,7 +127,7 @@ static enum status repair_tenant(struct counts *c, struct batch *b, uint32_t ind
 {
     struct seen seen = {.index = index, .now_us = clock_wall_us()};
     struct right_counts right = {.catalogue = &seen.catalogue};
-    char cursor[PUBLISH_CURSOR_SIZE];
+    char cursor[FEED_CURSOR_SIZE];
     enum status s = look(replica_lock(c->replica), &c->replica->catalogue, &seen);
 
     replica_unlock(c->replica);
@@ -135,9 +135,9 @@ static enum status repair_tenant(struct counts *c, struct batch *b, uint32_t ind
         return s == STATUS_NOT_FOUND ? STATUS_OK : s;
     if (!batch_drained(b))
         return STATUS_CONFLICT;
-    if ((s = publish_begin(c->publish, cursor)) != STATUS_OK)
+    if ((s = feed_begin(c->feed, cursor)) != STATUS_OK)
         return s;
-    s = publish_counts(c->publish, seen.tenant.id, take_count, &right);
+    s = feed_counts(c->feed, seen.tenant.id, take_count, &right);
     if ((s = counts_end_snapshot(c, s)) != STATUS_OK)
         return s;
     if (replica_lock(c->replica)) {

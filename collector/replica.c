@@ -67,10 +67,10 @@ void replica_retire(struct replica *r)
     replica_replace(r, NULL);
 }
 
-void replica_made(struct replica *r, const char cursor[PUBLISH_CURSOR_SIZE], uint64_t made_in)
+void replica_made(struct replica *r, const char cursor[FEED_CURSOR_SIZE], uint64_t made_in)
 {
     replica_lock(r);
-    memcpy(r->cursor, cursor, PUBLISH_CURSOR_SIZE);
+    memcpy(r->cursor, cursor, FEED_CURSOR_SIZE);
     r->making = false;
     r->made_in = made_in;
     limit_table_ready(r->table);
@@ -89,7 +89,7 @@ void replica_give_up(struct replica *r)
         replica_replace(r, NULL);
 }
 
-void replica_note_left_out(struct replica *r, const char left_out[PUBLISH_LEFT_OUT_SIZE])
+void replica_note_left_out(struct replica *r, const char left_out[FEED_LEFT_OUT_SIZE])
 {
     if (left_out[0] && strcmp(left_out, r->left_out) != 0)
         log_error("the limit table has room for %d metrics and %d limits, and none for the %s: it is not counted or "
@@ -118,7 +118,7 @@ void replica_note_rules(struct replica *r, const struct config *config)
 }
 
 enum status replica_put_tenant(struct replica *r, const struct limit_tenant *tenant, int lease_percent,
-                               const struct publish_gauge *gauges, size_t n)
+                               const struct feed_gauge *gauges, size_t n)
 {
     struct limit_tenant leased = *tenant;
     enum status s = STATUS_END;

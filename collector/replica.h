@@ -19,20 +19,20 @@
 #include "lib/base/config.h"
 #include "lib/base/status.h"
 #include "lib/meter/limit_table/limit_table.h"
-#include "lib/store/publish.h"
+#include "lib/store/feed.h"
 
 struct replica {
-    pthread_mutex_t lock;                 /* of all below */
-    struct limit_table *table;            /* NULL: there is none */
-    bool making;                          /* `import` fills it: nobody else writes to it */
-    bool rebuild;                         /* what is in it is not known any more */
-    uint64_t generation;                  /* of `table` */
-    uint64_t made_in;                     /* which generation of history.h it was made in */
-    struct limit_catalogue catalogue;     /* written by `import` while it makes the table, then by `replicate` */
-    char cursor[PUBLISH_CURSOR_SIZE];     /* of the snapshot that the table was made from */
-    char left_out[PUBLISH_LEFT_OUT_SIZE]; /* what the catalogue had no place for, as it was logged */
-    uint32_t rules_left_out;              /* bits of the configured rules that were logged as wrong */
-    bool renew;                           /* a day has turned: all tenants are to be read again */
+    pthread_mutex_t lock;              /* of all below */
+    struct limit_table *table;         /* NULL: there is none */
+    bool making;                       /* `import` fills it: nobody else writes to it */
+    bool rebuild;                      /* what is in it is not known any more */
+    uint64_t generation;               /* of `table` */
+    uint64_t made_in;                  /* which generation of history.h it was made in */
+    struct limit_catalogue catalogue;  /* written by `import` while it makes the table, then by `replicate` */
+    char cursor[FEED_CURSOR_SIZE];     /* of the snapshot that the table was made from */
+    char left_out[FEED_LEFT_OUT_SIZE]; /* what the catalogue had no place for, as it was logged */
+    uint32_t rules_left_out;           /* bits of the configured rules that were logged as wrong */
+    bool renew;                        /* a day has turned: all tenants are to be read again */
 };
 
 void replica_init(struct replica *r);
@@ -52,13 +52,13 @@ void replica_replace(struct replica *r, struct limit_table *table);
 /* `import`: takes it away for good; gates see that at their next call. */
 void replica_retire(struct replica *r);
 /* `import`: it is filled as of `cursor`, and everybody's who has seen the same generation of history.h. */
-void replica_made(struct replica *r, const char cursor[PUBLISH_CURSOR_SIZE], uint64_t made_in);
+void replica_made(struct replica *r, const char cursor[FEED_CURSOR_SIZE], uint64_t made_in);
 
 /* `import`: takes it away if it was not made. */
 void replica_give_up(struct replica *r);
 
-/* With the lock: publish_catalogue's answer goes into the log when it left out something else than before. */
-void replica_note_left_out(struct replica *r, const char left_out[PUBLISH_LEFT_OUT_SIZE]);
+/* With the lock: feed_catalogue's answer goes into the log when it left out something else than before. */
+void replica_note_left_out(struct replica *r, const char left_out[FEED_LEFT_OUT_SIZE]);
 /*
  * With the lock: a configured rule of a metric that Tollgate counts itself would count it twice. The gates leave it out; here
  * it goes into the log, once.
@@ -69,7 +69,7 @@ void replica_note_rules(struct replica *r, const struct config *config);
  * is no table.
  */
 MUST_CHECK enum status replica_put_tenant(struct replica *r, const struct limit_tenant *tenant, int lease_percent,
-                                          const struct publish_gauge *gauges, size_t n);
+                                          const struct feed_gauge *gauges, size_t n);
 /* With the lock: a key; one whose tenant is not in the table is left out: it comes with its tenant. */
 MUST_CHECK enum status replica_put_key(struct replica *r, const struct limit_key *key, const char *tenant);
 

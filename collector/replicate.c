@@ -20,11 +20,11 @@ struct replicate {
     const struct config *config;
     struct replica *replica;
     struct health *health;
-    struct publish *publish;
+    struct feed *feed;
     struct history_view view;
     uint64_t generation; /* the table that all below is about */
     struct limit_catalogue catalogue;
-    char cursor[PUBLISH_CURSOR_SIZE];
+    char cursor[FEED_CURSOR_SIZE];
     bool catalogue_changed, damaged;
     struct waiting *waiting;         /* tenants that changed, in the order in which they did */
     int64_t renew_due_us;            /* monotonic */
@@ -45,9 +45,8 @@ enum status replicate_create(struct collector *c, struct replicate **out)
     if (!r)
         return STATUS_NO_MEMORY;
     r->view.history = c->history;
-    s = publish_open(config->database.collector, "tollgate-collector replicate",
-                     (int)config->database.connect_timeout_s, (int)config->database.statement_timeout_s, &r->view,
-                     &r->publish);
+    s = feed_open(config->database.collector, "tollgate-collector replicate", (int)config->database.connect_timeout_s,
+                  (int)config->database.statement_timeout_s, &r->view, &r->feed);
     if (s != STATUS_OK) {
         free(r);
         return s;
@@ -76,7 +75,7 @@ void replicate_destroy(struct replicate *r)
     if (!r)
         return;
     forget_waiting(r);
-    publish_close(r->publish);
+    feed_close(r->feed);
     free(r);
 }
 
@@ -123,7 +122,7 @@ static bool begin(struct replicate *r)
     return there;
 }
 
-/* ---- callbacks of publish.h ---- */
+/* ---- callbacks of feed.h ---- */
 
 static enum status put_key(void *arg, const struct limit_key *key, const char *tenant)
 {
@@ -141,8 +140,7 @@ static enum status drop_key(void *arg, const unsigned char hash[LIMIT_HASH_BYTES
     return s == STATUS_NOT_FOUND ? STATUS_OK : s;
 }
 
-static enum status put_tenant(void *arg, const struct limit_tenant *tenant, const struct publish_gauge *gauges,
-                              size_t n)
+static enum status put_tenant(void *arg, const struct limit_tenant *tenant, const struct feed_gauge *gauges, size_t n)
 {
     struct replicate *r = arg;
     struct limit_table *t = enter(r);
@@ -169,7 +167,7 @@ static enum status drop_tenant(struct replicate *r, const char *id)
     return s == STATUS_NOT_FOUND ? STATUS_OK : s;
 }
 
-static enum status note_change(void *arg, const struct publish_change *c)
+static enum status note_change(void *arg, const struct feed_change *c)
 {
     struct replicate *r = arg;
     struct waiting *w;
@@ -192,7 +190,7 @@ static enum status note_change(void *arg, const struct publish_change *c)
 
 static enum status end_snapshot(struct replicate *r, enum status s)
 {
-    enum status ended = publish_end(r->publish);
+    enum status ended = feed_end(r->feed);
 
     return s == STATUS_OK || s == STATUS_END ? ended : s;
 }
@@ -200,11 +198,11 @@ static enum status end_snapshot(struct replicate *r, enum status s)
 /* Metrics and limits that came; a name that went has the table made anew, and until then it goes on as it is. */
 static enum status read_catalogue(struct replicate *r)
 {
-    char left_out[PUBLISH_LEFT_OUT_SIZE];
+    char left_out[FEED_LEFT_OUT_SIZE];
     struct limit_catalogue now;
     struct limit_table *t;
     bool moved;
-    enum status s = publish_catalogue(r->publish, &r->catalogue, &now, &moved, left_out);
+    enum status s = feed_catalogue(r->feed, &r->catalogue, &now, &moved, left_out);
 
     if (s != STATUS_OK)
         return s;
@@ -227,15 +225,15 @@ static enum status read_catalogue(struct replicate *r)
 /* Keys go into the table, tenants onto the list. */
 static enum status read_changes(struct replicate *r)
 {
-    char cursor[PUBLISH_CURSOR_SIZE];
-    enum status s = publish_begin(r->publish, cursor);
+    char cursor[FEED_CURSOR_SIZE];
+    enum status s = feed_begin(r->feed, cursor);
 
     if (s != STATUS_OK)
         return s;
     r->catalogue_changed = false;
-    s = publish_keys_since(r->publish, r->cursor, put_key, drop_key, r);
+    s = feed_keys_since(r->feed, r->cursor, put_key, drop_key, r);
     if (s == STATUS_OK)
-        s = publish_changes(r->publish, PUBLISH_CONFIG, r->cursor, note_change, r);
+        s = feed_changes(r->feed, FEED_CONFIG, r->cursor, note_change, r);
     if (s == STATUS_OK && r->catalogue_changed)
         s = read_catalogue(r);
     if ((s = end_snapshot(r, s)) == STATUS_OK)
@@ -249,14 +247,14 @@ static enum status read_keys_of_arrived(struct replicate *r)
     enum status s = STATUS_OK;
 
     for (size_t i = 0; i < r->n_arrived && s == STATUS_OK; i++)
-        s = publish_keys_of(r->publish, r->arrived[i].id, put_key, r);
+        s = feed_keys_of(r->feed, r->arrived[i].id, put_key, r);
     return s;
 }
 
 /* One that can't be read waits behind the others. */
 static enum status read_one(struct replicate *r, struct waiting *w)
 {
-    enum status s = publish_tenants(r->publish, &r->catalogue, w->id, put_tenant, r);
+    enum status s = feed_tenants(r->feed, &r->catalogue, w->id, put_tenant, r);
 
     if (s == STATUS_NOT_FOUND)
         s = drop_tenant(r, w->id);
@@ -274,10 +272,10 @@ static enum status read_one(struct replicate *r, struct waiting *w)
 /* Some of the tenants that changed. */
 static enum status read_waiting(struct replicate *r)
 {
-    char cursor[PUBLISH_CURSOR_SIZE];
+    char cursor[FEED_CURSOR_SIZE];
     struct waiting *w, *next;
     int64_t until = clock_mono_us() + SLICE_US;
-    enum status s = publish_begin(r->publish, cursor);
+    enum status s = feed_begin(r->feed, cursor);
 
     if (s != STATUS_OK)
         return s;
@@ -302,15 +300,15 @@ static void fit_slice(struct replicate *r, int64_t took_us)
 /* Some of all tenants, in turn. */
 static enum status renew(struct replicate *r)
 {
-    char cursor[PUBLISH_CURSOR_SIZE];
+    char cursor[FEED_CURSOR_SIZE];
     int64_t began = clock_mono_us();
     bool more = false;
-    enum status s = publish_begin(r->publish, cursor);
+    enum status s = feed_begin(r->feed, cursor);
 
     if (s != STATUS_OK)
         return s;
     r->n_arrived = 0;
-    s = publish_tenants_after(r->publish, &r->catalogue, r->renewed, r->slice, put_tenant, r, &more);
+    s = feed_tenants_after(r->feed, &r->catalogue, r->renewed, r->slice, put_tenant, r, &more);
     if (s == STATUS_OK)
         s = read_keys_of_arrived(r);
     if ((s = end_snapshot(r, s)) == STATUS_OK && !more) {
@@ -324,7 +322,7 @@ static enum status renew(struct replicate *r)
 static enum status step(struct replicate *r)
 {
     bool any;
-    enum status s = publish_news(r->publish, PUBLISH_CONFIG, r->cursor, &any);
+    enum status s = feed_news(r->feed, FEED_CONFIG, r->cursor, &any);
 
     if (s == STATUS_OK && any)
         s = read_changes(r);
@@ -353,7 +351,7 @@ enum status replicate_once(void *replicate, int64_t *wait_us)
         return STATUS_OK;
     health_began(r->health, HEALTH_REPLICATE);
     if ((s = step(r)) != STATUS_OK) {
-        health_failed(r->health, HEALTH_REPLICATE, "limit table", s, publish_error(r->publish));
+        health_failed(r->health, HEALTH_REPLICATE, "limit table", s, feed_error(r->feed));
         return s;
     }
     t = enter(r);

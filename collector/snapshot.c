@@ -8,10 +8,9 @@
 #include "lib/base/io.h"
 #include "lib/base/log.h"
 
-/* ---- callbacks of publish.h: out of one snapshot into the table; `arg`: struct counts ---- */
+/* ---- callbacks of feed.h: out of one snapshot into the table; `arg`: struct counts ---- */
 
-static enum status put_tenant(void *arg, const struct limit_tenant *tenant, const struct publish_gauge *gauges,
-                              size_t n)
+static enum status put_tenant(void *arg, const struct limit_tenant *tenant, const struct feed_gauge *gauges, size_t n)
 {
     const struct counts *c = arg;
     enum status s;
@@ -34,7 +33,7 @@ static enum status put_key(void *arg, const struct limit_key *key, const char *t
 }
 
 /* A tenant or a key that was removed within the last day. */
-static enum status drop_removed(void *arg, const struct publish_change *change)
+static enum status drop_removed(void *arg, const struct feed_change *change)
 {
     const struct counts *c = arg;
     struct limit_table *t = replica_lock(c->replica);
@@ -51,7 +50,7 @@ static enum status drop_removed(void *arg, const struct publish_change *change)
 }
 
 /* The database's count is in the table already. */
-static enum status remember_count(void *arg, const struct publish_count *p)
+static enum status remember_count(void *arg, const struct feed_count *p)
 {
     struct counts *c = arg;
     struct counts_known *k;
@@ -96,10 +95,10 @@ static void fill_read_to(void *arg, uint64_t segment, uint64_t position)
 /* `old`: what has a place in the table. STATUS_CONFLICT: a name of it is gone, and its place would be another's. */
 static enum status put_catalogue(struct counts *c, const struct limit_catalogue *old)
 {
-    char left_out[PUBLISH_LEFT_OUT_SIZE];
+    char left_out[FEED_LEFT_OUT_SIZE];
     struct limit_catalogue now;
     bool moved;
-    enum status s = publish_catalogue(c->publish, old, &now, &moved, left_out);
+    enum status s = feed_catalogue(c->feed, old, &now, &moved, left_out);
 
     if (s != STATUS_OK)
         return s;
@@ -125,14 +124,14 @@ static enum status fill_from_snapshot(struct counts *c, struct batch *b)
     memset(&f, 0, sizeof(f));
     f.c = c;
     if ((s = put_catalogue(c, &none)) == STATUS_OK)
-        s = publish_tenants(c->publish, &c->replica->catalogue, NULL, put_tenant, c);
+        s = feed_tenants(c->feed, &c->replica->catalogue, NULL, put_tenant, c);
     if (s == STATUS_OK)
-        s = publish_counts(c->publish, NULL, counts_put, &f);
+        s = feed_counts(c->feed, NULL, counts_put, &f);
     if (s == STATUS_OK)
         s = batch_each_unread(b, fill_event, c, fill_read_to);
     c->since_us = clock_wall_us();
     if (s == STATUS_OK)
-        s = publish_keys(c->publish, NULL, put_key, c);
+        s = feed_keys(c->feed, NULL, put_key, c);
     return s;
 }
 
@@ -157,12 +156,12 @@ static enum status make_empty(struct counts *c)
 /* The snapshot is opened first: while PostgreSQL can't give one, the table that is there stays. */
 static enum status fill(struct counts *c, struct batch *b)
 {
-    enum status s = publish_begin(c->publish, c->cursor);
+    enum status s = feed_begin(c->feed, c->cursor);
 
     if (s != STATUS_OK)
         return s;
     if ((s = counts_end_snapshot(c, s)) != STATUS_OK || (s = make_empty(c)) != STATUS_OK ||
-        (s = ingest_degraded_forget(c->ingest)) != STATUS_OK || (s = publish_begin(c->publish, c->cursor)) != STATUS_OK)
+        (s = ingest_degraded_forget(c->ingest)) != STATUS_OK || (s = feed_begin(c->feed, c->cursor)) != STATUS_OK)
         return s;
     return counts_end_snapshot(c, fill_from_snapshot(c, b));
 }
@@ -195,15 +194,15 @@ static enum status adopt_from_snapshot(struct counts *c)
     if (s == STATUS_OK)
         s = put_catalogue(c, &old);
     if (s == STATUS_OK)
-        s = publish_removed(c->publish, drop_removed, c);
+        s = feed_removed(c->feed, drop_removed, c);
     if (s == STATUS_OK)
-        s = publish_keys(c->publish, NULL, put_key, c);
+        s = feed_keys(c->feed, NULL, put_key, c);
     if (s == STATUS_OK)
-        s = publish_tenants(c->publish, &c->replica->catalogue, NULL, put_tenant, c);
+        s = feed_tenants(c->feed, &c->replica->catalogue, NULL, put_tenant, c);
     if (s == STATUS_OK)
-        s = publish_counts(c->publish, NULL, remember_count, c);
+        s = feed_counts(c->feed, NULL, remember_count, c);
     if (s == STATUS_OK && counts_places(c) > tenants) /* again: those of tenants that are new */
-        s = publish_keys(c->publish, NULL, put_key, c);
+        s = feed_keys(c->feed, NULL, put_key, c);
     c->since_us = 0;
     return s;
 }
@@ -228,7 +227,7 @@ static enum status try_adopt(struct counts *c, bool *kept)
         return s;
     usable = !fresh && limit_table_is_ready(t) && known_removals(t);
     replica_replace(c->replica, t);
-    if (!usable || (s = publish_begin(c->publish, c->cursor)) != STATUS_OK)
+    if (!usable || (s = feed_begin(c->feed, c->cursor)) != STATUS_OK)
         return s;
     s = counts_end_snapshot(c, adopt_from_snapshot(c));
     *kept = s == STATUS_OK && !doubted(c);

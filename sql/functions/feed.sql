@@ -1,17 +1,34 @@
--- What the collector reads to fill and follow the limit table (lib/store/publish.c), as it wants it: times in microseconds
--- since 1970, lists as text.
+-- What the collector reads to fill the limit table and to keep it up to date (lib/store/feed.c), typed as the table has it: times
+-- are microseconds since 1970, amounts are millionths that stop at what an event can carry, and -1 is unlimited.
+
+DROP FUNCTION IF EXISTS tollgate.table_lines(text, text, bigint);
+DROP FUNCTION IF EXISTS tollgate.table_tenants(text, text, bigint);
 
 CREATE OR REPLACE FUNCTION tollgate.us(at timestamptz) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE AS
   $$ SELECT (extract(epoch FROM at) * 1000000)::bigint $$;
 GRANT EXECUTE ON FUNCTION tollgate.us(timestamptz) TO tollgate_collector;
 
--- What the limit table is filled from. days: starts of yesterday, today and the seven days ahead; periods: of the last one,
--- this one and the two ahead, then the end. overrides: by key max, mode, grace_percent, grace_until and expires_at
--- (microseconds), and the tier's own limit for when max expires. By id, at most `most` behind `after`; or `one` alone.
-CREATE OR REPLACE FUNCTION tollgate.table_tenants(one text DEFAULT NULL, after text DEFAULT '', most bigint DEFAULT NULL)
-RETURNS TABLE (tenant_id text, tier_id text, state text,
-  usage_limits jsonb, overrides jsonb, days timestamptz[], day_offsets int[], periods timestamptz[], period_offsets int[],
-  patients bigint, users bigint, appointments bigint, storage bigint)
+-- A number of a plan; anything else is no limit.
+CREATE OR REPLACE FUNCTION tollgate.millionths(v jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT CASE WHEN jsonb_typeof(v) IS DISTINCT FROM 'number' OR v::numeric < 0 THEN -1
+              WHEN v::numeric >= 1000000000000 THEN 1000000000000000000 ELSE round(v::numeric * 1000000)::bigint END
+$$;
+
+-- The tenants of a page by id: at most `most` behind `after`, or `one` alone.
+CREATE OR REPLACE FUNCTION tollgate.feed_page(one text, after text, most bigint) RETURNS TABLE (tenant_id text, state text, time_zone text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT x.tenant_id, x.state, x.time_zone
+  FROM ((SELECT * FROM tollgate.tenant_settings c WHERE c.tenant_id = one AND tollgate.tenant_id_problem(one) IS NULL) UNION ALL
+        (SELECT * FROM tollgate.tenant_settings c WHERE one IS NULL AND c.tenant_id > after
+           AND tollgate.tenant_id_problem(c.tenant_id) IS NULL ORDER BY c.tenant_id LIMIT most)) x
+$$;
+GRANT EXECUTE ON FUNCTION tollgate.feed_page(text, text, bigint) TO tollgate_collector;
+
+-- days: the starts of yesterday, today and the seven days ahead. periods: the starts of the last one, this one and the two ahead, then
+-- the end. The offsets are the zone's at these instants, in seconds.
+CREATE OR REPLACE FUNCTION tollgate.feed_tenants(one text, after text, most bigint)
+RETURNS TABLE (tenant_id text, tier_id text, state text, days bigint[], day_offsets int[], periods bigint[], period_offsets int[],
+  patients bigint, users bigint, appointments bigint, storage_gb bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 -- A page finds its rows by index, whatever share of all the planner takes `most` for.
 SET enable_hashjoin = off SET enable_mergejoin = off AS $$
@@ -19,11 +36,9 @@ SET enable_hashjoin = off SET enable_mergejoin = off AS $$
     SELECT x.tenant_id AS id, x.state, coalesce(
       (SELECT p.time_zone FROM tollgate.tenant_periods p WHERE p.tenant_id = x.tenant_id AND p.starts_at <= now() AND p.ends_at > now()
        LIMIT 1), x.time_zone) AS zone
-    FROM ((SELECT * FROM tollgate.tenant_settings c WHERE c.tenant_id = one AND tollgate.tenant_id_problem(one) IS NULL) UNION ALL
-          (SELECT * FROM tollgate.tenant_settings c WHERE one IS NULL AND c.tenant_id > after
-             AND tollgate.tenant_id_problem(c.tenant_id) IS NULL ORDER BY c.tenant_id LIMIT most)) x
+    FROM tollgate.feed_page(one, after, most) x
   ), zone_days AS MATERIALIZED ( -- once a zone: tenants are many, zones are few
-    SELECT e.zone, array_agg(e.at ORDER BY e.at, e.i) AS days,
+    SELECT e.zone, array_agg(tollgate.us(e.at) ORDER BY e.at, e.i) AS days,
            array_agg(extract(epoch FROM e.at AT TIME ZONE e.zone - e.at AT TIME ZONE 'UTC')::int ORDER BY e.at, e.i) AS offsets
     FROM (SELECT i, w.zone, tollgate.day_start(w.today + i, w.zone) AS at
           FROM (SELECT z.zone, tollgate.day_of(now(), z.zone) AS today FROM (SELECT DISTINCT zone FROM page) z OFFSET 0) w,
@@ -32,20 +47,16 @@ SET enable_hashjoin = off SET enable_mergejoin = off AS $$
   )
   SELECT t.id, coalesce(s.tier_id, ''),
     CASE WHEN t.state = 'suspended' THEN 'suspended' WHEN s.tenant_id IS NULL THEN 'no_subscription' ELSE 'active' END,
-    coalesce(s.usage_limits, '{}'), coalesce(o.overrides, '{}'), d.days, d.offsets, p.periods, p.offsets,
-    coalesce(g.patients_count, 0), coalesce(g.users_count, 0), coalesce(g.appointments_count, 0), coalesce(g.storage_bytes, 0)
+    d.days, d.offsets, p.periods, p.offsets,
+    tollgate.millionths(to_jsonb(coalesce(g.patients_count, 0))), tollgate.millionths(to_jsonb(coalesce(g.users_count, 0))),
+    tollgate.millionths(to_jsonb(coalesce(g.appointments_count, 0))),
+    tollgate.millionths(to_jsonb(coalesce(g.storage_bytes, 0) / 1000000000.0))
   FROM page t
   JOIN zone_days d ON d.zone = t.zone
   LEFT JOIN public.tenant_subscriptions s ON s.tenant_id = t.id
-  LEFT JOIN public.subscription_tiers r ON r.id = s.tier_id
   LEFT JOIN LATERAL (SELECT * FROM public.usage_summary u WHERE u.tenant_id = t.id ORDER BY u.period_start DESC LIMIT 1) g ON true
   LEFT JOIN LATERAL (
-    SELECT jsonb_object_agg(v.limit_key, jsonb_build_object('max', v.max, 'mode', v.mode, 'grace_percent', v.grace_percent,
-      'grace_until', (extract(epoch FROM v.grace_until) * 1000000)::bigint,
-      'expires_at', (extract(epoch FROM v.expires_at) * 1000000)::bigint, 'tier_max', r.limits -> v.limit_key)) AS overrides
-    FROM tollgate.usage_limit_overrides v WHERE v.tenant_id = t.id) o ON true
-  LEFT JOIN LATERAL (
-    SELECT array_agg(b.at ORDER BY b.at) AS periods,
+    SELECT array_agg(tollgate.us(b.at) ORDER BY b.at) AS periods,
            array_agg(extract(epoch FROM b.at AT TIME ZONE b.zone - b.at AT TIME ZONE 'UTC')::int ORDER BY b.at) AS offsets
     FROM (
       SELECT x.starts_at AS at, x.time_zone AS zone FROM (
@@ -57,30 +68,54 @@ SET enable_hashjoin = off SET enable_mergejoin = off AS $$
         ORDER BY a.starts_at LIMIT 3) x ORDER BY x.ends_at DESC LIMIT 1)) b) p ON true
   ORDER BY t.id
 $$;
-GRANT EXECUTE ON FUNCTION tollgate.table_tenants(text, text, bigint) TO tollgate_collector;
+GRANT EXECUTE ON FUNCTION tollgate.feed_tenants(text, text, bigint) TO tollgate_collector;
 
--- Tenants as table_tenants gives them. limits: a line each, "key max expires tier mode grace_percent grace_until": max holds
--- until `expires`, from there on the tier's does; "-" for never.
-CREATE OR REPLACE FUNCTION tollgate.table_lines(one text, after text, most bigint)
-RETURNS TABLE (tenant_id text, tier_id text, state text, limits text, days text, day_offsets text, periods text, period_offsets text,
-  patients bigint, users bigint, appointments bigint, storage_gb numeric)
-LANGUAGE sql STABLE AS $$
-  SELECT t.tenant_id, coalesce(t.tier_id, ''), t.state,
-    (SELECT string_agg(concat_ws(' ', k.limit_key,
-       CASE WHEN o.expires_at <= now() THEN f.tier ELSE f.plain END,
-       CASE WHEN o.max IS NOT NULL AND o.expires_at > now() THEN tollgate.us(o.expires_at)::text ELSE '-' END,
-       f.tier, coalesce(o.mode, 'hard'), coalesce(o.grace_percent, 0), coalesce(tollgate.us(o.grace_until)::text, '-')), E'\n')
-     FROM tollgate.usage_limit_keys k
-     LEFT JOIN tollgate.usage_limit_overrides o ON o.tenant_id = t.tenant_id AND o.limit_key = k.limit_key
-     LEFT JOIN public.subscription_tiers s ON s.id = t.tier_id
-     CROSS JOIN LATERAL (SELECT
-       CASE jsonb_typeof(t.usage_limits -> k.limit_key) WHEN 'number' THEN t.usage_limits ->> k.limit_key ELSE '-1' END AS plain,
-       CASE jsonb_typeof(s.limits -> k.limit_key) WHEN 'number' THEN s.limits ->> k.limit_key ELSE '-1' END AS tier) f),
-    (SELECT string_agg(tollgate.us(u.at)::text, ',' ORDER BY u.place) FROM unnest(t.days) WITH ORDINALITY AS u (at, place)),
-    array_to_string(t.day_offsets, ','),
-    (SELECT string_agg(tollgate.us(u.at)::text, ',' ORDER BY u.place) FROM unnest(t.periods) WITH ORDINALITY AS u (at, place)),
-    array_to_string(t.period_offsets, ','),
-    t.patients, t.users, t.appointments, t.storage / 1e9
-  FROM tollgate.table_tenants(one, after, most) t
+-- A row for each limit that a tenant of the page has. max holds until `expires`, from there on `after_expiry` does, which is the tier's;
+-- NULL: it does not expire.
+CREATE OR REPLACE FUNCTION tollgate.feed_limits(one text, after text, most bigint)
+RETURNS TABLE (tenant_id text, limit_key text, max bigint, expires bigint, after_expiry bigint, mode text, grace_percent int,
+  grace_until bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+  SELECT f.* FROM (
+    SELECT t.tenant_id, k.limit_key::text,
+      tollgate.millionths(CASE WHEN o.expires_at <= now() THEN r.limits ELSE s.usage_limits END -> k.limit_key) AS max,
+      CASE WHEN o.max IS NOT NULL AND o.expires_at > now() THEN tollgate.us(o.expires_at) END,
+      tollgate.millionths(r.limits -> k.limit_key) AS after_expiry, coalesce(o.mode, 'hard'), coalesce(o.grace_percent, 0),
+      tollgate.us(o.grace_until)
+    FROM tollgate.feed_page(one, after, most) t
+    JOIN public.tenant_subscriptions s ON s.tenant_id = t.tenant_id
+    LEFT JOIN public.subscription_tiers r ON r.id = s.tier_id
+    CROSS JOIN LATERAL (
+      SELECT jsonb_object_keys(CASE jsonb_typeof(s.usage_limits) WHEN 'object' THEN s.usage_limits ELSE '{}' END)
+      UNION SELECT v.limit_key FROM tollgate.usage_limit_overrides v WHERE v.tenant_id = t.tenant_id) n (limit_key)
+    JOIN tollgate.usage_limit_keys k ON k.limit_key = n.limit_key
+    LEFT JOIN tollgate.usage_limit_overrides o ON o.tenant_id = t.tenant_id AND o.limit_key = k.limit_key) f
+  WHERE f.max >= 0 OR f.after_expiry >= 0
+  ORDER BY f.tenant_id
 $$;
-GRANT EXECUTE ON FUNCTION tollgate.table_lines(text, text, bigint) TO tollgate_collector;
+GRANT EXECUTE ON FUNCTION tollgate.feed_limits(text, text, bigint) TO tollgate_collector;
+
+-- Counts of the windows that may still decide something: days from the day before yesterday on, and periods that end after that; of
+-- metrics that have a limit. Each is found by its key, however much history there is. ends: of a period, of a day 0.
+-- By tenant and metric, a metric's days before its periods.
+CREATE OR REPLACE FUNCTION tollgate.feed_counts(one text, after text, most bigint)
+RETURNS TABLE (tenant_id text, metric_type text, is_day boolean, starts bigint, ends bigint, used bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+  SELECT t.tenant_id, m.metric_type::text, c.limit_window = 'day',
+    tollgate.us(CASE c.limit_window WHEN 'day' THEN tollgate.day_start(c.window_start, p.time_zone) ELSE p.starts_at END),
+    CASE c.limit_window WHEN 'day' THEN 0 ELSE tollgate.us(p.ends_at) END, least(c.used * 1000000, 1000000000000000000)::bigint
+  FROM tollgate.feed_page(one, after, most) t
+  CROSS JOIN (SELECT DISTINCT k.metric_type FROM tollgate.usage_limit_keys k WHERE k.limit_window IN ('day', 'period')) m
+  JOIN tollgate.tenant_periods p ON p.tenant_id = t.tenant_id AND p.ends_at > now() - interval '2 days' AND p.starts_at < now() + interval '2 days'
+  CROSS JOIN LATERAL (
+    SELECT * FROM tollgate.usage_counts d WHERE d.tenant_id = t.tenant_id AND d.metric_type = m.metric_type AND d.limit_window = 'day'
+      AND d.window_start BETWEEN greatest(p.period_start, current_date - 2) AND p.period_end
+    UNION ALL
+    SELECT * FROM tollgate.usage_counts d WHERE d.tenant_id = t.tenant_id AND d.metric_type = m.metric_type AND d.limit_window = 'period'
+      AND d.window_start = p.period_start) c
+  ORDER BY t.tenant_id, m.metric_type, c.limit_window
+$$;
+GRANT EXECUTE ON FUNCTION tollgate.feed_counts(text, text, bigint) TO tollgate_collector;
+

@@ -128,7 +128,7 @@ END $$;
 -- At a tenant's midnight: today's calls start anew in current_usage; the new period's row stands before its first event.
 -- Of the next `most` tenants behind `after`; returns the last of them, NULL when there are no more.
 CREATE OR REPLACE FUNCTION tollgate.turn_days(after text, most integer) RETURNS text LANGUAGE plpgsql
-SET enable_hashjoin = off SET enable_mergejoin = off -- a page finds its rows by index, see table_tenants
+SET enable_hashjoin = off SET enable_mergejoin = off -- a page finds its rows by index, see feed_tenants
 AS $$
 DECLARE
   r record;

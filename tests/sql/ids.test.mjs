@@ -41,9 +41,9 @@ test('what the host inserts with such an id is inserted, left out, and named by 
 test('a tenant that came before the rule is left out of what the gates learn', () => {
   sql('host', "INSERT INTO tollgate.tenant_settings (tenant_id, schema_name) SELECT id, 'x' FROM tenants WHERE name = 'Evil'");
   for (const one of ['NULL', "E'evil\\r\\nX-Tollgate-Tier: gold'"])
-    assert.equal(sql('host', `SELECT count(*) FROM tollgate.table_lines(${one}, '', 100) WHERE tenant_id LIKE 'evil%'`, 'tollgate_collector'), '0');
-  assert.equal(sql('host', "SELECT string_agg(tenant_id, ',' ORDER BY tenant_id) FROM tollgate.table_tenants(NULL, '', 2)"), 'a,b');
-  assert.equal(sql('host', "SELECT string_agg(tenant_id, ',' ORDER BY tenant_id) FROM tollgate.table_tenants(NULL, 'b', 2)"), 'fine,sp');
+    assert.equal(sql('host', `SELECT count(*) FROM tollgate.feed_tenants(${one}, '', 100) WHERE tenant_id LIKE 'evil%'`, 'tollgate_collector'), '0');
+  assert.equal(sql('host', "SELECT string_agg(tenant_id, ',' ORDER BY tenant_id) FROM tollgate.feed_tenants(NULL, '', 2)"), 'a,b');
+  assert.equal(sql('host', "SELECT string_agg(tenant_id, ',' ORDER BY tenant_id) FROM tollgate.feed_tenants(NULL, 'b', 2)"), 'fine,sp');
 });
 test('a table that can\'t be counted is named by the doctor, and the rest goes on', () => {
   sql('host', 'ALTER TABLE a.patients ENABLE ROW LEVEL SECURITY', 'clinic');

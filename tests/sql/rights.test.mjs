@@ -72,7 +72,7 @@ const becoming = ['SET ROLE tollgate_owner', 'SET ROLE tollgate_counter', 'SET S
 const asAnother = ["SELECT set_config('tollgate.tenant_id', 'a', false)"];
 const ofWeb = ["SELECT tollgate.recount('b')", "SELECT tollgate.set_subscription('b', 't', NULL)", "SELECT tollgate.ensure_periods('b', now(), now())", "SELECT tollgate.request_measure('b')",
   'SELECT * FROM tollgate.tenant_settings', 'SELECT * FROM public.usage_tracking', 'SELECT * FROM tollgate.usage_hourly', 'INSERT INTO tollgate.usage_daily DEFAULT VALUES', "UPDATE public.usage_summary SET users_count = 0", 'DELETE FROM tollgate.usage_counts',
-  'SELECT tollgate.attach_new(1)', "SELECT tollgate.put_usage('{b}', '{\"{}\"}')", "SELECT tollgate.drop_partitions(1)", "SELECT tollgate.table_tenants()"];
+  'SELECT tollgate.attach_new(1)', "SELECT tollgate.put_usage('{b}', '{\"{}\"}')", "SELECT tollgate.drop_partitions(1)", "SELECT tollgate.feed_tenants(NULL, NULL, 9)"];
 const ofCollector = ["SELECT tollgate.account_by_email('o@example.com')", "SELECT tollgate.session_open('x', 1)", "SELECT tollgate.session_find('x', 1, 1)", "SELECT tollgate.account_password('x', 'y')", "SELECT tollgate.account_renew_hash(1, 'x', 'y')",
   "SELECT tollgate.set_subscription('a', 't', NULL)", 'UPDATE public.usage_tracking SET metric_value = 0', 'DELETE FROM public.usage_tracking', 'SELECT * FROM tollgate.usage_rejected', 'SELECT name FROM public.tenants', "UPDATE tollgate.api_keys SET scopes = '{admin}'",
   'SELECT tenant_id FROM public.users'];

@@ -1,0 +1,244 @@
+/* feed_limits.c: tenants with their limits, and counts, read from PostgreSQL a page of tenants at a time */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/store/feed.h"
+#include "lib/store/feed_parts.h"
+
+#define TENANTS_A_PAGE 1000 /* held at a time, however many there are */
+
+/* ---- tenants ---- */
+
+/* The tenants of one page: at most `most` behind `after`, or `only` one. */
+struct page {
+    const char *only, *after;
+    int most;
+};
+
+static enum status read_page(struct feed *p, const char *sql, const struct page *page, struct db_rows **rows)
+{
+    char most[16];
+
+    snprintf(most, sizeof(most), "%d", page->most);
+    return db_query(p->db, sql, 3, (const char *[]){page->only, page->after, most}, rows);
+}
+
+static struct limit read_limit(const struct db_rows *rows, size_t row, uint8_t window)
+{
+    char mode = db_text(rows, row, 5)[0];
+
+    return (struct limit){.max = db_int(rows, row, 2),
+                          .until_us = db_null(rows, row, 3) ? LIMIT_NEVER : db_int(rows, row, 3),
+                          .max_after = db_int(rows, row, 4),
+                          .mode = mode == 's'   ? LIMIT_SOFT
+                                  : mode == 'g' ? LIMIT_GRACE
+                                                : LIMIT_HARD,
+                          .grace_percent = (int32_t)db_int(rows, row, 6),
+                          .grace_until_us = db_int(rows, row, 7),
+                          .window = window};
+}
+
+/* The rows of tenant t from *next on; both results are in the tenants' order. */
+static void read_limits(const struct db_rows *rows, size_t *next, const struct limit_catalogue *c,
+                        struct limit_tenant *t)
+{
+    for (uint32_t i = 0; i < LIMIT_TABLE_LIMITS; i++)
+        t->limits[i] = (struct limit){.max = LIMIT_UNLIMITED,
+                                      .until_us = LIMIT_NEVER,
+                                      .max_after = LIMIT_UNLIMITED,
+                                      .window = i < c->n_limits ? c->limits[i].window : LIMIT_WINDOW_NONE};
+    for (; *next < db_count(rows) && strcmp(db_text(rows, *next, 0), t->id) == 0; (*next)++) {
+        int i = feed_limit(c, db_text(rows, *next, 1));
+
+        if (i >= 0)
+            t->limits[i] = read_limit(rows, *next, c->limits[i].window);
+    }
+}
+
+/* PostgreSQL's text of an array of numbers, "{1,2,3}", at most `most` of them; how many there were. */
+static size_t read_numbers(const char *text, int64_t *out, size_t most)
+{
+    size_t n = 0;
+
+    while (*text && *text != '}' && n < most) {
+        char *end;
+
+        text++; /* '{' or ',' */
+        out[n] = strtoll(text, &end, 10);
+        if (end == text)
+            break;
+        n++;
+        text = end;
+    }
+    return n;
+}
+
+/* Boundaries that follow each other, and the zone's offset at each; n + 1 of them bound n spans. */
+static void read_spans(const struct db_rows *rows, size_t row, int column, struct limit_span *spans, size_t most)
+{
+    int64_t bounds[LIMIT_DAYS + 1], offsets[LIMIT_DAYS + 1];
+    size_t n = read_numbers(db_text(rows, row, column), bounds, most + 1);
+
+    if (read_numbers(db_text(rows, row, column + 1), offsets, most + 1) < n)
+        return;
+    for (size_t i = 0; i + 1 < n; i++)
+        spans[i] = (struct limit_span){
+            .start_us = bounds[i], .end_us = bounds[i + 1], .end_offset_s = (int32_t)offsets[i + 1]};
+}
+
+static enum status one_tenant(const struct limit_catalogue *c, const struct db_rows *rows, size_t row,
+                              const struct db_rows *limits, size_t *next, feed_tenant_fn *fn, void *arg)
+{
+    static const char *const names[] = {"patients_count", "users_count", "appointments_count", "storage_used_gb"};
+    struct feed_gauge gauges[4];
+    struct limit_tenant t;
+    char state = db_text(rows, row, 2)[0];
+    size_t n = 0;
+
+    memset(&t, 0, sizeof(t));
+    snprintf(t.id, sizeof(t.id), "%s", db_text(rows, row, 0));
+    snprintf(t.tier, sizeof(t.tier), "%s", db_text(rows, row, 1));
+    t.state = state == 's' ? LIMIT_TENANT_SUSPENDED : state == 'n' ? LIMIT_TENANT_NO_SUBSCRIPTION : LIMIT_TENANT_ACTIVE;
+    read_limits(limits, next, c, &t);
+    read_spans(rows, row, 3, t.days, LIMIT_DAYS);
+    read_spans(rows, row, 5, t.periods, LIMIT_PERIODS);
+    for (int i = 0; i < 4; i++) {
+        int metric = feed_metric(c, names[i]);
+
+        if (metric >= 0)
+            gauges[n++] = (struct feed_gauge){metric, db_int(rows, row, 7 + i)};
+    }
+    return fn(arg, &t, gauges, n);
+}
+
+/* *n: how many there were; `after` becomes the last one's id. */
+static enum status some_tenants(struct feed *p, const struct limit_catalogue *c, const char *only,
+                                char after[LIMIT_TENANT_SIZE], int most, feed_tenant_fn *fn, void *arg, size_t *n)
+{
+    static const char tenants_sql[] =
+        "SELECT tenant_id, tier_id, state, days, day_offsets, periods, period_offsets, patients, users, appointments, "
+        "storage_gb FROM tollgate.feed_tenants($1, $2, $3::bigint)";
+    static const char limits_sql[] =
+        "SELECT tenant_id, limit_key, max, expires, after_expiry, mode, grace_percent, grace_until "
+        "FROM tollgate.feed_limits($1, $2, $3::bigint)";
+    struct page page = {only, after, most};
+    struct db_rows *rows = NULL, *limits = NULL;
+    size_t next = 0;
+    enum status s = read_page(p, tenants_sql, &page, &rows);
+
+    if (s == STATUS_OK)
+        s = read_page(p, limits_sql, &page, &limits);
+    *n = s == STATUS_OK ? db_count(rows) : 0;
+    for (size_t i = 0; i < *n && s == STATUS_OK; i++)
+        s = one_tenant(c, rows, i, limits, &next, fn, arg);
+    if (*n > 0)
+        snprintf(after, LIMIT_TENANT_SIZE, "%s", db_text(rows, *n - 1, 0));
+    if (rows)
+        db_rows_free(rows);
+    if (limits)
+        db_rows_free(limits);
+    return s;
+}
+
+enum status feed_tenants(struct feed *p, const struct limit_catalogue *c, const char *only, feed_tenant_fn *fn,
+                         void *arg)
+{
+    char after[LIMIT_TENANT_SIZE] = "";
+    size_t n;
+    enum status s;
+
+    do
+        s = some_tenants(p, c, only, after, TENANTS_A_PAGE, fn, arg, &n);
+    while (s == STATUS_OK && n == TENANTS_A_PAGE);
+    return s == STATUS_OK && only && n == 0 ? STATUS_NOT_FOUND : s;
+}
+
+enum status feed_tenants_after(struct feed *p, const struct limit_catalogue *c, char after[LIMIT_TENANT_SIZE], int most,
+                               feed_tenant_fn *fn, void *arg, bool *more)
+{
+    size_t n;
+    enum status s = some_tenants(p, c, NULL, after, most, fn, arg, &n);
+
+    if (s == STATUS_OK)
+        *more = n == (size_t)most;
+    return s;
+}
+
+/* ---- counts ---- */
+
+static enum status each_count(const struct db_rows *rows, feed_count_fn *fn, void *arg)
+{
+    enum status s = STATUS_OK;
+
+    for (size_t i = 0; i < db_count(rows) && s == STATUS_OK; i++) {
+        struct feed_count c = {.tenant = db_text(rows, i, 0),
+                               .metric = db_text(rows, i, 1),
+                               .day = db_bool(rows, i, 2),
+                               .start_us = db_int(rows, i, 3),
+                               .end_us = db_int(rows, i, 4),
+                               .used = db_int(rows, i, 5)};
+
+        s = fn(arg, &c);
+    }
+    return s;
+}
+
+static enum status counts_of_page(struct feed *p, const struct page *page, feed_count_fn *fn, void *arg)
+{
+    static const char sql[] =
+        "SELECT tenant_id, metric_type, is_day, starts, ends, used FROM tollgate.feed_counts($1, $2, $3::bigint)";
+    struct db_rows *rows;
+    enum status s = read_page(p, sql, page, &rows);
+
+    if (s != STATUS_OK)
+        return s;
+    s = each_count(rows, fn, arg);
+    db_rows_free(rows);
+    return s;
+}
+
+/* Moves `after` behind the page; *last: no other follows. */
+static enum status next_page(struct feed *p, const struct page *page, char after[LIMIT_TENANT_SIZE], bool *last)
+{
+    static const char sql[] = "SELECT max(tenant_id), count(*) FROM tollgate.feed_page($1, $2, $3::bigint)";
+    struct db_rows *rows;
+    enum status s = read_page(p, sql, page, &rows);
+
+    if (s != STATUS_OK)
+        return s;
+    *last = db_int(rows, 0, 1) < page->most;
+    snprintf(after, LIMIT_TENANT_SIZE, "%s", db_text(rows, 0, 0));
+    db_rows_free(rows);
+    return s;
+}
+
+enum status feed_counts(struct feed *p, const char *only, feed_count_fn *fn, void *arg)
+{
+    char after[LIMIT_TENANT_SIZE] = "";
+    const struct page page = {only, after, TENANTS_A_PAGE};
+    bool last = only != NULL;
+    enum status s;
+
+    do {
+        s = counts_of_page(p, &page, fn, arg);
+        if (s == STATUS_OK && !only)
+            s = next_page(p, &page, after, &last);
+    } while (s == STATUS_OK && !last);
+    return s;
+}
+
+enum status feed_counts_since(struct feed *p, const char *cursor, feed_count_fn *fn, void *arg)
+{
+    static const char sql[] =
+        "SELECT tenant_id, metric_type, true, starts_us, ends_us, used FROM tollgate.table_counts "
+        "WHERE limit_window = 'day' AND " FEED_NEW;
+    struct db_rows *rows;
+    enum status s = db_query(p->db, sql, 1, (const char *[]){cursor}, &rows);
+
+    if (s != STATUS_OK)
+        return s;
+    s = each_count(rows, fn, arg);
+    db_rows_free(rows);
+    return s;
+}
