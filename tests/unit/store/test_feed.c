@@ -121,12 +121,13 @@ static void limits_come_typed_and_stop_at_what_an_event_can_carry(void)
     run("SELECT tollgate.ensure_periods('typed', now(), now() + interval '65 days');"
         "INSERT INTO public.subscription_tiers VALUES ('typed', 'T', '{\"api_calls_per_day\": 7}');"
         "INSERT INTO public.tenant_subscriptions (tenant_id, tier_id) VALUES ('typed', 'typed');"
-        "INSERT INTO tollgate.usage_limit_overrides (tenant_id, limit_key, max, mode, grace_percent, expires_at) "
-        "VALUES "
-        "('typed', 'api_calls_per_day', 90000000000000, 'grace', 15, '2100-01-01 00:00:00.5+00');"
         "UPDATE public.tenant_subscriptions SET usage_limits = '{\"api_calls_per_day\": 9007199254740993, "
         "\"storage_gb\": 2.5, \"max_users\": 1e300, \"max_patients\": \"many\", \"other\": 1}' "
-        "WHERE tenant_id = 'typed';");
+        "WHERE tenant_id = 'typed';"
+        "INSERT INTO tollgate.usage_limit_overrides (tenant_id, limit_key, max, mode, grace_percent, expires_at) "
+        "VALUES ('typed', 'api_calls_per_day', 90000000000000, 'grace', 15, '2100-01-01 00:00:00.5+00') "
+        "ON CONFLICT (tenant_id, limit_key) DO UPDATE SET max = excluded.max, mode = excluded.mode, "
+        "grace_percent = excluded.grace_percent, expires_at = excluded.expires_at");
     read_one("typed", &c, &t);
     const struct limit *day = limit_of(&c, &t, "api_calls_per_day");
     CU_ASSERT_EQUAL(day->max, EVENT_VALUE_MAX);
