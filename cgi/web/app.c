@@ -202,7 +202,8 @@ static const char *key_needs(const struct app *app, const struct route *route)
     return talloc_asprintf_append(text, ".");
 }
 
-bool app_may_see(const struct app *app, const char *tenant)
+/* May the caller see this tenant at all? An operator may. */
+static bool may_see(const struct app *app, const char *tenant)
 {
 #ifdef TOLLGATE_TEST
     /* shows that row-level security alone keeps tenants apart */
@@ -274,7 +275,7 @@ static bool authorise(struct app *app)
 
     if (key_route ? !authorise_key(app, route) : (is_page(route->who) || route->csrf) && !authorise_session(app, route))
         return false;
-    if (id != NULL && !app_may_see(app, id)) {
+    if (id != NULL && !may_see(app, id)) {
         foreign_tenant(app);
         return false;
     }

@@ -108,7 +108,5 @@ struct json_object *app_json_body(struct app *app);
  */
 MUST_CHECK enum status app_begin(struct app *app);
 MUST_CHECK enum status app_end(struct app *app, enum status s);
-/* May the caller see this tenant at all? An operator may; answers nothing. */
-bool app_may_see(const struct app *app, const char *tenant);
 
 #endif

@@ -150,67 +150,83 @@ static bool is_finite(struct json_object *o)
     return true;
 }
 
+/* Puts the message where it belongs; STATUS_INVALID. */
+static enum status wrong(struct json_problem *problem, size_t offset, const char *message)
+{
+    problem->offset = offset;
+    snprintf(problem->message, sizeof problem->message, "%s", message);
+    return STATUS_INVALID;
+}
+
+/* What json-c would take although it is wrong, and what would cost more than *budget, before anything is built. */
+static enum status look_through(const char *text, size_t length, size_t *budget, struct json_problem *problem)
+{
+    struct scan found;
+
+    if (length > INT32_MAX - 1)
+        return STATUS_INVALID;
+    if (!utf8_valid(text, length))
+        return wrong(problem, 0, "it is not UTF-8");
+    found = scan(text, length);
+    if (found.oddity != NULL)
+        return wrong(problem, (size_t)(found.oddity - text), found.message);
+    if (budget == NULL)
+        return STATUS_OK;
+    if (found.cost > *budget)
+        return STATUS_LIMIT;
+    *budget -= found.cost;
+    return STATUS_OK;
+}
+
+/* The document at the beginning of the text, and where it ends. */
+static enum status parse(json_tokener *tokener, const char *text, size_t length, struct json_object **document,
+                         size_t *end, struct json_problem *problem)
+{
+    enum json_tokener_error error;
+
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+    /* The NUL behind the text ends a bare number; within the text it is a character like any other, and wrong. */
+    *document = json_tokener_parse_ex(tokener, text, (int)length);
+    error = json_tokener_get_error(tokener);
+    *end = length;
+    if (error == json_tokener_continue) {
+        *document = json_tokener_parse_ex(tokener, "", 1);
+        error = json_tokener_get_error(tokener) == json_tokener_success ? json_tokener_success : json_tokener_continue;
+    } else {
+        *end = json_tokener_get_parse_end(tokener);
+    }
+    return error == json_tokener_success ? STATUS_OK : wrong(problem, *end, what(error));
+}
+
+/* Nothing but white space behind the document, and every number in it is one. */
+static enum status look_behind(const char *text, size_t length, size_t end, struct json_object *document,
+                               struct json_problem *problem)
+{
+    for (size_t i = end; i < length; i++)
+        if (text[i] == '\0' || strchr(" \t\r\n", text[i]) == NULL)
+            return wrong(problem, i, "there is something after the document");
+    return is_finite(document) ? STATUS_OK : wrong(problem, end, "NaN and Infinity are not JSON numbers");
+}
+
 enum status json_read(const char *text, size_t length, size_t *budget, struct json_object **out,
                       struct json_problem *problem)
 {
     struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH);
     struct json_object *document = NULL;
-    enum status s = STATUS_INVALID;
-    enum json_tokener_error error;
-    struct scan found;
+    size_t end;
+    enum status s;
 
     *problem = (struct json_problem){0};
     if (tokener == NULL)
         return STATUS_NO_MEMORY;
-    if (length > INT32_MAX - 1)
-        goto out;
-    if (!utf8_valid(text, length)) {
-        snprintf(problem->message, sizeof problem->message, "it is not UTF-8");
-        goto out;
-    }
-    found = scan(text, length);
-    if (found.oddity != NULL) {
-        problem->offset = (size_t)(found.oddity - text);
-        snprintf(problem->message, sizeof problem->message, "%s", found.message);
-        goto out;
-    }
-    if (budget != NULL && found.cost > *budget) {
-        s = STATUS_LIMIT;
-        goto out;
-    }
-    if (budget != NULL)
-        *budget -= found.cost;
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
-    /* The NUL behind the text ends a bare number; within the text it is a character like any other, and wrong. */
-    document = json_tokener_parse_ex(tokener, text, (int)length);
-    error = json_tokener_get_error(tokener);
-    if (error == json_tokener_continue) {
-        document = json_tokener_parse_ex(tokener, "", 1);
-        error = json_tokener_get_error(tokener) == json_tokener_success ? json_tokener_success : json_tokener_continue;
-        problem->offset = length;
-    } else {
-        problem->offset = json_tokener_get_parse_end(tokener);
-    }
-    if (error != json_tokener_success) {
-        snprintf(problem->message, sizeof problem->message, "%s", what(error));
-        goto out;
-    }
-    for (size_t i = problem->offset; i < length; i++) {
-        if (strchr(" \t\r\n", text[i]) != NULL && text[i] != '\0')
-            continue;
-        problem->offset = i;
-        snprintf(problem->message, sizeof problem->message, "there is something after the document");
-        goto out;
-    }
-    if (!is_finite(document)) {
-        snprintf(problem->message, sizeof problem->message, "NaN and Infinity are not JSON numbers");
-        goto out;
-    }
-    *out = document;
-    document = NULL;
-    s = STATUS_OK;
-out:
-    json_object_put(document);
+    if ((s = look_through(text, length, budget, problem)) == STATUS_OK)
+        s = parse(tokener, text, length, &document, &end, problem);
+    if (s == STATUS_OK)
+        s = look_behind(text, length, end, document, problem);
+    if (s == STATUS_OK)
+        *out = document;
+    else
+        json_object_put(document);
     json_tokener_free(tokener);
     return s;
 }
