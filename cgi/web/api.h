@@ -25,7 +25,7 @@ bool api_events_done(struct app *app, void *kept);
 void api_events_answer(struct app *app, void *kept);
 
 /*
- * WIRE.md's shape of one limit of an answer: allowed, usage, limit, remaining, overage, unlimited, resets_at, reason,
+ * One limit of an answer (docs/api.md, "Check and consume"): allowed, usage, limit, remaining, overage, unlimited, resets_at, reason,
  * limit_key, metric, window, percent. `which` is an index into answer->limits, -1: the metric has no limit.
  */
 struct json_object *api_check_shape(const struct limit_catalogue *c, uint8_t metric, const struct limit_answer *answer,

@@ -103,8 +103,7 @@ MUST_CHECK enum status app_spool(struct app *app);
 struct json_object *app_json_body(struct app *app);
 /*
  * A transaction of this request's tenant: the caller's own, or for an operator the one that the path names. app_end
- * commits
- * when `s` is STATUS_OK, else rolls back and returns `s`.
+ * commits when `s` is STATUS_OK, else rolls back and returns `s`.
  */
 MUST_CHECK enum status app_begin(struct app *app);
 MUST_CHECK enum status app_end(struct app *app, enum status s);

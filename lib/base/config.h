@@ -95,8 +95,8 @@ typedef void config_report(void *arg, const char *problem);
 /* The file that is read for `path`: itself, or for NULL $TOLLGATE_CONF, else CONFIG_PATH. */
 const char *config_path(const char *path);
 /*
- * Reads config_path(path) and the environment. On STATUS_INVALID or
- * STATUS_NOT_FOUND `problem` says file, line, key and what would be right. The config is freed with config_free.
+ * Reads config_path(path) and the environment. On STATUS_INVALID or STATUS_NOT_FOUND `problem` says file, line, key and
+ * what would be right. The config is freed with config_free.
  */
 MUST_CHECK enum status config_load(const char *path, struct config **out, char problem[512]);
 /* Reads the same and reports every problem; STATUS_OK when there is none. */

@@ -55,7 +55,7 @@ bool fastcgi_next(struct fastcgi *f)
     }
     while (wait_for(f)) {
         prefork_deadline(r->ipcFd, f->began_us + FASTCGI_TIMEOUT_US);
-        /* FCGX_Accept_r would close it otherwise; what shall become of it is read with the request. */
+        /* Without it FCGX_Accept_r closes the connection; the request's own flag then says whether it is kept. */
         r->keepConnection = 1;
         bool ok = FCGX_Accept_r(r) == 0;
         prefork_deadline(-1, 0);

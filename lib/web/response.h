@@ -29,13 +29,11 @@ void response_header(struct response *r, const char *name, const char *value);
 void response_json(struct response *r, int status, struct json_object *document);
 /*
  * {"error":message,"code":code,"detail":detail}; detail says what to do and may be NULL. For browsers
- * (request_wants_html)
- * the program turns it into the error page afterwards.
+ * (request_wants_html) the program turns it into the error page afterwards.
  */
 void response_error(struct response *r, int status, const char *code, const char *message, const char *detail);
 /*
- * The whole answer as FCGI wants it ("Status: …" first) into `out`: standing headers that were not set by the
- * handler,
+ * The whole answer as FCGI wants it ("Status: …" first) into `out`: standing headers that were not set by the handler,
  * no body for HEAD.
  */
 void response_write(const struct response *r, const struct request *request, struct buffer *out);

@@ -5,11 +5,11 @@
  * locks: one write(2) a call. The collector reads every segment of the node and removes one when its
  * last record is committed and its writer is gone or has gone on to the next. The command line reads.
  *
- * `<spool>/node` names the node (spool_node); `<spool>/<number>.seg`, 16 hexadecimal digits, are the
- * segments; `<spool>/reserve` is space that the collector gives back to itself when the disk is full; `<spool>/kept` holds
- * segments that are stored, for as long as the database may go back to before that.
- * A segment's number is never used again: microseconds of its making, with 12 random bits below.
- * The writer holds an exclusive flock(2) on its segment, so a dead writer shows by the lock.
+ * `<spool>/node` names the node (spool_node); `<spool>/<number>.seg`, 16 hexadecimal digits, are the segments;
+ * `<spool>/reserve` is space that the collector gives back to itself when the disk is full; `<spool>/kept` holds
+ * segments that are stored, for as long as the database may go back to before that. A segment's number is never used
+ * again: microseconds of its making, with 12 random bits below. The writer holds an exclusive flock(2) on its segment,
+ * so a dead writer shows by the lock.
  *
  * Segment header, little-endian, SPOOL_HEADER_BYTES:
  *
@@ -95,11 +95,11 @@ struct spool_options {
  */
 MUST_CHECK enum status spool_writer_open(const struct spool_options *o, struct spool_writer **out);
 /*
- * Appends `n` events as one write(2): all or none, also when the write is cut short, for readers leave out what lacks its
- * end (event.h, "following"). Fills their sequence, following and appended_us (and recorded_us where it is 0). With `durable`,
- * or sync=always, returns after fdatasync(2). STATUS_NO_SPACE: nothing is stored, and what a short write left is cut off;
- * STATUS_IO likewise, the segment is then given up; STATUS_INVALID by an event's parts.
- * `n` events together take at most SPOOL_APPEND_MAX bytes, else STATUS_LIMIT.
+ * Appends `n` events as one write(2): all or none, also when the write is cut short, for readers leave out what lacks
+ * its end (event.h, "following"). Fills their sequence, following and appended_us (and recorded_us where it is 0). With
+ * `durable`, or sync=always, returns after fdatasync(2). STATUS_NO_SPACE: nothing is stored, and what a short write
+ * left is cut off; STATUS_IO likewise, the segment is then given up; STATUS_INVALID by an event's parts. `n` events
+ * together take at most SPOOL_APPEND_MAX bytes, else STATUS_LIMIT.
  */
 #define SPOOL_APPEND_MAX (8u << 20)
 MUST_CHECK enum status spool_append(struct spool_writer *w, struct event *events, size_t n, bool durable);
