@@ -130,7 +130,7 @@ int cli_fail(struct cli *c, enum status s, const char *what)
     const char *said = c->db ? db_error(c->db) : "";
 
     if (c->db && strcmp(db_sqlstate(c->db), "23503") == 0)
-        cli_say("%s: what it names is not there, or something else still uses it", what);
+        cli_say("%s: something that it names does not exist, or something else still uses it", what);
     else if (said[0] && s != STATUS_EXISTS)
         cli_say("%s: %s", what, said);
     else

@@ -70,8 +70,8 @@ int cmd_account_create(struct cli *c, int argc, char *argv[])
         return CLI_FAILED;
     if (cli_begin(c))
         return CLI_FAILED;
-    return cli_end(c, accounts_create(c->db, email, tenant, role, hash), "the account was not made",
-                   "The account is made.", email);
+    return cli_end(c, accounts_create(c->db, email, tenant, role, hash), "the account was not created",
+                   "The account was created.", email);
 }
 
 int cmd_account_list(struct cli *c, int argc, char *argv[])
@@ -98,7 +98,7 @@ int cmd_account_change(struct cli *c, int argc, char *argv[])
     if (cli_begin(c))
         return CLI_FAILED;
     return cli_end(c, accounts_change(c->db, email, new_email, role, NULL), email,
-                   "The account is changed and signed out.", new_email ? new_email : email);
+                   "The account was changed and signed out.", new_email ? new_email : email);
 }
 
 int cmd_account_password(struct cli *c, int argc, char *argv[])
@@ -115,7 +115,7 @@ int cmd_account_password(struct cli *c, int argc, char *argv[])
     if (cli_begin(c))
         return CLI_FAILED;
     return cli_end(c, accounts_change(c->db, email, NULL, NULL, hash), email,
-                   "The password is set and the account signed out.", email);
+                   "The password was set and the account signed out.", email);
 }
 
 int cmd_account_remove(struct cli *c, int argc, char *argv[])
@@ -130,5 +130,5 @@ int cmd_account_remove(struct cli *c, int argc, char *argv[])
         return CLI_REFUSED;
     if (cli_begin(c))
         return CLI_FAILED;
-    return cli_end(c, accounts_remove(c->db, email), email, "The account is removed.", email);
+    return cli_end(c, accounts_remove(c->db, email), email, "The account was removed.", email);
 }

@@ -154,7 +154,7 @@ int cmd_key_create(struct cli *c, int argc, char *argv[])
     if (!scopes)
         scopes = operator_key ? ALL_SCOPES : "call,track,read";
     if (make_text(from_stdin, text, id)) {
-        cli_say("no key was made; with --key-stdin it is one line of at most %d bytes", APIKEY_MAX);
+        cli_say("no key was created; with --key-stdin it is one line of at most %d bytes", APIKEY_MAX);
         return CLI_FAILED;
     }
     if (from_stdin && !demo && !is_strong(text)) {
@@ -169,7 +169,7 @@ int cmd_key_create(struct cli *c, int argc, char *argv[])
         goto done;
     s = cli_store_key(c, text, id, name, tenant, scopes, expires);
     if (s)
-        result = cli_fail(c, s, "the key was not made");
+        result = cli_fail(c, s, "the key was not created");
     else if (!cli_commit(c))
         result = show_new(c, id, from_stdin ? NULL : text);
 done:
@@ -197,7 +197,7 @@ int cmd_key_change(struct cli *c, int argc, char *argv[])
         return CLI_USAGE;
     if (cli_begin(c))
         return CLI_FAILED;
-    return cli_end(c, keys_change(c->db, id, name, scopes, expires), id, "The key is changed.", id);
+    return cli_end(c, keys_change(c->db, id, name, scopes, expires), id, "The key was changed.", id);
 }
 
 int cmd_key_remove(struct cli *c, int argc, char *argv[])
@@ -212,5 +212,5 @@ int cmd_key_remove(struct cli *c, int argc, char *argv[])
         return CLI_REFUSED;
     if (cli_begin(c))
         return CLI_FAILED;
-    return cli_end(c, keys_revoke(c->db, id), id, "The key is revoked.", id);
+    return cli_end(c, keys_revoke(c->db, id), id, "The key was revoked.", id);
 }

@@ -47,7 +47,7 @@ int cmd_metric_create(struct cli *c, int argc, char *argv[])
         cli_say("there is room for %d metrics and %d limits, and no more; remove one that is not used (tollgate metric "
                 "list, tollgate metric remove)",
                 LIMIT_TABLE_METRICS, LIMIT_TABLE_LIMITS);
-    return cli_end(c, s, "the metric was not made", "The metric is made.", type);
+    return cli_end(c, s, "the metric was not created", "The metric was created.", type);
 }
 
 int cmd_metric_list(struct cli *c, int argc, char *argv[])
@@ -68,12 +68,12 @@ int cmd_metric_change(struct cli *c, int argc, char *argv[])
     if (read_values(argc, argv, &type, &v))
         return CLI_USAGE;
     if (v.kind || v.limit_key || v.window) {
-        cli_say("a metric's kind, limit and window stay as they were made; only --unit and --label change");
+        cli_say("a metric's kind, limit and window can't be changed; only --unit and --label can");
         return CLI_USAGE;
     }
     if (cli_begin(c))
         return CLI_FAILED;
-    return cli_end(c, metrics_change(c->db, type, &v), type, "The metric is changed.", type);
+    return cli_end(c, metrics_change(c->db, type, &v), type, "The metric was changed.", type);
 }
 
 int cmd_metric_remove(struct cli *c, int argc, char *argv[])
@@ -91,6 +91,6 @@ int cmd_metric_remove(struct cli *c, int argc, char *argv[])
         return CLI_FAILED;
     s = metrics_remove(c->db, type);
     if (s == STATUS_DENIED)
-        cli_say("%s has usage or is one of Tollgate's own; it stays", type);
-    return cli_end(c, s, type, "The metric is removed.", type);
+        cli_say("%s has usage or is one of Tollgate's own, so it was not removed", type);
+    return cli_end(c, s, type, "The metric was removed.", type);
 }

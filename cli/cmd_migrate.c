@@ -56,10 +56,10 @@ int cmd_demo(struct cli *c, int argc, char *argv[])
     if (s != STATUS_OK)
         return cli_fail(c, s, "cannot look for tenants (tollgate migrate --new first)");
     if (filled) {
-        cli_say("this database has tenants: the demo goes into an empty one");
+        cli_say("this database has tenants; the demo needs an empty one");
         return CLI_REFUSED;
     }
     db_timeouts(d, 5, 0);
     o.sql_dir = c->config->paths.sql_dir;
-    return finish(migrate_folder(d, &o, "demo", problem), problem, "The demo's tenants are in.");
+    return finish(migrate_folder(d, &o, "demo", problem), problem, "The demo's tenants were created.");
 }

@@ -48,7 +48,7 @@ static int make_schema(struct setup *s)
 
     if (!d)
         return CLI_FAILED;
-    setup_step("Bringing the database to this program's schema.");
+    setup_step("Creating or updating the schema.");
     st = migrate_run(d, &o, problem);
     if (st == STATUS_OK)
         return CLI_OK;

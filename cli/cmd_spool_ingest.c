@@ -180,7 +180,7 @@ int cmd_spool_ingest(struct cli *c, int argc, char *argv[])
     if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &in.dir, 1, 1))
         return CLI_USAGE;
     if (is_served(in.dir)) {
-        cli_say("a collector serves %s: it brings the events in itself; stop it first if this is to do it", in.dir);
+        cli_say("a collector is at work on %s and stores its events itself; stop it first to use this command", in.dir);
         return CLI_REFUSED;
     }
     if ((s = spool_node_load(in.dir, false, &in.folder)) != STATUS_OK ||

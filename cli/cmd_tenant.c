@@ -67,7 +67,7 @@ static int begin_as_owner(struct cli *c, const char *there)
         return CLI_FAILED;
     }
     if (!owns)
-        cli_say("the tenants of this database are its host's: %s", there);
+        cli_say("the tenants of this database belong to its host: %s", there);
     return owns ? CLI_OK : CLI_REFUSED;
 }
 
@@ -85,9 +85,9 @@ int cmd_tenant_create(struct cli *c, int argc, char *argv[])
                 problem);
         return CLI_USAGE;
     }
-    if ((began = begin_as_owner(c, "make it there; Tollgate gives it settings and counts it at once")))
+    if ((began = begin_as_owner(c, "create it there; Tollgate gives it settings and counts it at once")))
         return began;
-    return cli_end(c, tenant_create(c->db, id, &v), "the tenant was not made", "The tenant is made.", id);
+    return cli_end(c, tenant_create(c->db, id, &v), "the tenant was not created", "The tenant was created.", id);
 }
 
 int cmd_tenant_list(struct cli *c, int argc, char *argv[])
@@ -109,14 +109,14 @@ int cmd_tenant_change(struct cli *c, int argc, char *argv[])
     if (read_values(argc, argv, &id, &v))
         return CLI_USAGE;
     if (v.schema) {
-        cli_say("a tenant's schema stays as it was made");
+        cli_say("a tenant's schema can't be changed");
         return CLI_USAGE;
     }
-    if (v.name && (began = begin_as_owner(c, "rename it there; all else can be changed here")))
+    if (v.name && (began = begin_as_owner(c, "rename it there; everything else can be changed here")))
         return began;
     if (!v.name && cli_begin(c))
         return CLI_FAILED;
-    return cli_end(c, tenant_change(c->db, id, &v), id, "The tenant is changed.", id);
+    return cli_end(c, tenant_change(c->db, id, &v), id, "The tenant was changed.", id);
 }
 
 static int set_state(struct cli *c, int argc, char *argv[], const char *state, const char *done)
@@ -154,5 +154,5 @@ int cmd_tenant_remove(struct cli *c, int argc, char *argv[])
         return CLI_REFUSED;
     if ((began = begin_as_owner(c, "remove it there; that deletes Tollgate's data for it too")))
         return began;
-    return cli_end(c, tenant_remove(c->db, id), id, "The tenant is removed.", id);
+    return cli_end(c, tenant_remove(c->db, id), id, "The tenant was removed.", id);
 }

@@ -74,7 +74,7 @@ int cmd_tier_create(struct cli *c, int argc, char *argv[])
     s = tiers_create(c->db, words[0], name ? name : words[0]);
     if (!s)
         s = cli_set_limits(c, words[0], words + 1);
-    return cli_end(c, s, "the tier was not made", "The tier is made.", words[0]);
+    return cli_end(c, s, "the tier was not created", "The tier was created.", words[0]);
 }
 
 int cmd_tier_list(struct cli *c, int argc, char *argv[])
@@ -100,7 +100,7 @@ int cmd_tier_change(struct cli *c, int argc, char *argv[])
     s = tiers_rename(c->db, words[0], name);
     if (!s)
         s = cli_set_limits(c, words[0], words + 1);
-    return cli_end(c, s, words[0], "The tier is changed.", words[0]);
+    return cli_end(c, s, words[0], "The tier was changed.", words[0]);
 }
 
 int cmd_tier_remove(struct cli *c, int argc, char *argv[])
@@ -115,5 +115,5 @@ int cmd_tier_remove(struct cli *c, int argc, char *argv[])
         return CLI_REFUSED;
     if (cli_begin(c))
         return CLI_FAILED;
-    return cli_end(c, tiers_remove(c->db, id), id, "The tier is removed.", id);
+    return cli_end(c, tiers_remove(c->db, id), id, "The tier was removed.", id);
 }

@@ -14,57 +14,49 @@ static const char limits_help[] = "LIMIT=NUMBER sets a limit, such as max_patien
 static const char spool_help[] = "DIR is paths.spool_dir unless given. TIME is RFC 3339: 2026-11-24T09:00:00Z.\n";
 
 static const char setup_help[] =
-    "Says each step before it is done, passes over what is there, and prints what is left to do by hand; it may be run "
-    "again.\n"
-    "Run by root: then it connects to PostgreSQL as the user postgres for what only the superuser can do. --superuser "
-    "is "
-    "another\n"
-    "connection string for that. --write-login adds to pg_hba.conf and pg_ident.conf the lines by which the programs "
-    "log "
-    "in;\n"
-    "without it they are printed, and at a terminal it asks. The operator's password is asked for at the terminal, "
-    "read "
-    "with\n"
-    "--password-stdin, or made and shown once, as the key is. Unless told: tier starter, api_calls_per_day=1000, "
-    "tenant "
+    "Announces each step, skips what exists already, and prints what is left to do by hand. Running it again does no harm.\n"
+    "Run it as root: what only PostgreSQL's superuser can do is then done as the user postgres, or else with the connection\n"
+    "string after --superuser. --write-login adds the lines by which the programs log in to pg_hba.conf and pg_ident.conf;\n"
+    "without it they are printed, and at a terminal you are asked. The operator's password is asked for at the terminal, read\n"
+    "with --password-stdin, or generated and shown once, like the key. Defaults: tier starter, api_calls_per_day=1000, tenant\n"
     "example.\n";
 
 static const struct cli_command commands[] = {
     {NULL, "setup",
      "[--write-login] [--operator-email EMAIL [--password-stdin]] [--tier TIER] [--limit LIMIT=NUMBER] [--tenant ID] "
      "[--tenant-name NAME] [--superuser CONNINFO]",
-     "Make roles, database, schema, the first operator, tier, tenant and key", cmd_setup, setup_help},
-    {NULL, "migrate", "[--new]", "Bring the database to this program's schema", cmd_migrate,
-     "--new also makes the host's tables (tenants, users, subscription_tiers, tenant_subscriptions) where there are "
-     "none.\n"
+     "Create roles, database, schema, the first operator, tier, tenant and key", cmd_setup, setup_help},
+    {NULL, "migrate", "[--new]", "Create or update the schema in the database", cmd_migrate,
+     "--new also creates the tables tenants, users, subscription_tiers and tenant_subscriptions where there are none.\n"
      "Running it again changes nothing. To take over a database that has tenants of its own, use `tollgate adopt`.\n"},
     {NULL, "adopt", "[--dry-run] [--enforce]", "Take over a database that has tenants of its own", cmd_adopt,
-     "Lists what it will add, asks, and adds nothing else. --dry-run only lists; --enforce also refuses rows beyond "
-     "plans.\n"},
+     "Lists what it will add, asks, and adds nothing else. --dry-run only lists; --enforce also refuses rows beyond plans.\n"},
     {NULL, "enforce", "TENANT|--all [on|off], or list", "Let the database refuse patients and users beyond the plan",
      cmd_enforce, "A refused statement fails with SQLSTATE TG429 and the numbers; on is the default.\n"},
     {NULL, "demo", "", "Fill an empty database with the demo's tenants", cmd_demo, NULL},
     {"tenant", "create", "ID --name NAME [--tier TIER] [--zone ZONE] [--anchor DAY] [--schema NAME] [--storage PATH]",
-     "Make a tenant, with its settings and subscription", cmd_tenant_create,
-     "--zone is an IANA name such as Europe/Berlin (UTC); --anchor the day of the month on which a period starts (1);\n"
-     "--schema where its patients and appointments are (its id); --storage its folder below storage.dir (its id).\n"},
+     "Create a tenant with its settings and subscription", cmd_tenant_create,
+     "--zone is an IANA name such as Europe/Berlin (default: UTC); --anchor is the day of the month on which a period starts\n"
+     "(default: 1); --schema is where its patients and appointments are (default: its id); --storage is its folder below\n"
+     "storage.dir (default: its id).\n"},
     {"tenant", "list", "", "All tenants", cmd_tenant_list, NULL},
     {"tenant", "show", "ID", "One tenant", cmd_tenant_show, NULL},
     {"tenant", "change", "ID [--name NAME] [--tier TIER] [--zone ZONE] [--anchor DAY] [--storage PATH]",
-     "Change a tenant; zone and anchor act from the next period", cmd_tenant_change, NULL},
+     "Change a tenant; zone and anchor take effect with the next period", cmd_tenant_change, NULL},
     {"tenant", "remove", "ID", "Remove a tenant with all its usage, keys and accounts", cmd_tenant_remove, NULL},
     {"tenant", "suspend", "ID", "Refuse all its calls until it is resumed", cmd_tenant_suspend, NULL},
     {"tenant", "resume", "ID", "Admit its calls again", cmd_tenant_resume, NULL},
 
-    {"tier", "create", "ID --name NAME [LIMIT=NUMBER]...", "Make a plan", cmd_tier_create, limits_help},
+    {"tier", "create", "ID --name NAME [LIMIT=NUMBER]...", "Create a plan", cmd_tier_create, limits_help},
     {"tier", "list", "", "All plans", cmd_tier_list, NULL},
     {"tier", "show", "ID", "One plan with its limits", cmd_tier_show, NULL},
     {"tier", "change", "ID [--name NAME] [LIMIT=NUMBER|LIMIT=]...", "Change a plan and the limits of all who are on it",
-     cmd_tier_change, "LIMIT= without a number takes the limit away.\n"},
+     cmd_tier_change, "LIMIT= without a number removes the limit.\n"},
     {"tier", "remove", "ID", "Remove a plan that nobody is on", cmd_tier_remove, NULL},
 
     {"account", "create", "EMAIL (--tenant ID --role viewer|admin | --role operator) [--password-stdin]",
-     "Let a person sign in", cmd_account_create, "The password is asked for at the terminal and never an argument.\n"},
+     "Let a person sign in", cmd_account_create,
+     "The password is asked for at the terminal; it is never an argument.\n"},
     {"account", "list", "[--tenant ID]", "Who may sign in", cmd_account_list, NULL},
     {"account", "show", "EMAIL", "One account", cmd_account_show, NULL},
     {"account", "change", "EMAIL [--email NEW] [--role viewer|admin]", "Change an account; it is signed out everywhere",
@@ -74,11 +66,11 @@ static const struct cli_command commands[] = {
      cmd_account_password, NULL},
 
     {"key", "create", "NAME (--tenant ID | --operator) [--scopes LIST] [--expires TIME] [--key-stdin]",
-     "Make a key; it is shown once", cmd_key_create,
-     "--expires is RFC 3339 (2027-01-31T00:00:00Z) or a number of days such as 90d. "
-     "--scopes is some of call,track,read,admin,metrics; by default call,track,read for a tenant's key, all of an "
-     "operator's. metrics is an operator's alone: GET /metrics.\n"
-     "--key-stdin takes a secret of your own, of at least 128 bits, from standard input in place of a new one.\n"},
+     "Create a key, which is shown once", cmd_key_create,
+     "--expires is a time such as 2027-01-31T00:00:00Z or a number of days such as 90d. --scopes is a list of call, track, read,\n"
+     "admin and metrics; the default is call,track,read for a tenant's key and all of them for an operator's. metrics, for\n"
+     "GET /metrics, is for an operator's key only.\n"
+     "--key-stdin reads a secret of your own, of at least 128 bits, from standard input instead of generating one.\n"},
     {"key", "list", "[--tenant ID]", "Keys, without their secrets", cmd_key_list, NULL},
     {"key", "show", "ID", "One key, without its secret", cmd_key_show, NULL},
     {"key", "change", "ID [--name NAME] [--scopes LIST] [--expires TIME|never]", "Change a key", cmd_key_change, NULL},
@@ -86,7 +78,7 @@ static const struct cli_command commands[] = {
 
     {"metric", "create",
      "TYPE --kind counter|gauge --unit UNIT --label LABEL [--limit KEY] [--window none|minute|day|period]",
-     "Make a metric for events", cmd_metric_create, NULL},
+     "Create a metric for events", cmd_metric_create, NULL},
     {"metric", "list", "", "The catalogue", cmd_metric_list, NULL},
     {"metric", "show", "TYPE", "One metric", cmd_metric_show, NULL},
     {"metric", "change", "TYPE [--unit UNIT] [--label LABEL]", "Change a metric's unit or label", cmd_metric_change,
@@ -94,33 +86,30 @@ static const struct cli_command commands[] = {
     {"metric", "remove", "TYPE", "Remove a metric without events", cmd_metric_remove, NULL},
 
     {"spool", "list", "[DIR] [--segment S] [--writer gate|web|collector] [--alive|--dead]",
-     "The segments of a node's journal of events, what is in each and how much is stored", cmd_spool_list, spool_help},
+     "The segments of a node's journal of events, what each holds and how much of it is stored", cmd_spool_list,
+     spool_help},
     {"spool", "show",
      "[DIR] [--tenant T] [--metric M] [--id ID] [--segment S] [--writer W] [--from TIME] [--to TIME] [--most NUMBER] "
      "[--damaged]",
-     "The events that are in it, or its damaged places", cmd_spool_show, spool_help},
+     "The events in the journal, or its damaged places", cmd_spool_show, spool_help},
     {"spool", "verify", "[DIR] [--segment S] [--writer W] [--alive|--dead]",
-     "Read it through; exit status 1 when something is damaged", cmd_spool_verify, spool_help},
+     "Read all of the journal; exit status 1 when something is damaged", cmd_spool_verify, spool_help},
     {"spool", "ingest", "DIR", "Store a dead node's events", cmd_spool_ingest,
-     "Each event is stored once, however often this is run, even if the dead node comes back. Its files are not "
-     "changed.\n"},
+     "Each event is stored once, however often this is run, even if the dead node comes back. Its files are not changed.\n"},
 
     {NULL, "reconcile", "[--tenant T] [--repair]", "Compare rollups, counts, summaries and gauges with the rows",
      cmd_reconcile,
-     "From the first day whose rows are still kept; older days are final. Prints every difference, exit status 1 when "
-     "there\n"
-     "is one. --repair corrects them from the rows and the tenants' schemas, one transaction a tenant.\n"},
-    {NULL, "doctor", "[--seen] [--at URL]", "Check every part, and say what to do about what is wrong", cmd_doctor,
-     "Exit status 1 when a line says WRONG. --seen marks the damage it shows as reviewed. --at http://127.0.0.1: the "
-     "web\n"
-     "server is called there, not at web.public_url; for one whose public address has TLS.\n"},
-    {"config", "lighttpd", "", "The configuration of lighttpd, made from tollgate.conf", cmd_config_lighttpd, NULL},
-    {"config", "apache", "server|vhost", "The two parts of Apache's", cmd_config_apache, NULL},
-    {"config", "nginx", "http|server", "The two parts of nginx's", cmd_config_nginx, NULL},
+     "Compares the days whose rows are still kept; older days are final. Prints every difference; exit status 1 when there is\n"
+     "one. --repair corrects them from the rows and the tenants' schemas, one transaction per tenant.\n"},
+    {NULL, "doctor", "[--seen] [--at URL]", "Check every part and say how to correct what is wrong", cmd_doctor,
+     "Exit status 1 when a line says WRONG. --seen marks the damage it shows as reviewed. --at calls the web server at URL\n"
+     "instead of at web.public_url: use http://127.0.0.1 where the public address has TLS.\n"},
+    {"config", "lighttpd", "", "Print lighttpd's configuration, made from tollgate.conf", cmd_config_lighttpd, NULL},
+    {"config", "apache", "server|vhost", "Print a part of Apache's configuration", cmd_config_apache, NULL},
+    {"config", "nginx", "http|server", "Print a part of nginx's configuration", cmd_config_nginx, NULL},
     {NULL, "config", "[--sample | --check [FILE]]", "Every key of the configuration", cmd_config,
-     "--sample prints a file to start from. --check reads FILE, or the file in use, and names every problem in it; "
-     "exit "
-     "status 2\nwhen there is one.\n"},
+     "--sample prints a file to start from. --check reads FILE, or the file in use, and names every problem in it; exit status 2\n"
+     "when there is one.\n"},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

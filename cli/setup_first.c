@@ -59,23 +59,23 @@ int setup_operator(struct setup *s)
     if (result)
         return result;
     if (taken || (there && !s->email)) {
-        setup_step("%s.", taken ? "This account is there already" : "An operator is there already");
+        setup_step("%s.", taken ? "This account exists already" : "There is an operator already");
         s->email = NULL;
         return CLI_OK;
     }
     if (!s->email && setup_ask("E-mail address of the first operator (empty: none now): ", typed, sizeof typed))
         s->email = typed;
     if (!s->email) {
-        setup_step("No operator is made: none was named with --operator-email.");
+        setup_step("No operator is created: none was named with --operator-email.");
         return CLI_OK;
     }
     if (!cli_is_email(s->email))
         return CLI_USAGE;
-    setup_step("Making the operator %s.", s->email);
+    setup_step("Creating the operator %s.", s->email);
     if (make_hash(s, hash) || cli_begin(s->c))
         return CLI_FAILED;
     if ((st = accounts_create(s->c->db, s->email, NULL, "operator", hash)))
-        return cli_fail(s->c, st, "the operator was not made");
+        return cli_fail(s->c, st, "the operator was not created");
     if (cli_commit(s->c))
         return CLI_FAILED;
     s->made_operator = true;
@@ -122,10 +122,10 @@ static enum status add_tier(struct setup *s)
     if ((st = look_for(st, rows, s->tier, &there, &others)))
         return st;
     if (there) {
-        setup_step("The tier %s is there already.", s->tier);
+        setup_step("The tier %s exists already.", s->tier);
         return STATUS_OK;
     }
-    setup_step("Making the tier %s: %s.", s->tier, s->limit);
+    setup_step("Creating the tier %s: %s.", s->tier, s->limit);
     if (!(st = tiers_create(s->c->db, s->tier, s->tier)))
         st = cli_set_limits(s->c, s->tier, s->limits);
     s->made_tier = !st;
@@ -138,10 +138,10 @@ static enum status add_tenant(struct setup *s, bool there)
     enum status st;
 
     if (there) {
-        setup_step("The tenant %s is there already.", s->tenant);
+        setup_step("The tenant %s exists already.", s->tenant);
         return STATUS_OK;
     }
-    setup_step("Making the tenant %s on the tier %s.", s->tenant, s->tier);
+    setup_step("Creating the tenant %s on the tier %s.", s->tenant, s->tier);
     st = tenant_create(s->c->db, s->tenant, &v);
     s->made_tenant = !st;
     return st;
@@ -153,11 +153,11 @@ static enum status add_key(struct setup *s)
     enum status st;
 
     if (has_active_key(s->c->db, s->tenant)) {
-        setup_step("The tenant %s has a key already; `tollgate key create NAME --tenant %s` makes another.", s->tenant,
-                   s->tenant);
+        setup_step("The tenant %s has a key already; `tollgate key create NAME --tenant %s` creates another.",
+                   s->tenant, s->tenant);
         return STATUS_OK;
     }
-    setup_step("Making a key for the tenant %s.", s->tenant);
+    setup_step("Creating a key for the tenant %s.", s->tenant);
     if ((st = apikey_make(s->key, id)))
         return st;
     return cli_store_key(s->c, s->key, id, "first key", s->tenant, "call,track,read", NULL);
@@ -181,12 +181,12 @@ int setup_tenant(struct setup *s)
     if ((st = look_for(st, rows, s->tenant, &there, &others)))
         return cli_fail(s->c, st, "the tenants can't be listed");
     if (!owns || (!asked && !tier_asked && !there && others)) {
-        setup_step(owns ? "Tenants are there already; name another with --tenant to make one."
-                        : "The tenants are your service's: it makes them, and `tollgate key create` their keys.");
+        setup_step(owns ? "There are tenants already; name a new one with --tenant to create it."
+                        : "Your service creates the tenants; create a key for one with `tollgate key create`.");
         db_rollback(s->c->db);
         return CLI_OK;
     }
     if (((!there || tier_asked) && (st = add_tier(s))) || (st = add_tenant(s, there)) || (st = add_key(s)))
-        return cli_fail(s->c, st, "tier, tenant and key were not made");
+        return cli_fail(s->c, st, "tier, tenant and key were not created");
     return cli_commit(s->c) ? CLI_FAILED : CLI_OK;
 }

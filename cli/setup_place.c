@@ -156,10 +156,10 @@ static int make_roles(struct setup *s)
     enum status st = provision_has_roles(s->super, &there);
 
     if (st == STATUS_OK && there) {
-        setup_step("The roles are there already.");
+        setup_step("The roles exist already.");
         return CLI_OK;
     }
-    setup_step("Making the roles tollgate_owner, tollgate_web, tollgate_collector and tollgate_counter.");
+    setup_step("Creating the roles tollgate_owner, tollgate_web, tollgate_collector and tollgate_counter.");
     if (st == STATUS_OK && (st = io_path(path, sizeof path, s->c->config->paths.sql_dir, "roles.sql")) == STATUS_OK &&
         (st = io_read_file(path, FILE_MAX, &sql, &length)) != STATUS_OK) {
         cli_say("%s can't be read: %s", path, status_text(st));
@@ -168,7 +168,7 @@ static int make_roles(struct setup *s)
     if (st == STATUS_OK)
         st = provision_make_roles(s->super, sql);
     free(sql);
-    return st ? super_failed(s, "the roles were not made", st) : CLI_OK;
+    return st ? super_failed(s, "the roles were not created", st) : CLI_OK;
 }
 
 static int make_database(struct setup *s)
@@ -178,14 +178,14 @@ static int make_database(struct setup *s)
     enum status st = provision_owner(s->super, name, owner);
 
     if (st == STATUS_NOT_FOUND) {
-        setup_step("Making the database %s, owned by tollgate_owner.", name);
+        setup_step("Creating the database %s, owned by tollgate_owner.", name);
         st = provision_make_database(s->super, name);
-        return st ? super_failed(s, "the database was not made", st) : CLI_OK;
+        return st ? super_failed(s, "the database was not created", st) : CLI_OK;
     }
     if (st)
         return super_failed(s, "the databases can't be listed", st);
     if (strcmp(owner, "tollgate_owner") == 0) {
-        setup_step("The database %s is there already.", name);
+        setup_step("The database %s exists already.", name);
         return CLI_OK;
     }
     cli_say("the database %s belongs to %s, so it is left alone. If it is your service's, with tenants in it, run "
@@ -400,7 +400,7 @@ int setup_place(struct setup *s)
     if ((result = read_logins(s)) || (result = check_answers(s)))
         return result;
     if (try_logins(s) && cli_db(s->c) && provision_has_roles(s->c->db, &roles) == STATUS_OK && roles) {
-        setup_step("Roles and database are there, and the programs can log in.");
+        setup_step("Roles and database exist, and the programs can log in.");
         return CLI_OK;
     }
     if ((result = connect_superuser(s)) || (result = make_roles(s)) || (result = make_database(s)))

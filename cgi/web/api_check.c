@@ -78,7 +78,7 @@ static bool ask_for(struct app *app, struct asked *asked, const char *metric, co
     if (index < 0) {
         app_error(app, 400, metric == NULL ? "metric_missing" : "metric_unknown",
                   metric == NULL ? "A metric is needed" : "There is no such metric",
-                  talloc_asprintf(app->request->pool, "%s: name one of usage_metrics, like api_call.", place));
+                  talloc_asprintf(app->request->pool, "%s: name a metric that exists, such as api_call.", place));
         return false;
     }
     if (amount != NULL &&

@@ -121,7 +121,7 @@ static enum status check_list(const char *key, const char *const list[], size_t 
             return STATUS_INVALID;
         for (size_t j = 0; j < i; j++)
             if (strcmp(list[i], list[j]) == 0)
-                return say(problem, "%s: \"%.100s\" stands there twice; leave one out", key, list[i]);
+                return say(problem, "%s: \"%.100s\" is listed twice; leave one out", key, list[i]);
     }
     return STATUS_OK;
 }

@@ -95,7 +95,7 @@ enum status backend_check(const struct config *c, char problem[512])
 
         for (size_t j = 0; j < i; j++)
             if (strcmp(path, c->backends[j].path) == 0) {
-                snprintf(problem, 512, "backends.%.200s stands there twice; remove one of the lines", path);
+                snprintf(problem, 512, "backends.%.200s is listed twice; remove one of the lines", path);
                 return STATUS_INVALID;
             }
         switch (address_of(c, path)) {

@@ -76,7 +76,7 @@ static void parse_line(char *line, int number, const struct ini_handler *h, bool
         return;
     }
     if (!*within) {
-        h->problem(h->arg, number, "this stands before the first [section]; write the key's section above it");
+        h->problem(h->arg, number, "this line is before the first [section]; write the key's section above it");
         return;
     }
     *equals = 0;

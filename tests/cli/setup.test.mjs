@@ -79,8 +79,8 @@ test('from nothing: roles, database, login, schema, operator, tier, tenant and a
   const before = statSync(hba);
   const r = setup(['--json', '--write-login', '--operator-email', 'Me@Example.org', '--tenant-name', 'First One']);
   assert.equal(r.status, 0, r.err);
-  const steps = ['answers', 'Connecting', 'Making the roles', 'Making the database tollgate', 'log in', 'Adding these lines', 'schema', 'Making the operator',
-    'Making the tier starter: api_calls_per_day=1000', 'Making the tenant example', 'Making a key', 'Left to do', 'systemctl enable', 'tollgate doctor'];
+  const steps = ['answers', 'Connecting', 'Creating the roles', 'Creating the database tollgate', 'log in', 'Adding these lines', 'schema', 'Creating the operator',
+    'Creating the tier starter: api_calls_per_day=1000', 'Creating the tenant example', 'Creating a key', 'Left to do', 'systemctl enable', 'tollgate doctor'];
   let at = -1;
   for (const step of steps) {
     assert.ok(r.err.indexOf(step, at + 1) > at, `${step} in its place in ${r.err}`);
@@ -121,7 +121,7 @@ test('again it changes nothing, makes no second key, and needs no superuser', ()
   for (const args of [[], ['--write-login', '--operator-email', 'me@example.org'], ['--superuser', `host=${pg} user=nobody_at_all dbname=postgres`]]) {
     const r = setup(['--json', ...args]);
     assert.equal(r.status, 0, r.err);
-    assert.match(r.err, /Roles and database are there, and the programs can log in/);
+    assert.match(r.err, /Roles and database exist, and the programs can log in/);
     assert.match(r.err, /has a key already/);
     assert.deepEqual(JSON.parse(r.out), { operator: null, password: null, tier: null, tenant: null, key: null });
     assert.deepEqual(made(), first);
@@ -162,8 +162,8 @@ test('what is half done is gone on with: roles without a database, a database wi
   reload();
   let r = setup(['--write-login']);
   assert.equal(r.status, 0, r.err);
-  assert.match(r.err, /The roles are there already/);
-  assert.match(r.err, /Making the database/);
+  assert.match(r.err, /The roles exist already/);
+  assert.match(r.err, /Creating the database/);
   assert.equal(readFileSync(hba, 'utf8'), `${rule}\n${stock}`, 'the line is not added twice');
   assert.equal(readFileSync(ident, 'utf8').split('\n').filter((line) => line.includes('tollgate_collector')).length, 1);
 
@@ -233,7 +233,7 @@ test('over the network it asks for passwords, and needs no superuser once all th
     for (const key of ['web', 'collector', 'owner']) psql('postgres', `ALTER ROLE tollgate_${key} PASSWORD 'secret-of-${key}'`);
     r = setup();
     assert.equal(r.status, 0, r.err);
-    assert.match(r.err, /Roles and database are there, and the programs can log in/);
+    assert.match(r.err, /Roles and database exist, and the programs can log in/);
     assert.equal(psql('tollgate', 'SELECT count(*) FROM tollgate.api_keys'), '1');
   } finally {
     write(conf, conf1);
