@@ -56,6 +56,10 @@ static void *run(void *arg)
     } while (s != STATUS_FENCED && nap(w, wait));
     if (w->ended)
         w->ended(w->ended_arg, s);
+    pthread_mutex_lock(&w->lock);
+    w->ran_out = true;
+    pthread_cond_signal(&w->changed);
+    pthread_mutex_unlock(&w->lock);
     return NULL;
 }
 
@@ -88,9 +92,18 @@ void worker_stop(struct worker *w)
 
 bool worker_join(struct worker *w, int64_t most_us)
 {
-    struct timespec until = timespec_of(clock_mono_us() + most_us);
+    int64_t until = clock_mono_us() + most_us;
+    struct timespec t = timespec_of(until);
+    bool ran_out;
 
-    if (w->running && pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &until) == 0)
+    if (!w->running)
+        return true;
+    pthread_mutex_lock(&w->lock);
+    while (!w->ran_out && clock_mono_us() < until)
+        pthread_cond_timedwait(&w->changed, &w->lock, &t);
+    ran_out = w->ran_out;
+    pthread_mutex_unlock(&w->lock);
+    if (ran_out && pthread_join(w->thread, NULL) == 0)
         w->running = false;
     return !w->running;
 }

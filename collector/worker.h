@@ -26,7 +26,8 @@ struct worker {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool stopping; /* under the lock */
-    bool running;  /* the thread was started */
+    bool ran_out;  /* the thread is at its end; under the lock */
+    bool running;  /* the thread was started, and not joined */
     int failures;  /* in a row */
 };
 
