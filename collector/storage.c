@@ -97,7 +97,7 @@ enum status jobs_storage(struct jobs *j, int64_t until, bool *more)
     if (!r->places) {
         if ((s = places_list(j->db, r->measured, AT_A_TIME, &r->places, &r->n)) != STATUS_OK)
             return s;
-        if (r->n > 0)
+        if (r->places && r->n > 0)
             snprintf(r->measured, sizeof(r->measured), "%s", r->places[r->n - 1].tenant);
     }
     last = r->n < AT_A_TIME;

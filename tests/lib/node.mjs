@@ -59,10 +59,10 @@ export function makeNode(conf = '') {
     // Whether a worker of the collector waits for a lock in PostgreSQL.
     waits: (worker = 'import') => node.sql(`SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tollgate-collector ${worker}' AND wait_event_type = 'Lock'`) === '1',
     status: () => JSON.parse(readFileSync(join(dir, 'run/collector.json'), 'utf8')),
-    async collector() {
+    async collector(seconds = 20) {
       const child = node.start('tollgate-collector');
       await eventually(() => { try { return node.status().pid === child.pid && node.status().table === 'ready'; } catch { return false; } },
-        () => `the collector's limit table: ${readFileSync(join(dir, 'tollgate-collector.log'), 'utf8')}`, 20);
+        () => `the collector's limit table: ${readFileSync(join(dir, 'tollgate-collector.log'), 'utf8')}`, seconds);
       return child;
     },
     async stop(child, signal = 'SIGTERM') {
