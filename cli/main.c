@@ -97,10 +97,11 @@ static const struct cli_command commands[] = {
     {"spool", "ingest", "DIR", "Store a dead node's events", cmd_spool_ingest,
      "Each event is stored once, however often this is run, even if the dead node comes back. Its files are not changed.\n"},
 
-    {NULL, "reconcile", "[--tenant T] [--repair]", "Compare rollups, counts, summaries and gauges with the rows",
-     cmd_reconcile,
+    {NULL, "reconcile", "[--tenant T] [--repair] [--progress]",
+     "Compare rollups, counts, summaries and gauges with the rows", cmd_reconcile,
      "Compares the days whose rows are still kept; older days are final. Prints every difference; exit status 1 when there is\n"
-     "one. --repair corrects them from the rows and the tenants' schemas, one transaction per tenant.\n"},
+     "one. --repair corrects them from the rows and the tenants' schemas, one transaction per tenant. --progress reports\n"
+     "progress on standard error, as is done on a terminal.\n"},
     {NULL, "doctor", "[--seen] [--at URL]", "Check every part and say how to correct what is wrong", cmd_doctor,
      "Exit status 1 when a line says WRONG. --seen marks the damage it shows as reviewed. --at calls the web server at URL\n"
      "instead of at web.public_url: use http://127.0.0.1 where the public address has TLS.\n"},

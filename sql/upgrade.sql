@@ -32,13 +32,22 @@ ALTER TABLE public.api_keys ADD CONSTRAINT api_keys_scopes_check CHECK (scopes <
 UPDATE public.api_keys SET scopes = scopes || ARRAY['metrics']
 WHERE tenant_id IS NULL AND scopes @> ARRAY['call', 'track', 'read', 'admin'] AND NOT 'metrics' = ANY (scopes);
 
--- 026: how far rows were dropped. A database that dropped some before has rollups that are older than its partitions.
-CREATE TABLE IF NOT EXISTS tollgate.rows_dropped (
-  only_one    boolean PRIMARY KEY DEFAULT true CHECK (only_one),
-  before      timestamptz NOT NULL
+-- How far things were removed; 026 remembered it of rows. A database that dropped some before has rollups that are older than its partitions.
+CREATE TABLE IF NOT EXISTS tollgate.removed (
+  what     text PRIMARY KEY CHECK (what IN ('rows', 'hourly', 'counts', 'rejected')),
+  before   timestamptz NOT NULL,
+  after    text,
+  removed  bigint NOT NULL DEFAULT 0
 );
-INSERT INTO tollgate.rows_dropped (before)
-SELECT p.starts FROM (
+DO $$
+BEGIN
+  IF to_regclass('tollgate.rows_dropped') IS NOT NULL THEN
+    INSERT INTO tollgate.removed (what, before) SELECT 'rows', d.before FROM tollgate.rows_dropped d;
+    DROP TABLE tollgate.rows_dropped;
+  END IF;
+END $$;
+INSERT INTO tollgate.removed (what, before)
+SELECT 'rows', p.starts FROM (
   SELECT min(to_timestamp(right(c.relname, 7), 'YYYY_MM')::timestamp AT TIME ZONE 'UTC') AS starts
   FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
   WHERE i.inhparent = 'public.usage_tracking'::regclass AND c.relname ~ '^usage_tracking_\d{4}_\d{2}$') p

@@ -265,6 +265,11 @@ enum status db_begin_snapshot(struct db *d)
     return start(d, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL);
 }
 
+enum status db_begin_workspace(struct db *d)
+{
+    return start(d, "BEGIN ISOLATION LEVEL REPEATABLE READ", NULL);
+}
+
 enum status db_commit(struct db *d)
 {
     enum status s = STATUS_CONFLICT;

@@ -39,6 +39,8 @@ MUST_CHECK enum status db_connect(struct db *d);
 MUST_CHECK enum status db_begin(struct db *d, const char *tenant);
 /* Starts one that only reads: all its statements see the same snapshot, of its start. Ends like any other. */
 MUST_CHECK enum status db_begin_snapshot(struct db *d);
+/* The same, but it may make temporary tables and fill them. */
+MUST_CHECK enum status db_begin_workspace(struct db *d);
 /* STATUS_UNAVAILABLE: not known whether it was committed (the connection broke); STATUS_CONFLICT: rolled back. */
 MUST_CHECK enum status db_commit(struct db *d);
 void db_rollback(struct db *d);

@@ -27,9 +27,9 @@ static enum status explain(struct apply *a, enum status s, const char *what)
 
 static void say(const struct apply *a, const char *before, const char *what, const char *behind)
 {
-    char line[80 + 200 + 40 + 1];
+    char line[100 + 200 + 60 + 1];
 
-    snprintf(line, sizeof(line), "%.60s%.200s%.40s", before, what, behind);
+    snprintf(line, sizeof(line), "%.100s%.200s%.60s", before, what, behind);
     if (a->say)
         a->say(line);
 }

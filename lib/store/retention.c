@@ -20,7 +20,7 @@ static const struct item {
     enum bound bound;
     int full; /* a slice that removed so many has left more */
 } items[] = {
-    {"rows", "SELECT tollgate.drop_partitions($1::integer)", ROW_MONTHS, 1200},
+    {"rows", "SELECT tollgate.drop_partitions($1::integer)", ROW_MONTHS, 1},
     {"event ids", REMOVE("tollgate.usage_event_ids", "accepted_at < now() - interval '36 days'"), FIXED, SLICE},
     {"changes of the configuration", REMOVE("tollgate.config_changes", "made_at < now() - interval '1 day'"), FIXED,
      SLICE},

@@ -22,31 +22,28 @@ BEGIN
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.ensure_partitions(timestamptz, timestamptz) TO tollgate_collector;
 
--- Drops the partitions that ended more than keep_months ago; how many.
+-- Drops the oldest partition of those that ended more than keep_months ago; how many it dropped. What is behind the retention is final
+-- from now on, whether there were rows or not: a late event may still bring one.
 CREATE OR REPLACE FUNCTION tollgate.drop_partitions(keep_months int) RETURNS int
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
   oldest timestamptz := (date_trunc('month', now() AT TIME ZONE 'UTC') - make_interval(months => keep_months)) AT TIME ZONE 'UTC';
   name text;
-  dropped int := 0;
 BEGIN
   IF keep_months < 1 THEN
     RAISE EXCEPTION 'at least one month is kept' USING ERRCODE = 'TG003', DETAIL = 'keep_months';
   END IF;
-  FOR name IN
-    SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-    WHERE i.inhparent = 'public.usage_tracking'::regclass AND c.relname ~ '^usage_tracking_\d{4}_\d{2}$'
-      AND to_date(right(c.relname, 7), 'YYYY_MM') < oldest AT TIME ZONE 'UTC'
-    ORDER BY 1
-  LOOP
-    EXECUTE format('DROP TABLE public.%I', name);
-    dropped := dropped + 1;
-  END LOOP;
-  IF dropped > 0 THEN
-    INSERT INTO tollgate.rows_dropped AS d (before) VALUES (oldest)
-    ON CONFLICT (only_one) DO UPDATE SET before = greatest(d.before, excluded.before);
+  INSERT INTO tollgate.removed AS d (what, before) VALUES ('rows', oldest)
+  ON CONFLICT (what) DO UPDATE SET before = excluded.before WHERE d.before < excluded.before;
+  SELECT c.relname INTO name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+  WHERE i.inhparent = 'public.usage_tracking'::regclass AND c.relname ~ '^usage_tracking_\d{4}_\d{2}$'
+    AND to_date(right(c.relname, 7), 'YYYY_MM') < oldest AT TIME ZONE 'UTC'
+  ORDER BY 1 LIMIT 1;
+  IF name IS NULL THEN
+    RETURN 0;
   END IF;
-  RETURN dropped;
+  EXECUTE format('DROP TABLE public.%I', name);
+  RETURN 1;
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.drop_partitions(int) TO tollgate_collector;
 

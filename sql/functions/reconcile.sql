@@ -1,109 +1,217 @@
--- The books against the rows. tollgate.reconcile compares, in one statement and so in one snapshot; tollgate.repair makes
--- the books say what the rows say. Both for the owner alone: the command line.
+-- Rows against aggregates, and gauges against the tables. Days are compared in spans, all tenants at once: one reading of the rows in the order that they lie in, and each
+-- quarter of an hour is placed in its hour and day once a time zone. Counts and summaries follow from the days. Everything here is
+-- read in the caller's snapshot: a transaction that is REPEATABLE READ, or one statement.
+DROP FUNCTION IF EXISTS tollgate.reconcile(text);
 
--- The first local day of which no row can have been dropped with its partition; null when the tenant has no rows.
-CREATE OR REPLACE FUNCTION tollgate.first_kept_day(tenant text) RETURNS date LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE WHEN f.dropped > tollgate.day_start(f.day, f.zone) THEN f.day + 1 ELSE f.day END
-  FROM (
-    SELECT tollgate.day_of(r.at, z.zone) AS day, z.zone, r.dropped
-    FROM (SELECT greatest(u.first, d.before) AS at, d.before AS dropped
-          FROM (SELECT min(x.recorded_at) AS first FROM public.usage_tracking x WHERE x.tenant_id = tenant) u
-          LEFT JOIN tollgate.rows_dropped d ON true WHERE u.first IS NOT NULL) r
-    CROSS JOIN LATERAL (SELECT p.time_zone AS zone FROM tollgate.tenant_periods p WHERE p.tenant_id = tenant
-                        AND p.starts_at <= r.at ORDER BY p.starts_at DESC LIMIT 1) z) f
+-- Tenants with rows: the first local day of which no row can have been removed with its partition, its first instant, and a row that lies in no
+-- period (null: none does). Rows before the first period and behind the last are in the zone of that period.
+CREATE OR REPLACE FUNCTION tollgate.reconcile_kept(p_tenant text) RETURNS TABLE (tenant_id text, day date, starts timestamptz, outside timestamptz)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT t.id, k.day, s.starts, CASE WHEN u.last >= b.ends THEN u.last WHEN u.first < b.starts AND s.starts < b.starts THEN u.first END
+  FROM public.tenants t
+  CROSS JOIN LATERAL (SELECT min(x.recorded_at) AS first, max(x.recorded_at) AS last FROM public.usage_tracking x WHERE x.tenant_id = t.id) u
+  LEFT JOIN tollgate.removed d ON d.what = 'rows'
+  CROSS JOIN LATERAL (SELECT min(p.starts_at) AS starts, max(p.ends_at) AS ends FROM tollgate.tenant_periods p WHERE p.tenant_id = t.id) b
+  JOIN tollgate.tenant_periods z ON z.tenant_id = t.id
+    AND z.starts_at = greatest(b.starts, (SELECT max(p.starts_at) FROM tollgate.tenant_periods p
+      WHERE p.tenant_id = t.id AND p.starts_at <= greatest(u.first, d.before)))
+  CROSS JOIN LATERAL (SELECT tollgate.day_of(greatest(u.first, d.before), z.time_zone) AS day) f
+  CROSS JOIN LATERAL (SELECT CASE WHEN d.before > tollgate.day_start(f.day, z.time_zone) THEN f.day + 1 ELSE f.day END AS day) k
+  CROSS JOIN LATERAL (SELECT tollgate.day_start(k.day, z.time_zone) AS starts) s
+  WHERE (p_tenant IS NULL OR t.id = p_tenant) AND u.first IS NOT NULL
 $$;
 
--- Every difference: which book ('hourly', 'daily', 'counts', 'summary', 'current_usage'), its key, what it says and what it should.
-CREATE OR REPLACE FUNCTION tollgate.reconcile(tenant text) RETURNS TABLE (book text, metric text, at text, method text, endpoint text,
-  stored numeric, counted numeric, stored_events bigint, counted_events bigint) LANGUAGE sql STABLE AS $$
+-- Differences of tollgate.usage_hourly and tollgate.usage_daily in the local days from p_first to p_last, of one tenant or, null, of all.
+CREATE OR REPLACE FUNCTION tollgate.reconcile_days(p_tenant text, p_first date, p_last date)
+RETURNS TABLE (tenant_id text, aggregate text, metric text, at text, method text, endpoint text,
+  stored numeric, counted numeric, stored_events bigint, counted_events bigint)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+SET work_mem = '64MB' SET jit = off SET enable_mergejoin = off SET enable_nestloop = off AS $$
+DECLARE
+  whose text := CASE WHEN p_tenant IS NULL THEN 'IS NOT NULL' ELSE '= ' || quote_literal(p_tenant) END;
+BEGIN
+  RETURN QUERY EXECUTE format($sql$
   WITH kept AS MATERIALIZED (
-    SELECT f.day, tollgate.day_start(f.day, p.time_zone) AS at FROM (SELECT tollgate.first_kept_day(tenant) AS day) f
-    JOIN tollgate.tenant_periods p ON p.tenant_id = tenant AND f.day BETWEEN p.period_start AND p.period_end
-  ), quarters AS MATERIALIZED (
-    SELECT u.metric_type, date_bin('15 minutes', u.recorded_at, '2000-01-01Z') AS quarter,
+    SELECT * FROM tollgate.reconcile_kept(%2$L)
+  ), periods AS MATERIALIZED ( -- the part of each period that is compared; the first and the last have no end outwards
+    SELECT p.tenant_id, p.time_zone AS zone,
+           greatest(k.starts, tollgate.day_start($1, p.time_zone), CASE WHEN NOT p.is_first THEN p.starts_at END) AS from_at,
+           least(tollgate.day_start($2 + 1, p.time_zone), CASE WHEN NOT p.is_last THEN p.ends_at END) AS to_at
+    FROM (SELECT x.*, x.starts_at = min(x.starts_at) OVER w AS is_first, x.starts_at = max(x.starts_at) OVER w AS is_last
+          FROM tollgate.tenant_periods x WHERE x.tenant_id %1$s WINDOW w AS (PARTITION BY x.tenant_id)) p
+    JOIN kept k ON k.tenant_id = p.tenant_id
+    WHERE (p.is_last OR p.period_end >= $1 - 2) AND (p.is_first OR p.period_start <= $2 + 2)
+  ), spans AS MATERIALIZED (
+    SELECT * FROM periods p WHERE p.from_at < p.to_at
+  ), quarters AS MATERIALIZED ( -- no zone's day begins within one
+    SELECT z.zone, d.day, q.quarter, q.quarter - (q.quarter AT TIME ZONE z.zone - date_trunc('hour', q.quarter AT TIME ZONE z.zone)) AS hour
+    FROM (SELECT DISTINCT s.zone FROM spans s) z
+    CROSS JOIN LATERAL (SELECT $1 + i AS day, tollgate.day_start($1 + i, z.zone) AS starts, tollgate.day_start($1 + i + 1, z.zone) AS ends
+                        FROM generate_series(0, $2 - $1) i) d
+    CROSS JOIN LATERAL generate_series(d.starts, d.ends - interval '1 second', interval '15 minutes') q (quarter)
+  ), counters AS (
+    SELECT u.tenant_id, u.metric_type, q.hour, q.day,
       CASE WHEN u.metric_type = 'api_call' AND jsonb_typeof(u.metadata -> 'method') = 'string' THEN u.metadata ->> 'method' ELSE '' END AS method,
       CASE WHEN u.metric_type = 'api_call' AND jsonb_typeof(u.metadata -> 'normalized') = 'string' THEN u.metadata ->> 'normalized' ELSE '' END AS endpoint,
-      sum(u.metric_value) AS total, count(*) AS events, (array_agg(u.metric_value ORDER BY u.recorded_at DESC, u.id DESC))[1] AS level
-    FROM public.usage_tracking u WHERE u.tenant_id = tenant AND u.recorded_at >= (SELECT k.at FROM kept k)
-    GROUP BY 1, 2, 3, 4
-  ), placed AS MATERIALIZED (
-    SELECT q.*, tollgate.hour_start(q.quarter, p.time_zone) AS hour, tollgate.day_of(q.quarter, p.time_zone) AS day, p.period_start,
-           coalesce(m.kind, 'counter') = 'counter' AS counter
-    FROM quarters q LEFT JOIN tollgate.usage_metrics m ON m.metric_type = q.metric_type
-    CROSS JOIN LATERAL (SELECT * FROM tollgate.tenant_periods p WHERE p.tenant_id = tenant AND p.starts_at <= q.quarter
-                        ORDER BY p.starts_at DESC LIMIT 1) p
-  ), capped AS MATERIALIZED ( -- what was put together as (other) when it was counted stays so
-    SELECT x.metric_type, x.quarter, x.hour, x.day, x.period_start, x.counter, x.total, x.events, x.level,
-           CASE WHEN x.other THEN '' ELSE x.method END AS method, CASE WHEN x.other THEN '(other)' ELSE x.endpoint END AS endpoint
-    FROM (SELECT p.*, p.metric_type = 'api_call'
-        AND EXISTS (SELECT FROM tollgate.usage_daily d WHERE d.tenant_id = tenant AND d.metric_type = 'api_call' AND d.day = p.day
-                    AND d.method = '' AND d.endpoint = '(other)')
-        AND NOT EXISTS (SELECT FROM tollgate.usage_daily d WHERE d.tenant_id = tenant AND d.metric_type = 'api_call' AND d.day = p.day
-                        AND d.method = p.method AND d.endpoint = p.endpoint) AS other FROM placed p) x
+      sum(u.metric_value) AS total, count(*) AS events
+    FROM public.usage_tracking u
+    JOIN spans s ON s.tenant_id = u.tenant_id AND u.recorded_at >= s.from_at AND u.recorded_at < s.to_at
+    JOIN quarters q ON q.zone = s.zone AND q.quarter = date_bin('15 minutes', u.recorded_at, '2000-01-01Z')
+    WHERE %3$s AND NOT u.metric_type = ANY (%4$L) GROUP BY 1, 2, 3, 4, 5, 6
+  ), gauges AS ( -- an hour's and a day's last level
+    SELECT u.tenant_id, u.metric_type, q.hour, q.day, u.recorded_at, u.id, u.metric_value
+    FROM public.usage_tracking u
+    JOIN spans s ON s.tenant_id = u.tenant_id AND u.recorded_at >= s.from_at AND u.recorded_at < s.to_at
+    JOIN quarters q ON q.zone = s.zone AND q.quarter = date_bin('15 minutes', u.recorded_at, '2000-01-01Z')
+    WHERE %3$s AND u.metric_type = ANY (%4$L)
+  ), stored_daily AS MATERIALIZED (
+    SELECT d.* FROM tollgate.usage_daily d JOIN kept k ON k.tenant_id = d.tenant_id AND d.day >= k.day
+    WHERE d.day BETWEEN $1 AND $2 AND d.tenant_id %1$s
+  ), others AS MATERIALIZED ( -- days on which endpoints were put together
+    SELECT d.tenant_id, d.day FROM stored_daily d WHERE d.metric_type = 'api_call' AND d.method = '' AND d.endpoint = '(other)'
+  ), named AS MATERIALIZED (
+    SELECT d.tenant_id, d.day, d.method, d.endpoint FROM stored_daily d JOIN others o ON o.tenant_id = d.tenant_id AND o.day = d.day
+    WHERE d.metric_type = 'api_call'
+  ), counted AS MATERIALIZED ( -- what was put together when it was counted stays so
+    SELECT c.tenant_id, c.metric_type, c.hour, c.day, CASE WHEN x.other THEN '' ELSE c.method END AS method,
+           CASE WHEN x.other THEN '(other)' ELSE c.endpoint END AS endpoint, c.total, c.events
+    FROM counters c
+    LEFT JOIN others o ON c.metric_type = 'api_call' AND o.tenant_id = c.tenant_id AND o.day = c.day
+    LEFT JOIN named n ON n.tenant_id = o.tenant_id AND n.day = o.day AND n.method = c.method AND n.endpoint = c.endpoint
+    CROSS JOIN LATERAL (SELECT o.tenant_id IS NOT NULL AND n.tenant_id IS NULL AS other) x
   ), hourly AS (
-    SELECT c.metric_type, c.hour, c.method, c.endpoint, sum(c.events)::bigint AS events,
-           CASE WHEN bool_and(c.counter) THEN sum(c.total) ELSE (array_agg(c.level ORDER BY c.quarter DESC))[1] END AS total
-    FROM capped c GROUP BY 1, 2, 3, 4
-  ), daily AS MATERIALIZED (
-    SELECT c.metric_type, c.day, c.method, c.endpoint, sum(c.events)::bigint AS events, bool_and(c.counter) AS counter,
-           CASE WHEN bool_and(c.counter) THEN sum(c.total) ELSE (array_agg(c.level ORDER BY c.quarter DESC))[1] END AS total
-    FROM capped c GROUP BY 1, 2, 3, 4
-  ), periods AS MATERIALIZED ( -- days before the first kept one are final
-    SELECT x.metric_type, p.period_start, sum(x.total) AS total FROM (
-      SELECT d.metric_type, d.day, d.total FROM daily d WHERE d.counter
-      UNION ALL
-      SELECT d.metric_type, d.day, d.total FROM tollgate.usage_daily d JOIN tollgate.usage_metrics m USING (metric_type)
-      WHERE d.tenant_id = tenant AND m.kind = 'counter' AND d.day < (SELECT k.day FROM kept k)) x
-    JOIN tollgate.tenant_periods p ON p.tenant_id = tenant AND x.day BETWEEN p.period_start AND p.period_end
-    WHERE p.period_end >= (SELECT k.day FROM kept k) GROUP BY 1, 2
-  ), counts AS MATERIALIZED (
-    SELECT d.metric_type, 'day' AS w, d.day AS start, sum(d.total) AS total FROM daily d WHERE d.counter GROUP BY 1, 3
-    UNION ALL SELECT p.metric_type, 'period', p.period_start, p.total FROM periods p
-  ), now_in AS (
-    SELECT p.* FROM tollgate.tenant_periods p WHERE p.tenant_id = tenant AND p.starts_at <= now() AND p.ends_at > now()
-  ), usage AS (
-    SELECT s.current_usage, g.* FROM public.tenant_subscriptions s JOIN now_in n ON true
-    JOIN public.usage_summary g ON g.tenant_id = tenant AND g.period_start = n.period_start WHERE s.tenant_id = tenant
+    SELECT c.tenant_id, c.metric_type, c.hour, c.method, c.endpoint, sum(c.total) AS total, sum(c.events)::bigint AS events
+    FROM counted c GROUP BY 1, 2, 3, 4, 5
+    UNION ALL
+    SELECT g.tenant_id, g.metric_type, g.hour, '', '', (array_agg(g.metric_value ORDER BY g.recorded_at DESC, g.id DESC))[1], count(*)
+    FROM gauges g GROUP BY 1, 2, 3
+  ), daily AS (
+    SELECT c.tenant_id, c.metric_type, c.day, c.method, c.endpoint, sum(c.total) AS total, sum(c.events)::bigint AS events
+    FROM counted c GROUP BY 1, 2, 3, 4, 5
+    UNION ALL
+    SELECT g.tenant_id, g.metric_type, g.day, '', '', (array_agg(g.metric_value ORDER BY g.recorded_at DESC, g.id DESC))[1], count(*)
+    FROM gauges g GROUP BY 1, 2, 3
+  ), stored_hourly AS (
+    SELECT h.* FROM tollgate.usage_hourly h JOIN spans s ON s.tenant_id = h.tenant_id AND h.hour >= s.from_at AND h.hour < s.to_at
+    WHERE h.hour >= %5$L AND h.hour < %6$L AND h.hour >= %7$L AND h.tenant_id %1$s
   )
-  SELECT 'hourly', coalesce(h.metric_type, c.metric_type), coalesce(h.hour, c.hour)::text, coalesce(h.method, c.method),
-         coalesce(h.endpoint, c.endpoint), h.total, c.total, h.events, c.events
-  FROM (SELECT * FROM tollgate.usage_hourly h WHERE h.tenant_id = tenant AND h.hour >= (SELECT k.at FROM kept k)) h
-  FULL JOIN hourly c ON (c.metric_type, c.hour, c.method, c.endpoint) = (h.metric_type::text, h.hour, h.method, h.endpoint)
-  WHERE (h.total, h.events) IS DISTINCT FROM (c.total, c.events)
+  SELECT coalesce(h.tenant_id, c.tenant_id)::text, 'hourly', coalesce(h.metric_type, c.metric_type)::text, coalesce(h.hour, c.hour)::text,
+         coalesce(h.method, c.method), coalesce(h.endpoint, c.endpoint), h.total, c.total, h.events, c.events
+  FROM stored_hourly h FULL JOIN (SELECT * FROM hourly x WHERE x.hour >= %7$L) c
+    ON c.tenant_id = h.tenant_id AND c.metric_type = h.metric_type AND c.hour = h.hour AND c.method = h.method AND c.endpoint = h.endpoint
+  WHERE h.total IS DISTINCT FROM c.total OR h.events IS DISTINCT FROM c.events
   UNION ALL
-  SELECT 'daily', coalesce(d.metric_type, c.metric_type), coalesce(d.day, c.day)::text, coalesce(d.method, c.method),
-         coalesce(d.endpoint, c.endpoint), d.total, c.total, d.events, c.events
-  FROM (SELECT * FROM tollgate.usage_daily d WHERE d.tenant_id = tenant AND d.day >= (SELECT k.day FROM kept k)) d
-  FULL JOIN daily c ON (c.metric_type, c.day, c.method, c.endpoint) = (d.metric_type::text, d.day, d.method, d.endpoint)
-  WHERE (d.total, d.events) IS DISTINCT FROM (c.total, c.events)
-  UNION ALL
-  SELECT 'counts', coalesce(u.metric_type, c.metric_type), coalesce(u.window_start, c.start)::text, coalesce(u.limit_window, c.w), '',
-         u.used, c.total, NULL, NULL
-  FROM (SELECT * FROM tollgate.usage_counts u WHERE u.tenant_id = tenant AND (u.limit_window = 'day' AND u.window_start >= (SELECT k.day FROM kept k)
-          OR u.limit_window = 'period' AND u.window_start IN (SELECT p.period_start FROM tollgate.tenant_periods p
-             WHERE p.tenant_id = tenant AND p.period_end >= (SELECT k.day FROM kept k)))) u
-  FULL JOIN counts c ON (c.metric_type, c.w, c.start) = (u.metric_type::text, u.limit_window, u.window_start)
+  SELECT coalesce(d.tenant_id, c.tenant_id)::text, 'daily', coalesce(d.metric_type, c.metric_type)::text, coalesce(d.day, c.day)::text,
+         coalesce(d.method, c.method), coalesce(d.endpoint, c.endpoint), d.total, c.total, d.events, c.events
+  FROM stored_daily d FULL JOIN daily c
+    ON c.tenant_id = d.tenant_id AND c.metric_type = d.metric_type AND c.day = d.day AND c.method = d.method AND c.endpoint = d.endpoint
+  WHERE d.total IS DISTINCT FROM c.total OR d.events IS DISTINCT FROM c.events
+  $sql$,
+    whose, p_tenant,
+    format('u.recorded_at >= %L AND u.recorded_at < %L', (p_first - 1)::timestamp AT TIME ZONE 'UTC', (p_last + 2)::timestamp AT TIME ZONE 'UTC') || ' AND u.tenant_id ' || whose,
+    ARRAY(SELECT m.metric_type::text FROM tollgate.usage_metrics m WHERE m.kind = 'gauge'),
+    (p_first - 1)::timestamp AT TIME ZONE 'UTC', (p_last + 2)::timestamp AT TIME ZONE 'UTC',
+    coalesce((SELECT r.before FROM tollgate.removed r WHERE r.what = 'hourly'), '-infinity')) USING p_first, p_last;
+END $$;
+
+-- Differences of what follows from the days: tollgate.usage_counts, usage_summary, current_usage, and tenants whose rows lie outside of all periods. Days
+-- count as tollgate.usage_daily says, changed by p_deltas: what reconcile_days found to be missing there of a counter's day.
+CREATE OR REPLACE FUNCTION tollgate.reconcile_totals(p_tenant text, p_tenants text[], p_metrics text[], p_days date[], p_deltas numeric[])
+RETURNS TABLE (tenant_id text, aggregate text, metric text, at text, method text, endpoint text,
+  stored numeric, counted numeric, stored_events bigint, counted_events bigint)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+SET work_mem = '64MB' SET jit = off SET enable_mergejoin = off AS $$
+  WITH kept AS MATERIALIZED (
+    SELECT k.*, greatest(k.day, r.before::date) AS counts_day, coalesce(r.before::date, '-infinity') AS counts_from FROM tollgate.reconcile_kept(p_tenant) k
+    LEFT JOIN tollgate.removed r ON r.what = 'counts'
+  ), period_days AS MATERIALIZED ( -- the days of each period that is compared
+    SELECT p.tenant_id, p.period_start, p.period_start + i AS day FROM tollgate.tenant_periods p
+    JOIN kept k ON k.tenant_id = p.tenant_id AND p.period_end >= k.day
+    CROSS JOIN LATERAL generate_series(0, p.period_end - p.period_start) i
+  ), days AS MATERIALIZED (
+    SELECT x.tenant_id, x.metric_type, x.day, sum(x.total) AS total FROM (
+      SELECT d.tenant_id::text, d.metric_type::text, d.day, d.total FROM tollgate.usage_daily d
+      WHERE (p_tenant IS NULL OR d.tenant_id = p_tenant)
+        AND NOT d.metric_type = ANY (ARRAY(SELECT m.metric_type FROM tollgate.usage_metrics m WHERE m.kind = 'gauge'))
+      UNION ALL
+      SELECT * FROM unnest(p_tenants, p_metrics, p_days, p_deltas)) x
+    GROUP BY 1, 2, 3
+  ), periods AS MATERIALIZED (
+    SELECT d.tenant_id, d.metric_type, p.period_start, sum(d.total) AS total FROM days d
+    JOIN period_days p ON p.tenant_id = d.tenant_id AND p.day = d.day GROUP BY 1, 2, 3
+  ), counts AS (
+    SELECT d.tenant_id, d.metric_type, 'day' AS w, d.day AS start, d.total FROM days d
+    JOIN kept k ON k.tenant_id = d.tenant_id AND d.day >= k.counts_day
+    UNION ALL
+    SELECT p.tenant_id, p.metric_type, 'period', p.period_start, p.total FROM periods p
+    JOIN kept k ON k.tenant_id = p.tenant_id AND p.period_start >= k.counts_from
+  ), stored_counts AS (
+    SELECT u.* FROM tollgate.usage_counts u JOIN kept k ON k.tenant_id = u.tenant_id
+    WHERE u.limit_window = 'day' AND u.window_start >= k.counts_day
+    UNION ALL
+    SELECT u.* FROM tollgate.usage_counts u
+    JOIN (SELECT DISTINCT p.tenant_id, p.period_start FROM period_days p) p ON p.tenant_id = u.tenant_id AND p.period_start = u.window_start
+    JOIN kept k ON k.tenant_id = u.tenant_id AND u.window_start >= k.counts_from
+    WHERE u.limit_window = 'period'
+  ), now_in AS MATERIALIZED (
+    SELECT p.tenant_id, p.period_start, tollgate.day_of(now(), p.time_zone) AS today FROM tollgate.tenant_periods p
+    WHERE (p_tenant IS NULL OR p.tenant_id = p_tenant) AND p.starts_at <= now() AND p.ends_at > now()
+  )
+  SELECT coalesce(u.tenant_id, c.tenant_id)::text, 'counts', coalesce(u.metric_type, c.metric_type)::text, coalesce(u.window_start, c.start)::text,
+         coalesce(u.limit_window, c.w), '', u.used, c.total, NULL::bigint, NULL::bigint
+  FROM stored_counts u FULL JOIN counts c
+    ON c.tenant_id = u.tenant_id AND c.metric_type = u.metric_type AND c.w = u.limit_window AND c.start = u.window_start
   WHERE coalesce(u.used, 0) <> coalesce(c.total, 0)
   UNION ALL
-  SELECT 'summary', m.metric, s.period_start::text, '', '', m.stored, m.counted, NULL, NULL
-  FROM public.usage_summary s
-  CROSS JOIN LATERAL (VALUES
-    ('api_calls_count', s.api_calls_count::numeric,
-     floor(coalesce((SELECT p.total FROM periods p WHERE p.metric_type = 'api_call' AND p.period_start = s.period_start), 0))),
-    ('file_uploads_count', s.file_uploads_count,
-     floor(coalesce((SELECT p.total FROM periods p WHERE p.metric_type = 'file_upload' AND p.period_start = s.period_start), 0)))
-  ) AS m (metric, stored, counted)
-  WHERE s.tenant_id = tenant AND s.period_end >= (SELECT k.day FROM kept k) AND m.stored <> m.counted
+  SELECT p.tenant_id::text, 'summary', v.metric, p.period_start::text, '', '', v.stored, v.counted, NULL, NULL
+  FROM (SELECT DISTINCT x.tenant_id, x.period_start FROM period_days x) p
+  LEFT JOIN public.usage_summary s ON s.tenant_id = p.tenant_id AND s.period_start = p.period_start
+  LEFT JOIN periods a ON a.tenant_id = p.tenant_id AND a.period_start = p.period_start AND a.metric_type = 'api_call'
+  LEFT JOIN periods f ON f.tenant_id = p.tenant_id AND f.period_start = p.period_start AND f.metric_type = 'file_upload'
+  CROSS JOIN LATERAL (VALUES ('api_calls_count', s.api_calls_count::numeric, floor(coalesce(a.total, 0))),
+                             ('file_uploads_count', s.file_uploads_count, floor(coalesce(f.total, 0)))) AS v (metric, stored, counted)
+  WHERE coalesce(v.stored, 0) <> v.counted
   UNION ALL
-  SELECT 'current_usage', m.metric, '', '', '', m.stored, m.counted, NULL, NULL FROM usage u
+  SELECT s.tenant_id::text, 'current_usage', v.metric, '', '', '', v.stored, v.counted, NULL, NULL
+  FROM public.tenant_subscriptions s
+  JOIN now_in n ON n.tenant_id = s.tenant_id
+  JOIN public.usage_summary g ON g.tenant_id = s.tenant_id AND g.period_start = n.period_start
+  LEFT JOIN days d ON d.tenant_id = s.tenant_id AND d.metric_type = 'api_call' AND d.day = n.today
   CROSS JOIN LATERAL (VALUES
-    ('patients_count', (u.current_usage ->> 'patients_count')::numeric, u.patients_count::numeric),
-    ('users_count', (u.current_usage ->> 'users_count')::numeric, u.users_count),
-    ('storage_used_gb', (u.current_usage ->> 'storage_used_gb')::numeric, u.storage_used_gb),
-    ('api_calls_today', (u.current_usage ->> 'api_calls_today')::numeric, floor(coalesce((SELECT sum(c.total) FROM counts c, now_in n
-      WHERE c.w = 'day' AND c.metric_type = 'api_call' AND c.start = tollgate.day_of(now(), n.time_zone)), 0)))
-  ) AS m (metric, stored, counted)
-  WHERE coalesce(m.stored, 0) <> coalesce(m.counted, 0)
+    ('patients_count', (s.current_usage ->> 'patients_count')::numeric, g.patients_count::numeric),
+    ('users_count', (s.current_usage ->> 'users_count')::numeric, g.users_count),
+    ('storage_used_gb', (s.current_usage ->> 'storage_used_gb')::numeric, g.storage_used_gb),
+    ('api_calls_today', (s.current_usage ->> 'api_calls_today')::numeric, floor(coalesce(d.total, 0)))) AS v (metric, stored, counted)
+  WHERE coalesce(v.stored, 0) <> coalesce(v.counted, 0)
+  UNION ALL
+  SELECT k.tenant_id, 'periods', '', k.outside::text, '', '', NULL, NULL, NULL, NULL FROM kept k WHERE k.outside IS NOT NULL
+$$;
+
+-- The local days that are compared, of one tenant or, null, of all; null when there are no rows.
+CREATE OR REPLACE FUNCTION tollgate.reconcile_range(p_tenant text, OUT first date, OUT last date)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT k.first, greatest(k.last, r.last::date + 1, current_date + 1)
+  FROM (SELECT min(k.day) AS first, max(k.day) AS last FROM tollgate.reconcile_kept(p_tenant) k) k
+  CROSS JOIN (SELECT max(u.recorded_at AT TIME ZONE 'UTC') AS last FROM public.usage_tracking u WHERE p_tenant IS NULL OR u.tenant_id = p_tenant) r
+$$;
+
+-- Every difference of a tenant, of its gauges alone none.
+CREATE OR REPLACE FUNCTION tollgate.reconcile(tenant text) RETURNS TABLE (aggregate text, metric text, at text, method text, endpoint text,
+  stored numeric, counted numeric, stored_events bigint, counted_events bigint)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  WITH days AS MATERIALIZED (
+    SELECT d.* FROM tollgate.reconcile_range(tenant) r CROSS JOIN LATERAL tollgate.reconcile_days(tenant, r.first, r.last) d
+    WHERE r.first IS NOT NULL
+  ), deltas AS (
+    SELECT array_agg(d.tenant_id) AS tenants, array_agg(d.metric) AS metrics, array_agg(d.at::date) AS days,
+           array_agg(coalesce(d.counted, 0) - coalesce(d.stored, 0)) AS deltas
+    FROM days d LEFT JOIN tollgate.usage_metrics m ON m.metric_type = d.metric
+    WHERE d.aggregate = 'daily' AND m.kind IS DISTINCT FROM 'gauge'
+  )
+  SELECT d.aggregate, d.metric, d.at, d.method, d.endpoint, d.stored, d.counted, d.stored_events, d.counted_events FROM days d
+  UNION ALL
+  SELECT t.aggregate, t.metric, t.at, t.method, t.endpoint, t.stored, t.counted, t.stored_events, t.counted_events
+  FROM deltas x CROSS JOIN LATERAL tollgate.reconcile_totals(tenant, x.tenants, x.metrics, x.days, x.deltas) t
 $$;
 
 -- Gauges against the host's tables, with what waits in tollgate.usage_changes: one statement, one snapshot. An enforced gauge's shares must
@@ -133,21 +241,23 @@ BEGIN
   WHERE s.tenant_id = tenant AND p.starts_at <= now() AND p.ends_at > now() AND w.anew IS NOT true AND k.stored <> v.counted;
 END $$;
 
--- One transaction a tenant. Collectors wait at tollgate.usage_hourly, their first book, so nothing is counted meanwhile. Before that, as a
--- collector does, the shares of an enforced tenant, which are counted anew.
+-- Makes a tenant's aggregates say what its rows say, in one transaction. Collectors wait at tollgate.usage_hourly, the first of their aggregates, so
+-- nothing is counted meanwhile. Before that, as a collector does, the periods, and the shares of an enforced tenant, which are counted anew.
 CREATE OR REPLACE FUNCTION tollgate.repair(tenant text) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
   d record;
   gauges bigint := (SELECT count(*) FROM tollgate.reconcile_gauges(tenant));
-  mended bigint := gauges;
+  repaired bigint := gauges;
 BEGIN
   IF gauges > 0 AND (SELECT s.enforced FROM tollgate.tenant_settings s WHERE s.tenant_id = tenant) THEN
     PERFORM tollgate.enforce(tenant, true);
   END IF;
+  PERFORM tollgate.ensure_periods(tenant, least(k.starts, k.outside), greatest(now(), k.outside))
+  FROM tollgate.reconcile_kept(tenant) k WHERE k.outside IS NOT NULL;
   LOCK TABLE tollgate.usage_hourly IN SHARE ROW EXCLUSIVE MODE;
   FOR d IN SELECT * FROM tollgate.reconcile(tenant) LOOP
-    mended := mended + 1;
-    CASE d.book
+    repaired := repaired + 1;
+    CASE d.aggregate
       WHEN 'hourly' THEN
         DELETE FROM tollgate.usage_hourly h WHERE h.tenant_id = tenant AND h.metric_type = d.metric AND h.hour = d.at::timestamptz
           AND h.method = d.method AND h.endpoint = d.endpoint;
@@ -167,6 +277,8 @@ BEGIN
           api_calls_count = CASE d.metric WHEN 'api_calls_count' THEN d.counted ELSE s.api_calls_count END,
           file_uploads_count = CASE d.metric WHEN 'file_uploads_count' THEN d.counted ELSE s.file_uploads_count END
         WHERE s.tenant_id = tenant AND s.period_start = d.at::date;
+      WHEN 'periods' THEN -- they were made before
+        NULL;
       ELSE
         PERFORM tollgate.put_usage(ARRAY[tenant], ARRAY[jsonb_build_object(d.metric, trim_scale(coalesce(d.counted, 0)))]);
     END CASE;
@@ -174,5 +286,5 @@ BEGIN
   IF gauges > 0 THEN
     PERFORM tollgate.recount(tenant);
   END IF;
-  RETURN mended;
+  RETURN repaired;
 END $$;

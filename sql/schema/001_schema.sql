@@ -355,11 +355,13 @@ CREATE TABLE tollgate.node_samples (
   PRIMARY KEY (node, sampled_at)
 );
 
--- Usage before the first row that is kept is final: its rollups are all that is left of it. How far rows were dropped is remembered, because
--- a late event makes a new partition for a month whose other rows are gone.
-CREATE TABLE tollgate.rows_dropped (
-  only_one    boolean PRIMARY KEY DEFAULT true CHECK (only_one),
-  before      timestamptz NOT NULL -- rows of earlier times may have been dropped
+-- How far back things were removed that can be told from what is left: what is earlier is final and is compared with nothing. It is remembered,
+-- because a late event makes a new partition for a month whose other rows are gone.
+CREATE TABLE tollgate.removed (
+  what     text PRIMARY KEY CHECK (what IN ('rows', 'hourly', 'counts', 'rejected')),
+  before   timestamptz NOT NULL,
+  after    text,                     -- the tenant up to which this round has removed; null: it is done
+  removed  bigint NOT NULL DEFAULT 0 -- how many, where they are counted
 );
 
 -- Where a trigger of Tollgate's failed and the host's statement was let through. The collector counts anew and removes the row

@@ -121,7 +121,7 @@ test('a database of every migration from 019 on becomes what a new one is, with 
     assert.equal(r.status, 0, r.err);
     assert.deepEqual(dump(database), wanted, database);
     assert.equal(psql(database, `SELECT (SELECT sum(metric_value) || ' of ' || count(*) FROM usage_tracking), (SELECT sum(total) FROM tollgate.usage_hourly), (SELECT string_agg(array_to_string(scopes, ' '), ', ' ORDER BY id) FROM tollgate.api_keys),
-      (SELECT count(*) FROM tollgate.accounts), (SELECT before > now() - interval '3 months' FROM tollgate.rows_dropped), (SELECT sum(max - free) FROM (SELECT max(max) AS max, sum(free) AS free FROM tollgate.enforce_shares GROUP BY gauge) s)`),
+      (SELECT count(*) FROM tollgate.accounts), (SELECT before > now() - interval '3 months' FROM tollgate.removed WHERE what = 'rows'), (SELECT sum(max - free) FROM (SELECT max(max) AS max, sum(free) AS free FROM tollgate.enforce_shares GROUP BY gauge) s)`),
     '28.000000 of 7|5.000000|call, call track read admin metrics|1|t|4', database);
     psql(database, "INSERT INTO usage_tracking (tenant_id, metric_type, metric_value, billing_period) VALUES ('a', 'file_upload', 1, 'x')", 'tollgate_owner');
     assert.equal(psql(database, 'SELECT count(DISTINCT id) || \' \' || max(id) FROM usage_tracking'), '8 8', 'numbers go on');
