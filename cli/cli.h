@@ -162,6 +162,8 @@ int cmd_spool_list(struct cli *c, int argc, char *argv[]);
 int cmd_spool_show(struct cli *c, int argc, char *argv[]);
 int cmd_spool_verify(struct cli *c, int argc, char *argv[]);
 int cmd_spool_ingest(struct cli *c, int argc, char *argv[]);
+/* cmd_spool_rejected.c */
+int cmd_spool_rejected(struct cli *c, int argc, char *argv[]);
 /* cmd_doctor.c */
 int cmd_doctor(struct cli *c, int argc, char *argv[]);
 /* cmd_config.c */

@@ -23,6 +23,8 @@ _tollgate() {
             if (word ~ /^-/) { if (g[1] == $2 && (!group || g[2] == $3)) options($0) }
             else if (n == 0) print $2
             else if (n == 1 && group && g[1] == $2) print $3
+            else if (n == 2 && group && g[1] == $2 && g[2] == $3 && $4 ~ /^[a-z]+([|][a-z]+)+$/)
+                for (i = split($4, word_of, "|"); i > 0; i--) print word_of[i]
         }')" -- "$word" | sort -u)
 }
 complete -o default -F _tollgate tollgate

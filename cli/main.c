@@ -96,6 +96,14 @@ static const struct cli_command commands[] = {
      "Read all of the journal; exit status 1 when something is damaged", cmd_spool_verify, spool_help},
     {"spool", "ingest", "DIR", "Store a dead node's events", cmd_spool_ingest,
      "Each event is stored once, however often this is run, even if the dead node comes back. Its files are not changed.\n"},
+    {"spool", "rejected",
+     "list|explain|replay [ID...] [--tenant T] [--since TIME] [--reason R] [--most NUMBER] [--all] [--dry-run]",
+     "Events that could not be stored: which, why, and once more", cmd_spool_rejected,
+     "explain ID says the reason in words, what is in the event and what to do. replay takes IDs, or all that the "
+     "options\n"
+     "choose, or --all; each is examined like a new one and stored once, in one transaction with its row's removal. "
+     "What can't\n"
+     "be stored still stays as it is. --dry-run says what would come of it. TIME is RFC 3339: 2026-11-24T09:00:00Z.\n"},
 
     {NULL, "reconcile", "[--tenant T] [--repair] [--progress]",
      "Compare rollups, counts, summaries and gauges with the rows", cmd_reconcile,

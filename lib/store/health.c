@@ -47,7 +47,7 @@ static const struct question questions[] = {
     {"rejected",
      "SELECT count(*) = 0, CASE count(*) WHEN 0 THEN 'none in a day' ELSE sum(n) || ' events in a day "
      "could not be stored: ' "
-     "|| string_agg(reason || ' ' || n, ', ') || '; see table tollgate.usage_rejected' END "
+     "|| string_agg(reason || ' ' || n, ', ') || '; see `tollgate spool rejected list`' END "
      "FROM (SELECT reason, count(*) AS n FROM tollgate.usage_rejected WHERE rejected_at > now() - interval '1 day' "
      "GROUP BY reason) r"},
     {"tenants", "SELECT count(*) = 0, CASE count(*) WHEN 0 THEN 'all are counted' ELSE count(*) || ' tenants or tables "

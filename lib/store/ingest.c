@@ -24,6 +24,8 @@ struct ingest {
     char node[SPOOL_NODE_TEXT];
     struct buffer copy, a, b, c;
     unsigned char record[EVENT_MAX_BYTES];
+    const struct ingest_batch *replay; /* whose events were rejected before; NULL */
+    bool *stays;                       /* of each of them: it is rejected again */
     int64_t before, number; /* the node's commits before this transaction, and with it; number 0: it does not count */
 };
 
@@ -308,6 +310,10 @@ static enum status store_rejected(struct ingest *in, const struct ingest_event *
     size_t length = 0;
     enum status s;
 
+    if (in->replay) {
+        in->stays[e - in->replay->events] = true;
+        return STATUS_OK;
+    }
     printable(tenant, sizeof(tenant), e->event.tenant);
     printable(metric, sizeof(metric), e->event.metric);
     snprintf(segment, sizeof(segment), "%" PRId64, (int64_t)e->segment);
@@ -439,6 +445,42 @@ static enum status mapped(const struct ingest *in, enum status s)
     return s == STATUS_INVALID && strcmp(db_sqlstate(in->db), "23503") == 0 ? STATUS_CONFLICT : s;
 }
 
+/* The rows of events that were rejected before, held until the end. STATUS_CONFLICT: somebody else took one of them. */
+static enum status hold_replayed(struct ingest *in, const struct ingest_batch *batch)
+{
+    static const char sql[] = "SELECT count(*) FROM (SELECT FROM tollgate.usage_rejected WHERE id = ANY ($1::bigint[]) "
+                              "ORDER BY tenant_id, id FOR UPDATE) held";
+    struct db_rows *rows;
+    enum status s;
+
+    buffer_clear(&in->a);
+    for (size_t i = 0; i < batch->n_events; i++)
+        put_number(&in->a, i, (uint64_t)batch->replayed[i]);
+    end_numbers(&in->a);
+    if (in->a.failed || !(in->stays = calloc(batch->n_events + 1, sizeof(*in->stays))))
+        return STATUS_NO_MEMORY;
+    in->replay = batch;
+    if ((s = db_query(in->db, sql, 1, (const char *[]){in->a.data}, &rows)) != STATUS_OK)
+        return s;
+    s = (size_t)db_int(rows, 0, 0) == batch->n_events ? STATUS_OK : STATUS_CONFLICT;
+    db_rows_free(rows);
+    return s;
+}
+
+static enum status drop_replayed(struct ingest *in, const struct ingest_batch *batch)
+{
+    size_t n = 0;
+
+    buffer_clear(&in->a);
+    for (size_t i = 0; i < batch->n_events; i++)
+        if (!in->stays[i])
+            put_number(&in->a, n++, (uint64_t)batch->replayed[i]);
+    end_numbers(&in->a);
+    return in->a.failed ? STATUS_NO_MEMORY
+                        : db_query(in->db, "DELETE FROM tollgate.usage_rejected WHERE id = ANY ($1::bigint[])", 1,
+                                   (const char *[]){in->a.data}, NULL);
+}
+
 enum status ingest_store(struct ingest *in, const struct ingest_batch *batch, struct ingest_result *result)
 {
     enum status s;
@@ -446,13 +488,25 @@ enum status ingest_store(struct ingest *in, const struct ingest_batch *batch, st
     memset(result, 0, sizeof(*result));
     if ((s = begin(in)) != STATUS_OK)
         return s;
-    s = copy_batch(in, batch);
+    if (batch->replayed)
+        s = hold_replayed(in, batch);
+    if (s == STATUS_OK)
+        s = copy_batch(in, batch);
     if (s == STATUS_OK)
         s = run_ingest(in, batch, result);
     if (s == STATUS_OK)
         s = store_rejects(in, batch, result);
     if (s == STATUS_OK)
         s = store_damage(in, batch);
+    if (s == STATUS_OK && batch->replayed)
+        s = drop_replayed(in, batch);
+    free(in->stays);
+    in->stays = NULL;
+    in->replay = NULL;
+    if (s == STATUS_OK && batch->dry_run) {
+        db_rollback(in->db);
+        return s;
+    }
     return finish(in, mapped(in, s), &result->unsure);
 }
 

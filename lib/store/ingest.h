@@ -68,6 +68,12 @@ struct ingest_batch {
     size_t n_spans;
     const struct ingest_damage *damage;
     size_t n_damage;
+    /*
+     * The events were rejected before: the ids of their rows in usage_rejected, which go with this transaction; those of events
+     * that are rejected again stay as they are. NULL: they come from a spool.
+     */
+    const int64_t *replayed;
+    bool dry_run; /* nothing stays: *result says what would have come of it */
 };
 
 /* A counter's day after a batch. */

@@ -26,6 +26,8 @@ test('every command and group is proposed, once', () => {
 test("a group's commands and a command's options are proposed, behind options too", () => {
   assert.deepEqual(proposed('tollgate', 'tier', ''), ['change', 'create', 'list', 'remove', 'show']);
   assert.deepEqual(proposed('tollgate', '--config', 'tollgate.conf', 'key', 'cr'), ['create']);
+  assert.deepEqual(proposed('tollgate', 'spool', 'rejected', ''), ['explain', 'list', 'replay']);
+  assert.deepEqual(proposed('tollgate', 'spool', 'rejected', 'replay', '--d'), ['--dry-run']);
   assert.deepEqual(proposed('tollgate', 'setup', '--w'), ['--write-login']);
   assert.deepEqual(proposed('tollgate', 'tenant', 'create', 'acme', '--z'), ['--zone']);
   assert.ok(proposed('tollgate', 'tenant', 'create', '--').includes('--json'));

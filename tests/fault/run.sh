@@ -22,6 +22,7 @@ nodes node tests/fault/nodes.mjs|3|60
 lease node tests/fault/lease.mjs|1|5
 rolling node tests/fault/rolling.mjs|1|5
 rolling-apache node tests/fault/rolling.mjs|1 apache|5 apache
+back_in_time node tests/fault/back_in_time.mjs|1|10
 failcall node tests/fault/failcall.mjs|1|8
 damage build/test/fault/damage|200|10000
 damage-table build/test/fault/damage_table|200|10000
@@ -47,7 +48,7 @@ while IFS='|' read -r command short long; do
     if [ $status -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
     passed=$((passed + ok)) failed=$((failed + bad))
     echo "$name: $ok passed, $bad failed ($(($(date +%s) - started)) s)"
-    grep -E '^(calls|events|damage|degraded|failcall|fuzz|lease):|^(lighttpd|apache|nginx) ' "$log/fault-$name.log"
+    grep -E '^(calls|events|damage|degraded|failcall|fuzz|lease):|^(lighttpd|apache|nginx) |: acknowledged ' "$log/fault-$name.log"
     if [ "$bad" -ne 0 ]; then
         grep -v '^ok: ' "$log/fault-$name.log" | tail -20
         { grep '^NOT OK: ' "$log/fault-$name.log" || tail -3 "$log/fault-$name.log" | sed 's/^/NOT OK: /'; } |
