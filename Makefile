@@ -54,6 +54,14 @@ $(O)/lib$(1).a: $(OBJ_$(1))
 endef
 $(foreach l,$(LIBS),$(eval $(call library,$(l))))
 
+# The checksum of the SQL that the programs are built with (lib/store/schema_version.h); the same as `tollgate migrate` records.
+SQL_FILES := $(sort $(wildcard sql/schema/*.sql)) $(sort $(wildcard sql/functions/*.sql))
+$(O)/made/lib/store/schema_checksum.h: $(SQL_FILES)
+	@mkdir -p $(@D)
+	printf '#define SCHEMA_CHECKSUM "%s"\n' "$$(cat $(SQL_FILES) | b2sum -l 128 | cut -c1-32)" >$@
+$(O)/lib/store/schema_version.o: $(O)/made/lib/store/schema_checksum.h
+$(O)/lib/store/schema_version.o: COMMON += -I$(O)/made
+
 $(O)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(COMMON) $(WARN) $(CFLAGS_$(MODE)) -MMD -MP -c -o $@ $<

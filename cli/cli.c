@@ -14,6 +14,7 @@
 #include "cli/table.h"
 #include "lib/base/password_common.h"
 #include "lib/store/db.h"
+#include "lib/store/schema_version.h"
 
 void cli_say(const char *format, ...)
 {
@@ -95,6 +96,8 @@ struct db *cli_db(struct cli *c)
         cli_say("out of memory");
         return NULL;
     }
+    if (!c->any_version)
+        schema_version_hold(c->db);
     return c->db;
 }
 
@@ -106,7 +109,9 @@ enum status cli_begin(struct cli *c)
     if (!d)
         return STATUS_NO_MEMORY;
     s = db_begin(d, NULL);
-    if (s)
+    if (s && db_other_version(d))
+        cli_say("%s", db_error(d));
+    else if (s)
         cli_say("the database is not available: %s; check [database] owner in the configuration, or let `tollgate "
                 "setup` make what is missing",
                 db_error(d));

@@ -32,6 +32,7 @@ struct cli {
     struct config *config;   /* parsed before a command runs */
     bool json;               /* --json: one JSON value on standard output, nothing else there */
     bool yes;                /* --yes: questions are answered */
+    bool any_version;        /* the command is of use in a database of another version, too */
     struct db *db;           /* use cli_db */
 };
 

@@ -125,6 +125,7 @@ int cmd_adopt(struct cli *c, int argc, char *argv[])
 
     if (cli_parse(argc, argv, options, NULL, 0, 0))
         return CLI_USAGE;
+    c->any_version = true;
     if ((result = look(c)) != CLI_OK)
         return result;
     if (cli_begin(c) != STATUS_OK)

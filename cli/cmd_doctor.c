@@ -329,8 +329,9 @@ static bool ask(struct doctor *d, size_t question)
         db_rows_free(rows);
     } else {
         doctor_line(d, false, part, "%s%s", db_error(db)[0] ? db_error(db) : status_text(s),
-                    s == STATUS_UNAVAILABLE ? ": start PostgreSQL, or correct [database] owner in the configuration"
-                                            : "");
+                    s == STATUS_UNAVAILABLE && !db_other_version(db)
+                        ? ": start PostgreSQL, or correct [database] owner in the configuration"
+                        : "");
     }
     db_rollback(db);
     return s != STATUS_UNAVAILABLE;

@@ -160,6 +160,7 @@ int cmd_setup(struct cli *c, int argc, char *argv[])
 
     if (cli_parse(argc, argv, options, NULL, 0, 0) || (s.email && !cli_is_email(s.email)))
         return CLI_USAGE;
+    c->any_version = true;
     if (!(copy = strdup(s.limit))) {
         cli_say("out of memory");
         return CLI_FAILED;

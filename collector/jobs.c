@@ -7,6 +7,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/store/retention.h"
+#include "lib/store/schema_version.h"
 
 #define SECOND CLOCK_US_PER_SECOND
 #define NAP_MOST_US SECOND
@@ -65,6 +66,7 @@ enum status jobs_create(struct collector *c, struct jobs **out)
         jobs_destroy(j);
         return s;
     }
+    schema_version_hold(j->db);
     j->c = c;
     j->view.history = c->history;
     db_on_connect(j->db, history_check, &j->view);

@@ -15,7 +15,9 @@ static enum status database_answers(struct app *app)
 {
     enum status s = db_begin(app->db, NULL);
 
-    return s == STATUS_OK ? db_commit(app->db) : s;
+    if (s != STATUS_OK)
+        return db_other_version(app->db) ? STATUS_VERSION : s;
+    return db_commit(app->db);
 }
 
 static enum status table_answers(struct app *app)

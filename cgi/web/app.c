@@ -31,7 +31,11 @@ void app_error(struct app *app, int status, const char *code, const char *messag
 
 void app_fail(struct app *app, enum status s, const char *doing)
 {
-    if (s == STATUS_UNAVAILABLE || s == STATUS_TIMEOUT) {
+    if (s == STATUS_UNAVAILABLE && db_other_version(app->db)) {
+        log_warning("%s: %s", doing, db_error(app->db));
+        app_error(app, 503, "database_version", "The database is of another version",
+                  "The operator has to run `tollgate migrate`. Nothing was changed; events are still accepted.");
+    } else if (s == STATUS_UNAVAILABLE || s == STATUS_TIMEOUT) {
         log_warning("%s: the database %s: %s", doing, status_text(s), db_error(app->db));
         app_error(app, 503, "database_unavailable", "The database is not available",
                   "Nothing was changed. Try again in a few seconds; events are still accepted.");

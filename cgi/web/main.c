@@ -14,6 +14,7 @@
 #include "lib/base/config.h"
 #include "lib/base/log.h"
 #include "lib/base/prefork.h"
+#include "lib/store/schema_version.h"
 #include "lib/web/template.h"
 
 #define LARGE 65536       /* bytes of body and answer after which memory is given back */
@@ -129,6 +130,7 @@ static int serve(int listener, size_t pool, void *arg)
         log_error("no memory");
         return 1;
     }
+    schema_version_hold(app.db);
     db_timeouts(app.db, (int)config->database.connect_timeout_s, (int)config->database.statement_timeout_s);
     prefork_ready();
     while ((asked = responder_next(app.responder)) != NULL) {

@@ -12,6 +12,7 @@
 struct db {
     PGconn *conn;
     char *conninfo, *name;
+    const char *expected; /* of the SQL in the database */
     int connect_timeout_s, statement_timeout_s;
     db_connected_fn *connected;
     void *connected_arg;
@@ -114,17 +115,52 @@ static void ignore_notice(void *arg, const PGresult *r)
     (void)r;
 }
 
+static enum status give_up(struct db *d, const char *sqlstate, const char *why)
+{
+    copy_text(d->error, sizeof(d->error), why);
+    copy_text(d->sqlstate, sizeof(d->sqlstate), sqlstate);
+    drop_connection(d);
+    return STATUS_UNAVAILABLE;
+}
+
+#define VERSION_OF_DATABASE \
+    "(SELECT m.checksum FROM tollgate.schema_migrations m WHERE m.version OPERATOR(pg_catalog.=) 0)"
+
+/* What a question about the version found; an older database has no such table, or not for this role. */
+static enum status compare_version(struct db *d, enum status asked, const char *found)
+{
+    static const char why[] =
+        "the database is of another version of Tollgate than this program, which waits: run `tollgate migrate` of "
+        "the version that is to run";
+    static const char *const older[] = {"42P01", "42501", "3F000", "42703"};
+
+    if (asked == STATUS_OK && strcmp(found, d->expected) == 0)
+        return STATUS_OK;
+    for (size_t i = 0; i < sizeof(older) / sizeof(older[0]); i++)
+        if (asked == STATUS_OK || strcmp(d->sqlstate, older[i]) == 0)
+            return give_up(d, DB_OTHER_VERSION, why);
+    return asked;
+}
+
+static enum status ask_version(struct db *d)
+{
+    PGresult *r = PQexec(d->conn, "SELECT " VERSION_OF_DATABASE);
+    enum status s = PQresultStatus(r) == PGRES_TUPLES_OK ? STATUS_OK : failed(d, r);
+
+    s = compare_version(d, s, s == STATUS_OK ? PQgetvalue(r, 0, 0) : "");
+    PQclear(r);
+    return s;
+}
+
 /* The new connection is asked about; a text is why it is given up. */
 static enum status ask_connected(struct db *d)
 {
-    const char *why = d->connected ? d->connected(d, d->connected_arg) : NULL;
+    enum status s = d->expected ? ask_version(d) : STATUS_OK;
+    const char *why = s == STATUS_OK && d->connected ? d->connected(d, d->connected_arg) : NULL;
 
-    if (!why)
-        return d->conn ? STATUS_OK : STATUS_UNAVAILABLE;
-    copy_text(d->error, sizeof(d->error), why);
-    copy_text(d->sqlstate, sizeof(d->sqlstate), "08004");
-    drop_connection(d);
-    return STATUS_UNAVAILABLE;
+    if (why)
+        return give_up(d, "08004", why);
+    return s == STATUS_OK && !d->conn ? STATUS_UNAVAILABLE : s;
 }
 
 static enum status connect_now(struct db *d)
@@ -168,6 +204,16 @@ void db_timeouts(struct db *d, int connect_s, int statement_s)
     d->statement_timeout_s = statement_s;
 }
 
+void db_expect(struct db *d, const char *checksum)
+{
+    d->expected = checksum;
+}
+
+bool db_other_version(const struct db *d)
+{
+    return strcmp(d->sqlstate, DB_OTHER_VERSION) == 0;
+}
+
 void db_on_connect(struct db *d, db_connected_fn *fn, void *arg)
 {
     d->connected = fn;
@@ -184,8 +230,8 @@ void db_close(struct db *d)
     free(d);
 }
 
-/* Takes the results of one statement in a pipeline; a failure is kept in *s, which stays the first one. */
-static void take_piped(struct db *d, enum status *s)
+/* Takes the results of one statement in a pipeline; a failure is kept in *s, which stays the first one. `last`: the last column. */
+static void take_piped(struct db *d, enum status *s, char last[64])
 {
     PGresult *r;
 
@@ -194,11 +240,20 @@ static void take_piped(struct db *d, enum status *s)
 
         if (st == PGRES_FATAL_ERROR && *s == STATUS_OK)
             *s = failed(d, r);
+        if (st == PGRES_TUPLES_OK)
+            copy_text(last, 64, PQgetvalue(r, 0, PQnfields(r) - 1));
         PQclear(r);
         if (st == PGRES_PIPELINE_SYNC)
             break;
     }
 }
+
+#define SETTINGS                                                                 \
+    "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true), " \
+    "pg_catalog.set_config('tollgate.tenant_id', $1, true), "                    \
+    "pg_catalog.set_config('statement_timeout', $2, true), "                     \
+    "pg_catalog.set_config('TimeZone', 'UTC', true), "                           \
+    "pg_catalog.set_config('DateStyle', 'ISO', true)"
 
 /*
  * BEGIN and the transaction's settings, one round trip. Statements look in PostgreSQL's own schema alone and name every table with its
@@ -206,12 +261,8 @@ static void take_piped(struct db *d, enum status *s)
  */
 static enum status send_begin(struct db *d, const char *begin, const char *tenant)
 {
-    static const char settings[] = "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true), "
-                                   "pg_catalog.set_config('tollgate.tenant_id', $1, true), "
-                                   "pg_catalog.set_config('statement_timeout', $2, true), "
-                                   "pg_catalog.set_config('TimeZone', 'UTC', true), "
-                                   "pg_catalog.set_config('DateStyle', 'ISO', true)";
-    char timeout[24];
+    const char *settings = d->expected ? SETTINGS ", " VERSION_OF_DATABASE : SETTINGS;
+    char timeout[24], last[64] = "";
     const char *params[] = {tenant ? tenant : "", timeout};
     enum status s = STATUS_OK;
 
@@ -219,12 +270,12 @@ static enum status send_begin(struct db *d, const char *begin, const char *tenan
     if (!PQenterPipelineMode(d->conn) || !PQsendQueryParams(d->conn, begin, 0, NULL, NULL, NULL, NULL, 0) ||
         !PQsendQueryParams(d->conn, settings, 2, NULL, params, NULL, NULL, 0) || !PQpipelineSync(d->conn))
         return lost(d);
-    take_piped(d, &s);
-    take_piped(d, &s);
-    take_piped(d, &s);
+    take_piped(d, &s, last);
+    take_piped(d, &s, last);
+    take_piped(d, &s, last);
     if (d->conn && (PQstatus(d->conn) != CONNECTION_OK || !PQexitPipelineMode(d->conn)))
         s = lost(d);
-    return s;
+    return d->expected && d->conn ? compare_version(d, s, last) : s;
 }
 
 /* Connected and in no transaction. *fresh: the connection was made just now. */

@@ -29,6 +29,15 @@ void db_timeouts(struct db *d, int connect_s, int statement_s);
  */
 typedef const char *db_connected_fn(struct db *d, void *arg);
 void db_on_connect(struct db *d, db_connected_fn *fn, void *arg);
+/*
+ * Every transaction and new connection asks whether the database has the SQL of this checksum (schema_version.h); else it fails with
+ * STATUS_UNAVAILABLE, DB_OTHER_VERSION and a sentence. NULL: any will do. The text is the caller's.
+ */
+void db_expect(struct db *d, const char *checksum);
+#define DB_OTHER_VERSION "TG426"
+/* The last failure was that one. */
+bool db_other_version(const struct db *d);
+
 /* Connects when it is not connected, starts no transaction: for statements outside of one. STATUS_UNAVAILABLE. */
 MUST_CHECK enum status db_connect(struct db *d);
 

@@ -7,6 +7,7 @@
 
 #include "lib/store/feed_parts.h"
 #include "lib/store/history.h"
+#include "lib/store/schema_version.h"
 
 enum status feed_on(struct db *d, const struct history_view *view, struct feed **out)
 {
@@ -28,6 +29,7 @@ enum status feed_open(const char *conninfo, const char *name, int connect_timeou
 
     if (s != STATUS_OK)
         return s;
+    schema_version_hold(d);
     db_timeouts(d, connect_timeout_s, statement_timeout_s);
     if (view)
         db_on_connect(d, history_check, view);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/base/clock.h"
+#include "lib/store/schema_version.h"
 #include "lib/store/sql_files.h"
 
 /* Ours in schema tollgate; grant_schema belongs to the role that adopted the database (sql/adopt.sql). */
@@ -161,10 +162,13 @@ enum status functions_apply(struct db *d, const char *sql_dir, void (*progress)(
 
     if (s != STATUS_OK)
         return s;
-    if ((s = sql_files_checksum(&f, checksum, problem)) == STATUS_OK)
+    if ((s = sql_dir_checksum(sql_dir, checksum, problem)) == STATUS_OK)
         s = look(&a, checksum, &same, changed);
     if (s == STATUS_OK && same && changed[0] != '\0')
         say(&a, "applied anew, because the database has others than were applied: ", changed, "");
+    if (s == STATUS_OK && strcmp(checksum, schema_version()) != 0)
+        say(&a, "these are not the files that this program was built with: programs that were will wait, ", sql_dir,
+            "");
     if (s == STATUS_OK && (!same || changed[0] != '\0'))
         s = apply_all(&a, &f, checksum);
     sql_files_term(&f);

@@ -1,7 +1,7 @@
 /*
  * functions: keeps the functions, views, triggers, policies and rights of schema tollgate as the files of sql_dir/functions define them.
  *
- * The files are applied whenever their checksum is another than what the database has, or when a function there is not as it was
+ * The files are applied whenever the checksum of them and of the tables' files is another than what the database has, or when a function there is not as it was
  * applied. What a function grants stands in its file, so all rights are taken back first. A function that no file defines is dropped.
  * Called by lib/store/migrate.c in a transaction of tollgate_owner's, which it commits.
  */

@@ -14,6 +14,7 @@
 #include "lib/store/db.h"
 #include "lib/store/history.h"
 #include "lib/store/node.h"
+#include "lib/store/schema_version.h"
 
 #define COPY_BYTES (128u << 20)
 #define QUARTER_US (INT64_C(900) * CLOCK_US_PER_SECOND)
@@ -49,6 +50,7 @@ enum status ingest_open(const struct ingest_options *o, struct ingest **out)
         ingest_close(in);
         return s;
     }
+    schema_version_hold(in->db);
     db_timeouts(in->db, o->connect_timeout_s, o->statement_timeout_s);
     if (o->view)
         db_on_connect(in->db, history_check, o->view);

@@ -402,6 +402,7 @@ enum status migrate_run(struct db *d, const struct migrate_options *o, char prob
     enum status s;
 
     db_timeouts(d, 5, 0);
+    db_expect(d, NULL);
     if ((s = db_connect(d)) != STATUS_OK)
         return explain(d, s, "cannot reach the database", problem);
     if ((s = db_script(d, "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtext('tollgate.migrate'))")) != STATUS_OK)

@@ -81,20 +81,35 @@ void sql_checksum(const char *text, size_t length, char out[SQL_CHECKSUM_SIZE])
     checksum_end(&state, out);
 }
 
-enum status sql_files_checksum(const struct sql_files *f, char out[SQL_CHECKSUM_SIZE], char problem[SQL_PROBLEM_SIZE])
+static enum status add_folder(crypto_generichash_state *state, const char *sql_dir, const char *folder,
+                              char problem[SQL_PROBLEM_SIZE])
 {
-    crypto_generichash_state state;
-    enum status s = STATUS_OK;
+    struct sql_files f;
+    enum status s = sql_files_init(&f, sql_dir, folder, problem);
 
-    crypto_generichash_init(&state, NULL, 0, 16);
-    for (int i = 0; i < f->n && s == STATUS_OK; i++) {
+    if (s != STATUS_OK)
+        return s;
+    for (int i = 0; i < f.n && s == STATUS_OK; i++) {
         char *text = NULL;
         size_t length;
 
-        if ((s = sql_files_read(f, i, &text, &length, problem)) == STATUS_OK)
-            crypto_generichash_update(&state, (const unsigned char *)text, length);
+        if ((s = sql_files_read(&f, i, &text, &length, problem)) == STATUS_OK)
+            crypto_generichash_update(state, (const unsigned char *)text, length);
         free(text);
     }
+    sql_files_term(&f);
+    return s;
+}
+
+enum status sql_dir_checksum(const char *sql_dir, char out[SQL_CHECKSUM_SIZE], char problem[SQL_PROBLEM_SIZE])
+{
+    crypto_generichash_state state;
+    enum status s;
+
+    crypto_generichash_init(&state, NULL, 0, 16);
+    s = add_folder(&state, sql_dir, "schema", problem);
+    if (s == STATUS_OK)
+        s = add_folder(&state, sql_dir, "functions", problem);
     checksum_end(&state, out);
     return s;
 }

@@ -30,8 +30,8 @@ MUST_CHECK enum status sql_files_read(const struct sql_files *f, int i, char **t
                                       char problem[SQL_PROBLEM_SIZE]);
 /* Of one text. */
 void sql_checksum(const char *text, size_t length, char out[SQL_CHECKSUM_SIZE]);
-/* Of all the files' texts, one behind the other. */
-MUST_CHECK enum status sql_files_checksum(const struct sql_files *f, char out[SQL_CHECKSUM_SIZE],
-                                          char problem[SQL_PROBLEM_SIZE]);
+/* Of all files of schema and then of functions, one behind the other: the version of the SQL (schema_version.h). */
+MUST_CHECK enum status sql_dir_checksum(const char *sql_dir, char out[SQL_CHECKSUM_SIZE],
+                                        char problem[SQL_PROBLEM_SIZE]);
 
 #endif

@@ -49,6 +49,9 @@ BEGIN
   END LOOP;
 END $$;
 
+-- Every program looks whether the database has the functions that it was built for.
+GRANT SELECT ON tollgate.schema_migrations TO tollgate_web, tollgate_collector;
+
 -- Web: reads, under row-level security; whatever it changes, it changes through functions.
 GRANT SELECT ON tollgate.tenant_periods, public.usage_summary, tollgate.usage_daily, tollgate.usage_counts, tollgate.usage_limit_overrides, tollgate.usage_event_ids, tollgate.usage_metrics,
   tollgate.usage_limit_keys TO tollgate_web;
