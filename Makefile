@@ -13,7 +13,10 @@ CFLAGS_test := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fn
 CFLAGS_fuzz-objects := $(CFLAGS_test) -fsanitize=fuzzer-no-link
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now,-z,noexecstack
 LDFLAGS_test := -fsanitize=address,undefined
-COMMON := -std=gnu11 -I. -D_GNU_SOURCE -DTOLLGATE_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) -isystem /usr/include/postgresql
+# The SQL that the programs are built for (lib/store/schema_version.h): the checksum that `tollgate migrate` records.
+SQL_FILES := $(sort $(wildcard sql/schema/*.sql)) $(sort $(wildcard sql/functions/*.sql))
+SQL_CHECKSUM := $(shell cat $(SQL_FILES) | b2sum -l 128 | cut -c1-32)
+COMMON := -std=gnu11 -I. -D_GNU_SOURCE -DTOLLGATE_VERSION='"$(VERSION)"' -DTOLLGATE_SQL='"$(SQL_CHECKSUM)"' $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) -isystem /usr/include/postgresql
 O := $(BUILD)/$(MODE)
 
 LIBS := base meter web store intake remote
@@ -54,14 +57,7 @@ $(O)/lib$(1).a: $(OBJ_$(1))
 endef
 $(foreach l,$(LIBS),$(eval $(call library,$(l))))
 
-# The checksum of the SQL that the programs are built with (lib/store/schema_version.h); the same as `tollgate migrate` records.
-SQL_FILES := $(sort $(wildcard sql/schema/*.sql)) $(sort $(wildcard sql/functions/*.sql))
-$(O)/made/lib/store/schema_checksum.h: $(SQL_FILES)
-	@mkdir -p $(@D)
-	printf '#define SCHEMA_CHECKSUM "%s"\n' "$$(cat $(SQL_FILES) | b2sum -l 128 | cut -c1-32)" >$@
-$(O)/lib/store/schema_version.o: $(O)/made/lib/store/schema_checksum.h
-$(O)/lib/store/schema_version.o: COMMON += -I$(O)/made
-
+$(O)/lib/store/schema_version.o: $(SQL_FILES)
 $(O)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(COMMON) $(WARN) $(CFLAGS_$(MODE)) -MMD -MP -c -o $@ $<
