@@ -61,7 +61,7 @@ enum status adopt_tenant(struct db *d, const char *tenant, bool enforce)
 {
     const char *params[] = {tenant};
     static const char *const steps[] = {
-        "SELECT tollgate.welcome($1)",
+        "SELECT tollgate.provision($1)",
         "SELECT tollgate.attach($1)",
         "SELECT tollgate.ensure_periods($1, now(), now() + interval '65 days')",
         "SELECT tollgate.keep_found_limits($1)",

@@ -8,7 +8,7 @@
 enum status maintenance_rollover(struct db *d, char after[256])
 {
     struct db_rows *rows = NULL;
-    enum status s = db_run(d, "SELECT tollgate.turn_days($1, " ROLLOVER_TENANTS ")", 1, (const char *[]){after}, &rows);
+    enum status s = db_run(d, "SELECT tollgate.rollover($1, " ROLLOVER_TENANTS ")", 1, (const char *[]){after}, &rows);
 
     if (s != STATUS_OK)
         return s;

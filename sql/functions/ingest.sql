@@ -279,7 +279,7 @@ GRANT EXECUTE ON FUNCTION tollgate.ingest_counts() TO tollgate_collector;
 -- The whole of it, for what stands in pg_temp.batch. What it returns:
 --   kind 'total': a counter's day: day_at its first instant (µs), total its count now, added by this batch, uncounted of that
 --   kind 'rejected': ordinal and reason; the caller stores the bytes
---   kind 'books': total = rows stored, added = duplicates, day_at = the node's commit with this one (0: not counted)
+--   kind 'batch': total = rows stored, added = duplicates, day_at = the node's commit with this one (0: not counted)
 CREATE OR REPLACE FUNCTION tollgate.ingest(p_node uuid, p_token bytea, p_segments bigint[], p_from bigint[], p_to bigint[],
                                 p_endpoints integer)
 RETURNS TABLE (kind text, ordinal bigint, reason text, tenant_id text, metric_type text, day_at bigint,
@@ -321,7 +321,7 @@ BEGIN
   FROM (SELECT key_id, max(recorded_at) AS at FROM pg_temp.batch WHERE key_id <> '' GROUP BY key_id) u
   WHERE k.id = u.key_id AND (k.last_used_at IS NULL OR k.last_used_at < u.at - interval '30 seconds');
 
-  RETURN QUERY SELECT 'books', NULL::bigint, NULL::text, NULL::text, NULL::text, commit_number, stored::numeric,
+  RETURN QUERY SELECT 'batch', NULL::bigint, NULL::text, NULL::text, NULL::text, commit_number, stored::numeric,
     duplicates::numeric, NULL::numeric;
   RETURN QUERY
   SELECT 'total', NULL::bigint, NULL::text, s.tenant_id, s.metric_type,

@@ -127,7 +127,7 @@ END $$;
 
 -- At a tenant's midnight: today's calls start anew in current_usage; the new period's row stands before its first event.
 -- Of the next `most` tenants behind `after`; returns the last of them, NULL when there are no more.
-CREATE OR REPLACE FUNCTION tollgate.turn_days(after text, most integer) RETURNS text LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION tollgate.rollover(after text, most integer) RETURNS text LANGUAGE plpgsql
 SET enable_hashjoin = off SET enable_mergejoin = off -- a page finds its rows by index, see feed_tenants
 AS $$
 DECLARE
@@ -175,4 +175,4 @@ BEGIN
   END IF;
   RETURN CASE WHEN n = most THEN last END;
 END $$;
-GRANT EXECUTE ON FUNCTION tollgate.turn_days(text, int) TO tollgate_collector;
+GRANT EXECUTE ON FUNCTION tollgate.rollover(text, int) TO tollgate_collector;

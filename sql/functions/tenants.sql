@@ -8,7 +8,7 @@ CREATE OR REPLACE FUNCTION tollgate.schema_of(tenant text) RETURNS text LANGUAGE
 $$;
 
 -- Settings and periods of one tenant, if it has none. At once, so that its first call is counted.
-CREATE OR REPLACE FUNCTION tollgate.welcome(tenant text) RETURNS void
+CREATE OR REPLACE FUNCTION tollgate.provision(tenant text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   INSERT INTO tollgate.tenant_settings (tenant_id, schema_name) SELECT tenant, tollgate.schema_of(tenant) FROM public.tenants t
@@ -22,7 +22,7 @@ END $$;
 CREATE OR REPLACE FUNCTION tollgate.tenant_added() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  PERFORM tollgate.welcome(rtrim(concat(NEW.id)));
+  PERFORM tollgate.provision(rtrim(concat(NEW.id)));
   RETURN NULL;
 EXCEPTION
   WHEN transaction_rollback THEN
@@ -102,7 +102,7 @@ DECLARE
   tenant text;
   left_out text;
 BEGIN
-  PERFORM tollgate.welcome(t.id::text) FROM (SELECT t.id FROM public.tenants t
+  PERFORM tollgate.provision(t.id::text) FROM (SELECT t.id FROM public.tenants t
     WHERE tollgate.tenant_id_problem(t.id) IS NULL AND NOT EXISTS (SELECT FROM tollgate.tenant_settings s WHERE s.tenant_id = t.id) ORDER BY t.id LIMIT most) t;
   UPDATE tollgate.tenant_settings s SET schema_name = tollgate.schema_of(s.tenant_id) -- whose schema's name is free again
   FROM (SELECT min(x.tenant_id) AS tenant_id FROM tollgate.tenant_settings x WHERE x.schema_name = '' GROUP BY x.tenant_id::name) f

@@ -125,7 +125,7 @@ function everything(database, temp = '') {
   const steps = [
     ['clinic', `${temp} INSERT INTO a.patients (name) VALUES ('x'); INSERT INTO a.patients (name) SELECT 'y' FROM generate_series(1, 3); UPDATE a.patients SET name = 'z'; UPDATE a.patients SET status = 'left' WHERE name = 'x'; DELETE FROM a.patients WHERE name = 'x';`],
     ['app', `${temp} ${users}`],
-    ['tollgate_collector', "SELECT tollgate.attach_new(50); SELECT tollgate.recount('a'); SELECT tollgate.expire_limits(); SELECT tollgate.turn_days('', 100); SELECT tollgate.feed_limits(NULL, '', 100)"],
+    ['tollgate_collector', "SELECT tollgate.attach_new(50); SELECT tollgate.recount('a'); SELECT tollgate.expire_limits(); SELECT tollgate.rollover('', 100); SELECT tollgate.feed_limits(NULL, '', 100)"],
     ['tollgate_collector', 'BEGIN; SELECT tollgate.batch_open(); SELECT tollgate.ingest_changes(100); COMMIT; BEGIN; SELECT tollgate.batch_open(); SELECT tollgate.ingest_changes(100); COMMIT;'],
     ['tollgate_web', `BEGIN; SELECT set_config('tollgate.tenant_id', 'a', true); SELECT tollgate.recount('a'); SELECT name FROM tollgate.host_tenant; COMMIT; BEGIN; SELECT set_config('tollgate.tenant_id', 'a', true);
       SELECT tollgate.set_subscription('a', 't', '{"max_patients":90}'); SELECT tollgate.request_measure('a'); COMMIT; SELECT * FROM tollgate.operator_tenants(NULL, NULL, NULL, 10)`],
