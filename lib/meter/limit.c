@@ -88,7 +88,8 @@ static int64_t interval_of(int64_t size)
 
 /*
  * GCRA. One unit takes `interval` of a bucket that holds `limit` units and leaks for a minute; the interval is rounded up and
- * the bucket is made of intervals, so exactly `limit` units pass at once, never one more.
+ * the bucket is made of intervals, so exactly `limit` units pass at once, never one more. Both sides are compared before they are
+ * divided, so that a limit of a fraction holds, too.
  */
 static void decide_minute(const struct limit_count *c, int64_t amount, int64_t now_us, struct limit_verdict *v)
 {
@@ -98,19 +99,21 @@ static void decide_minute(const struct limit_count *c, int64_t amount, int64_t n
         return;
     }
     int64_t interval = interval_of(size);
-    wide bucket = (wide)interval * size / EVENT_MILLION;
+    wide full = (wide)interval * size, bucket = divide_up(full, EVENT_MILLION);
     int64_t tat = c->tat_ns > now_ns ? c->tat_ns : now_ns;
     if (tat - now_ns > bucket) /* a clock set back, or a limit raised: never more than a full bucket */
         tat = now_ns + (int64_t)bucket;
-    wide after = (wide)tat + divide_up((wide)interval * amount, EVENT_MILLION);
-    v->used = clamp(divide_up((wide)(tat - now_ns) * EVENT_MILLION, interval));
-    bool fits = amount ? after - now_ns <= bucket : tat - now_ns < bucket;
+    wide held = (wide)(tat - now_ns) * EVENT_MILLION, taken = (wide)interval * amount;
+    bool fits = amount ? held + taken <= full : held < full;
+    v->used = clamp(divide_up(held, interval));
+    if (v->used > size)
+        v->used = size;
     v->allowed = v->ceiling == LIMIT_UNLIMITED || fits;
     if (v->allowed) {
-        v->tat_ns = fits ? (int64_t)after : now_ns + (int64_t)bucket;
+        v->tat_ns = fits ? (int64_t)(tat + divide_up(taken, EVENT_MILLION)) : now_ns + (int64_t)bucket;
         v->resets_us = clamp(divide_up(v->tat_ns, 1000));
     } else if (amount <= size) {
-        v->resets_us = clamp(divide_up(after - bucket, 1000));
+        v->resets_us = clamp(divide_up(tat - (full - taken) / EVENT_MILLION, 1000));
     }
 }
 

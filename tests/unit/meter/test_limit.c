@@ -357,6 +357,89 @@ static void random_histories_agree_with_the_model(void)
     CU_ASSERT_EQUAL(wrong, 0);
 }
 
+/* ---- a minute of any size, by numbers that can't overflow ---- */
+
+typedef __int128 big;
+
+/* 1 to INT64_MAX, each power of two as likely as another. */
+static int64_t any_size(void)
+{
+    return (int64_t)(any(UINT64_C(1) << (1 + any(63))) | 1);
+}
+
+struct level {
+    big ns; /* until the bucket is empty */
+    int64_t at_us;
+};
+
+/* The bucket by its level: what flowed in, less what leaked since; changed only when the amount fits. */
+static bool level_takes(struct level *l, int64_t size, int64_t amount, int64_t now_us)
+{
+    big interval = ((big)60000000000 * EVENT_MILLION + size - 1) / size;
+    big left = l->ns - (big)(now_us - l->at_us) * 1000, cost = (interval * amount + EVENT_MILLION - 1) / EVENT_MILLION;
+
+    left = left < 0 ? 0 : left;
+    if (left * EVENT_MILLION + interval * amount > interval * size)
+        return false;
+    *l = (struct level){left + cost, now_us};
+    return true;
+}
+
+/* No stretch of time lets through more than a bucket and what leaked meanwhile. */
+static bool within_size(const struct passed *p, int n, int64_t size)
+{
+    big sum = 0;
+
+    for (int i = n - 1; i >= 0; i--) {
+        sum += p[i].amount;
+        if ((sum - size) * 60 * SECOND > (big)size * (p[n - 1].at_us - p[i].at_us))
+            return false;
+    }
+    return true;
+}
+
+/* One history of a minute's bucket; sizes, amounts and pauses of any order of magnitude. */
+static bool any_minute_agrees(void)
+{
+    int64_t size = any_size(), now = NOW;
+    struct limit l = {
+        .max = size, .until_us = LIMIT_NEVER, .max_after = LIMIT_UNLIMITED, .window = LIMIT_WINDOW_MINUTE};
+    struct limit_count c = {0};
+    struct level level = {0, NOW};
+    struct passed list[STEPS];
+    int n = 0;
+
+    for (int step = 0; step < STEPS; step++) {
+        int64_t amount = any(2) ? any_size() : (int64_t)any((uint64_t)size) + 1;
+        struct limit_verdict v, later;
+
+        now += (int64_t)any(UINT64_C(1) << any(28));
+        limit_decide(&l, &c, amount, now, &v);
+        if (v.allowed != level_takes(&level, size, amount, now) || v.used < 0 || v.remaining < 0 || v.resets_us < 0)
+            return false;
+        if (!v.allowed && amount <= size) { /* it passes when it says so */
+            limit_decide(&l, &c, amount, v.resets_us, &later);
+            if (!later.allowed)
+                return false;
+        }
+        if (!v.allowed)
+            continue;
+        c.tat_ns = v.tat_ns;
+        list[n++] = (struct passed){now, amount};
+        if (!within_size(list, n, size))
+            return false;
+    }
+    return true;
+}
+
+static void minutes_of_any_size_agree_with_the_level_of_their_bucket(void)
+{
+    long wrong = 0;
+    for (long i = 0; i < histories; i++)
+        wrong += !any_minute_agrees();
+    CU_ASSERT_EQUAL(wrong, 0);
+}
+
 int main(int argc, char *argv[])
 {
     if (argc > 1)
@@ -378,6 +461,7 @@ int main(int argc, char *argv[])
     ADD(a_clock_set_back_never_locks_out_for_longer_than_a_minute);
     ADD(percent_of_nothing_is_defined);
     ADD(random_histories_agree_with_the_model);
+    ADD(minutes_of_any_size_agree_with_the_level_of_their_bucket);
     CU_basic_set_mode(CU_BRM_NORMAL);
     CU_basic_run_tests();
     unsigned failed = CU_get_number_of_failures();
