@@ -13,6 +13,7 @@
 
 #include "cli/table.h"
 #include "lib/base/password_common.h"
+#include "lib/base/tenant_id.h"
 #include "lib/store/db.h"
 #include "lib/store/schema_version.h"
 
@@ -228,6 +229,17 @@ done:
     if (!ok)
         sodium_memzero(out, size);
     return ok;
+}
+
+bool cli_tenant_id(const char *id)
+{
+    const char *problem = tenant_id_problem(id);
+
+    if (problem)
+        cli_say("this id %s; a tenant's id has 1 to 255 bytes, no control character, no comma and no white space at "
+                "its ends",
+                problem);
+    return problem == NULL;
 }
 
 bool cli_number(const char *name, const char *text, long long least, long long most, long long *out)

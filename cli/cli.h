@@ -83,6 +83,8 @@ bool cli_confirm(struct cli *c, const char *what, const char *word);
  * about it. `out` belongs to the caller, who wipes it with sodium_memzero. False: it said why.
  */
 bool cli_password(bool from_stdin, const char *email, char *out, size_t size);
+/* May `id` be a tenant's? false: it said why not. Such a tenant is left out, so nothing is made for it. */
+bool cli_tenant_id(const char *id);
 /* A whole number in [least, most]; false: it said what `name` must be. */
 bool cli_number(const char *name, const char *text, long long least, long long most, long long *out);
 

@@ -64,7 +64,8 @@ int cmd_account_create(struct cli *c, int argc, char *argv[])
         {"tenant", &tenant, NULL}, {"role", &role, NULL}, {"password-stdin", NULL, &from_stdin}, {0}};
     char hash[PASSWORD_HASH_SIZE];
 
-    if (cli_parse(argc, argv, options, &email, 1, 1) || !cli_is_email(email) || !roles_fit(role, tenant))
+    if (cli_parse(argc, argv, options, &email, 1, 1) || !cli_is_email(email) || !roles_fit(role, tenant) ||
+        (tenant && !cli_tenant_id(tenant)))
         return CLI_USAGE;
     if (cli_ask_hash(c->config, from_stdin, email, hash))
         return CLI_FAILED;

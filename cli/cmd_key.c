@@ -147,6 +147,8 @@ int cmd_key_create(struct cli *c, int argc, char *argv[])
         cli_say("say either --tenant ID or --operator");
         return CLI_USAGE;
     }
+    if (tenant && !cli_tenant_id(tenant))
+        return CLI_USAGE;
     if (tenant && scopes && strstr(scopes, "metrics")) {
         cli_say("the scope metrics is for an operator's key: /metrics tells of every tenant");
         return CLI_USAGE;

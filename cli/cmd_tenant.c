@@ -4,7 +4,6 @@
 
 #include "cli/cli.h"
 #include "cli/table.h"
-#include "lib/base/tenant_id.h"
 #include "lib/store/tenants.h"
 
 static const struct table_column list_columns[] = {
@@ -74,17 +73,13 @@ static int begin_as_owner(struct cli *c, const char *there)
 int cmd_tenant_create(struct cli *c, int argc, char *argv[])
 {
     struct tenant_values v = {0};
-    const char *id, *problem;
+    const char *id;
     int began;
 
     if (read_values(argc, argv, &id, &v))
         return CLI_USAGE;
-    if ((problem = tenant_id_problem(id))) {
-        cli_say("this id %s; a tenant's id has 1 to 255 bytes, no control character, no comma and no white space at "
-                "its ends",
-                problem);
+    if (!cli_tenant_id(id))
         return CLI_USAGE;
-    }
     if ((began = begin_as_owner(c, "create it there; Tollgate gives it settings and counts it at once")))
         return began;
     return cli_end(c, tenant_create(c->db, id, &v), "the tenant was not created", "The tenant was created.", id);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "lib/base/json_write.h"
 
 void table_init(struct table *t, const struct table_column columns[])
 {
@@ -120,6 +121,7 @@ static struct json_object *array_of(const char *list)
 static struct json_object *value_of(enum table_kind kind, const char *cell)
 {
     struct json_object *parsed;
+    char *fitting;
 
     if (!cell)
         return NULL;
@@ -130,7 +132,9 @@ static struct json_object *value_of(enum table_kind kind, const char *cell)
         return array_of(cell);
     case TABLE_NUMBER:
     case TABLE_JSON:
-        parsed = json_tokener_parse(cell);
+        fitting = json_fit_numbers(cell);
+        parsed = fitting ? json_tokener_parse(fitting) : NULL;
+        free(fitting);
         return parsed ? parsed : json_object_new_string(cell);
     default:
         return json_object_new_string(cell);

@@ -38,14 +38,8 @@ static double percent_of(const struct usage_limit *l)
 /* usage_limits as they are; the specification's four are always there. */
 static struct json_object *limits_shape(const struct usage_report *r)
 {
-    struct json_object *limits = NULL;
-    struct json_problem problem;
+    struct json_object *limits = json_stored(r->limits);
 
-    if (json_read(r->limits, strlen(r->limits), NULL, &limits, &problem) != STATUS_OK ||
-        !json_object_is_type(limits, json_type_object)) {
-        json_object_put(limits);
-        limits = json_object_new_object();
-    }
     for (size_t i = 0; i < N_MAIN; i++)
         if (!json_object_object_get_ex(limits, main_limits[i].limit_key, NULL))
             json_object_object_add(limits, main_limits[i].limit_key, json_object_new_int(-1));

@@ -9,14 +9,6 @@
 #include "lib/store/usage.h"
 #include "lib/web/json.h"
 
-static struct json_object *object_of(const char *text)
-{
-    struct json_object *o = NULL;
-    struct json_problem problem;
-
-    return json_read(text, strlen(text), NULL, &o, &problem) == STATUS_OK ? o : json_object_new_object();
-}
-
 static struct json_object *subscription_shape(const struct db_rows *rows)
 {
     static const struct {
@@ -34,7 +26,7 @@ static struct json_object *subscription_shape(const struct db_rows *rows)
         const char *text = db_text(rows, 0, members[i].column);
 
         json_object_object_add(o, members[i].name,
-                               members[i].column >= SUBSCRIPTION_LIMITS ? object_of(text)
+                               members[i].column >= SUBSCRIPTION_LIMITS ? json_stored(text)
                                                                         : json_object_new_string(text));
     }
     return o;

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/utf8.h"
@@ -147,4 +148,46 @@ size_t json_write_end(struct json_write *w)
     if (w->size > 0)
         w->out[w->failed ? 0 : w->length] = '\0';
     return w->failed ? 0 : w->length;
+}
+
+#define DIGITS_MOST 18         /* that every 64-bit integer has */
+#define DIGITS_OF_A_DOUBLE 308 /* before the point */
+#define DIGITS_KEPT 17
+#define NUMBER_SIZE 32 /* of one that was fitted; less than twice the digits that stood there */
+
+/* Writes a number of `n` digits before the point; the end of what was written. */
+static char *fit_number(char out[NUMBER_SIZE], const char *digits, size_t n)
+{
+    int length = n > DIGITS_OF_A_DOUBLE
+                     ? snprintf(out, NUMBER_SIZE, "1e%d", DIGITS_OF_A_DOUBLE)
+                     : snprintf(out, NUMBER_SIZE, "%c.%.*se%zu", digits[0], DIGITS_KEPT - 1, digits + 1, n - 1);
+
+    return out + length;
+}
+
+char *json_fit_numbers(const char *text)
+{
+    char *start = malloc(2 * strlen(text) + NUMBER_SIZE), *out = start;
+    bool quoted = false;
+
+    while (start && *text) {
+        size_t n = quoted ? 0 : strspn(text, "0123456789");
+
+        if (n > DIGITS_MOST) {
+            out = fit_number(out, text, n);
+            text += n + strspn(text + n, ".0123456789");
+            continue;
+        }
+        n = n ? n + strspn(text + n, ".0123456789") : 1; /* the digits behind a point are no number of their own */
+        if (quoted && *text == '\\' && text[1])
+            n = 2;
+        else if (*text == '"')
+            quoted = !quoted;
+        memcpy(out, text, n);
+        out += n;
+        text += n;
+    }
+    if (start)
+        *out = '\0';
+    return start;
 }

@@ -34,4 +34,10 @@ void json_write_boolean(struct json_write *w, const char *name, bool value);
 /* Closes everything; the document's length, 0 when it did not fit. */
 size_t json_write_end(struct json_write *w);
 
+/*
+ * A document that PostgreSQL printed, with each number of more than 18 digits before the point as 1.234e+40: json-c cuts whole
+ * numbers at 64 bits and takes no number beyond a double, which such a one becomes at most. The caller frees it; NULL: no memory.
+ */
+char *json_fit_numbers(const char *text);
+
 #endif

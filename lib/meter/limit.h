@@ -37,7 +37,7 @@ enum limit_mode {
 };
 
 struct limit {
-    int64_t max;      /* LIMIT_UNLIMITED, 0 (nothing), or up to EVENT_VALUE_MAX */
+    int64_t max;      /* LIMIT_UNLIMITED, 0 (nothing), or any number above */
     int64_t until_us; /* from here on max_after counts in place of max; LIMIT_NEVER */
     int64_t max_after;
     int64_t grace_until_us; /* LIMIT_GRACE by date; 0: none */

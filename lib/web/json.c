@@ -10,6 +10,7 @@
 #include <talloc.h>
 
 #include "lib/base/decimal.h"
+#include "lib/base/json_write.h"
 #include "lib/base/utf8.h"
 #include "lib/meter/event.h"
 
@@ -229,6 +230,21 @@ enum status json_read(const char *text, size_t length, size_t *budget, struct js
         json_object_put(document);
     json_tokener_free(tokener);
     return s;
+}
+
+struct json_object *json_stored(const char *text)
+{
+    struct json_object *document = NULL;
+    struct json_problem problem;
+    char *fitting = json_fit_numbers(text);
+
+    if (fitting && json_read(fitting, strlen(fitting), NULL, &document, &problem) == STATUS_OK &&
+        !json_object_is_type(document, json_type_object)) {
+        json_object_put(document);
+        document = NULL;
+    }
+    free(fitting);
+    return document ? document : json_object_new_object();
 }
 
 static int put_document(struct json_object **held)

@@ -33,6 +33,8 @@ MUST_CHECK enum status json_read(const char *text, size_t length, size_t *budget
                                  struct json_problem *problem);
 /* Frees the document with the talloc context `pool`; returns it. */
 struct json_object *json_pool(void *pool, struct json_object *document);
+/* An object as the database printed it, with numbers of any size; {} for anything else. */
+struct json_object *json_stored(const char *text);
 
 /* A number of a document in millionths, by decimal_parse; STATUS_INVALID when it is none. */
 MUST_CHECK enum status json_millionths(struct json_object *number, int64_t *out);

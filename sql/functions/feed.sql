@@ -1,5 +1,6 @@
 -- What the collector reads to fill the limit table and to keep it up to date (lib/store/feed.c), typed as the table has it: times
--- are microseconds since 1970, amounts are millionths that stop at what an event can carry, and -1 is unlimited.
+-- are microseconds since 1970, amounts are millionths in 64 bits, and -1 is unlimited. A limit beyond them is the most that they hold; a
+-- count stops below that, so that no count reaches such a limit.
 
 DROP FUNCTION IF EXISTS tollgate.table_lines(text, text, bigint);
 DROP FUNCTION IF EXISTS tollgate.table_tenants(text, text, bigint);
@@ -11,7 +12,7 @@ GRANT EXECUTE ON FUNCTION tollgate.us(timestamptz) TO tollgate_collector;
 -- A number of a plan; anything else is no limit.
 CREATE OR REPLACE FUNCTION tollgate.millionths(v jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
   SELECT CASE WHEN jsonb_typeof(v) IS DISTINCT FROM 'number' OR v::numeric < 0 THEN -1
-              WHEN v::numeric >= 1000000000000 THEN 1000000000000000000 ELSE round(v::numeric * 1000000)::bigint END
+              WHEN v::numeric > 9223372036854.775807 THEN 9223372036854775807 ELSE round(v::numeric * 1000000)::bigint END
 $$;
 
 -- The tenants of a page by id: at most `most` behind `after`, or `one` alone.
@@ -105,7 +106,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
   SELECT t.tenant_id, m.metric_type::text, c.limit_window = 'day',
     tollgate.us(CASE c.limit_window WHEN 'day' THEN tollgate.day_start(c.window_start, p.time_zone) ELSE p.starts_at END),
-    CASE c.limit_window WHEN 'day' THEN 0 ELSE tollgate.us(p.ends_at) END, least(c.used * 1000000, 1000000000000000000)::bigint
+    CASE c.limit_window WHEN 'day' THEN 0 ELSE tollgate.us(p.ends_at) END, least(c.used * 1000000, 9000000000000000000)::bigint
   FROM tollgate.feed_page(one, after, most) t
   CROSS JOIN (SELECT DISTINCT k.metric_type FROM tollgate.usage_limit_keys k WHERE k.limit_window IN ('day', 'period')) m
   JOIN tollgate.tenant_periods p ON p.tenant_id = t.tenant_id AND p.ends_at > now() - interval '2 days' AND p.starts_at < now() + interval '2 days'

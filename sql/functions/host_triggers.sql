@@ -63,7 +63,8 @@ END $$;
 -- An insert where patients are enforced. Far from the limit the first UPDATE is all that it pays, so take_share's first steps stand
 -- here once more, without the subtransaction that catching an error costs. SET search_path would be another twentieth of a single
 -- insert: every name, operator and type that is looked up is written with its schema instead. Where the table has lost its status,
--- the name means the variable and nothing is active; the second look says so. (tg_active is a variable because PL/pgSQL hands
+-- the name means the variable and nothing is active; the second look says so. It must not be n.status, which would call a function of
+-- that name where there is no such column. (tg_active is a variable because PL/pgSQL hands
 -- variables over to a plan that is made anew only if there was one in it before.)
 CREATE OR REPLACE FUNCTION tollgate.patients_added() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 #variable_conflict use_column
@@ -85,7 +86,10 @@ BEGIN
     END IF;
   END IF;
   BEGIN
-    PERFORM n.status FROM new_rows n LIMIT 1;
+    IF delta OPERATOR(pg_catalog.=) 0 AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+         WHERE a.attrelid OPERATOR(pg_catalog.=) TG_RELID AND a.attname OPERATOR(pg_catalog.=) 'status' AND NOT a.attisdropped) THEN
+      PERFORM tollgate.let_through(TG_ARGV[0], TG_RELID, 'has no column status');
+    END IF;
     PERFORM tollgate.patients_by(TG_ARGV[0], g, delta);
   EXCEPTION
     WHEN SQLSTATE 'TG429' OR transaction_rollback THEN
@@ -199,13 +203,16 @@ BEGIN
     END IF;
   END IF;
   BEGIN
-    IF c.first OPERATOR(pg_catalog.=) c.last AND g IS NULL THEN
+    IF c.n OPERATOR(pg_catalog.=) 0 AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+         WHERE a.attrelid OPERATOR(pg_catalog.=) TG_RELID AND a.attname OPERATOR(pg_catalog.=) 'tenant_id' AND NOT a.attisdropped) THEN
+      PERFORM tollgate.let_through('', TG_RELID, 'has no column tenant_id');
+    ELSIF c.first OPERATOR(pg_catalog.=) c.last AND g IS NULL THEN
       INSERT INTO tollgate.usage_changes (tenant_id, metric, delta) VALUES (c.first, 'users_count', c.n);
       RETURN NULL;
     END IF;
     -- By tenant, so that two statements over the same tenants take their shares in the same order.
-    FOR c IN SELECT pg_catalog.rtrim(pg_catalog.concat(u.tenant_id)) AS tenant, pg_catalog.count(*) AS n FROM new_rows u
-             WHERE u.tenant_id IS NOT NULL GROUP BY 1 ORDER BY 1 LOOP
+    FOR c IN SELECT pg_catalog.rtrim(pg_catalog.concat(tenant_id)) AS tenant, pg_catalog.count(*) AS n FROM new_rows
+             WHERE tenant_id IS NOT NULL AND tg_none IS NOT NULL GROUP BY 1 ORDER BY 1 LOOP
       PERFORM tollgate.users_by(c.tenant, c.n);
     END LOOP;
   EXCEPTION

@@ -113,6 +113,8 @@ const hosts = {
   'triggers of users and tenants': 'CREATE TRIGGER t BEFORE INSERT OR UPDATE ON users FOR EACH ROW EXECUTE FUNCTION trap.row(); CREATE TRIGGER t BEFORE INSERT OR UPDATE ON tenants FOR EACH ROW EXECUTE FUNCTION trap.row()',
   'a policy of users': 'ALTER TABLE users ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON users USING (trap.spring()); CREATE POLICY q ON users FOR INSERT WITH CHECK (true)',
   'an index of users over an expression': 'CREATE INDEX ON users ((trap.number()))',
+  'a domain as usage_limits': `CREATE DOMAIN trap.doc AS jsonb CHECK (trap.sprung(VALUE)); ALTER TABLE tenant_subscriptions ALTER usage_limits DROP DEFAULT, ALTER usage_limits TYPE trap.doc;
+    UPDATE tenant_subscriptions SET usage_limits = usage_limits || '{"max_patients": 77}'`,
   'an enum as the tenant of users': `CREATE TYPE trap.tid AS ENUM ('a', 'b'); CREATE FUNCTION trap.tid_text(trap.tid) RETURNS text LANGUAGE sql AS 'SELECT CASE WHEN trap.spring() THEN ''a'' END';
     CREATE CAST (trap.tid AS text) WITH FUNCTION trap.tid_text(trap.tid) AS IMPLICIT; ALTER TABLE users DROP CONSTRAINT users_tenant_id_fkey, ALTER tenant_id TYPE trap.tid USING 'a'`,
 };
@@ -171,6 +173,17 @@ for (const [name, trick] of Object.entries(hosts))
       sql('postgres', 'DROP DATABASE spare');
     }
   });
+test('a function in place of the column that is gone does not make its maker one of Tollgate\'s roles', () => {
+  clean('host');
+  sql('host', "SELECT tollgate.enforce('a', true)");
+  sql('host', `CREATE FUNCTION trap.status(record) RETURNS text LANGUAGE plpgsql AS 'BEGIN PERFORM trap.spring(); RETURN ''active''; END';
+    CREATE FUNCTION trap.tenant_id(record) RETURNS text LANGUAGE plpgsql AS 'BEGIN PERFORM trap.spring(); RETURN ''a''; END';
+    ALTER TABLE a.patients DROP COLUMN status; SET search_path = trap, public, pg_catalog; INSERT INTO a.patients (name) VALUES ('x');
+    INSERT INTO a.patients (name) SELECT 'y' FROM generate_series(1, 3); UPDATE a.patients SET name = 'z'; DELETE FROM a.patients WHERE name = 'z'`, 'clinic');
+  sql('host', 'SELECT tollgate.attach_new(50)', 'tollgate_collector');
+  assert.doesNotMatch(noted('host'), /sprung|escaped/);
+  sql('host', "SELECT tollgate.enforce('a', false)");
+});
 test('the trap does spring: an index over an expression runs as tollgate_counter', () => {
   clean('host');
   sql('host', tricks['an index over an expression'], 'clinic');

@@ -123,9 +123,9 @@ for (const enforced of [false, true]) {
       // One session, so that the trigger's plans are those of the table as it was.
       const plain = `INSERT INTO ${id}.patients (name) VALUES ('y');`;
       sql('host', `${plain} ALTER TABLE ${id}.patients ${breaking}; ${plain} ${plain} UPDATE ${id}.patients SET name = 'z' WHERE name = 'x'; DELETE FROM ${id}.patients WHERE name = 'y' AND id = 4;`, 'clinic');
-      assert.match(noted(id), new RegExp(`^${id}.patients: column \\w+.status does not exist$`));
+      assert.match(noted(id), new RegExp(`^${id}.patients: (column \\w+.status does not exist|has no column status)$`));
       attach();
-      assert.match(doctor(), new RegExp(`WRONG.*${id}.patients of tenant "${id}" was written at .* without being counted: column`));
+      assert.match(doctor(), new RegExp(`WRONG.*${id}.patients of tenant "${id}" was written at .* without being counted: (column|has no)`));
       assert.equal(noted(id).split(';').length, 1);
       sql('host', `ALTER TABLE ${id}.patients ${mending}`, 'clinic');
       attach();
@@ -157,7 +157,7 @@ test('users without their tenant_id are inserted, changed and deleted, and count
   sql('host', `INSERT INTO users (tenant_id, email) VALUES ('${id}', 'a'), ('${other}', 'b')`, 'app');
   sql('host', `INSERT INTO users (tenant_id, email) VALUES ('${id}', 'c'); ALTER TABLE users RENAME tenant_id TO practice; INSERT INTO users (practice, email) VALUES ('${id}', 'd');
     INSERT INTO users (practice, email) VALUES ('${id}', 'e'), ('${other}', 'f'); UPDATE users SET email = 'x' WHERE email = 'a'; DELETE FROM users WHERE email = 'x'; ALTER TABLE users RENAME practice TO tenant_id`, 'host_owner');
-  assert.match(noted(''), /^public.users: column \w+.tenant_id does not exist$/);
+  assert.match(noted(''), /^public.users: has no column tenant_id$/);
   attach();
   assert.equal(noted(''), '');
   assert.deepEqual([counted(id, 'users_count'), counted(other, 'users_count')], [3, 2]);

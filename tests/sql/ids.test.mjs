@@ -38,6 +38,21 @@ test('what the host inserts with such an id is inserted, left out, and named by 
   sql('host', 'SELECT tollgate.attach_new(50)', 'tollgate_collector');
   assert.equal(sql('host', "SELECT count(*) FROM tollgate.tenant_settings WHERE tenant_id = 'sp'"), '1');
 });
+test('an id of more than 255 bytes gets no key and no account, and is named by the doctor until its tenant is gone', () => {
+  const id = 'é'.repeat(200);
+  sql('host', `INSERT INTO tenants VALUES ('${id}', 'Long')`);
+  sql('host', 'SELECT tollgate.attach_new(50)', 'tollgate_collector');
+  for (const words of [['key', 'create', 'x', '--tenant', id], ['account', 'create', 'x@example.org', '--tenant', id, '--role', 'admin', '--password-stdin']]) {
+    const r = tollgate('host', ...words);
+    assert.equal(r.status, 2, r.err);
+    assert.match(r.err, /this id is longer than 255 bytes; a tenant's id has 1 to 255 bytes/);
+  }
+  assert.equal(sql('host', `SELECT count(*) FROM tollgate.tenant_settings WHERE tenant_id = '${id}'`), '0');
+  assert.match(tollgate('host', 'doctor').out, /tenant "é+" has an id that is longer than 255 bytes/);
+  sql('host', `DELETE FROM tenants WHERE id = '${id}'`);
+  assert.equal(sql('host', 'SELECT tollgate.attach_new(50)', 'tollgate_collector'), '');
+  assert.doesNotMatch(tollgate('host', 'doctor').out, /longer than 255 bytes/);
+});
 test('a tenant that came before the rule is left out of what the gates learn', () => {
   sql('host', "INSERT INTO tollgate.tenant_settings (tenant_id, schema_name) SELECT id, 'x' FROM tenants WHERE name = 'Evil'");
   for (const one of ['NULL', "E'evil\\r\\nX-Tollgate-Tier: gold'"])

@@ -112,6 +112,33 @@ static void depth_is_bounded(void)
     CU_ASSERT_EQUAL(json_write_end(&w), 0);
 }
 
+static void numbers_of_any_size_are_made_to_fit(void)
+{
+    static const struct {
+        const char *text, *wanted;
+    } cases[] = {
+        {"{\"a\": 9007199254740993, \"b\": -1, \"c\": 0.1234567890123456789012}",
+         "{\"a\": 9007199254740993, \"b\": -1, \"c\": 0.1234567890123456789012}"},
+        {"[1234567890123456789]", "[1.2345678901234567e18]"},
+        {"[-1000000000000000000000000000000000000000.5, 2]", "[-1.0000000000000000e39, 2]"},
+        {"{\"1234567890123456789012\": \"\\\\\\\"1234567890123456789012\"}",
+         "{\"1234567890123456789012\": \"\\\\\\\"1234567890123456789012\"}"},
+        {"", ""},
+    };
+    char huge[402], *fitting;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        fitting = json_fit_numbers(cases[i].text);
+        CU_ASSERT_STRING_EQUAL(fitting, cases[i].wanted);
+        free(fitting);
+    }
+    memset(huge, '9', sizeof huge - 1);
+    huge[sizeof huge - 1] = '\0';
+    fitting = json_fit_numbers(huge);
+    CU_ASSERT_STRING_EQUAL(fitting, "1e308");
+    free(fitting);
+}
+
 int main(void)
 {
     CU_pSuite suite;
@@ -125,6 +152,7 @@ int main(void)
     CU_ADD_TEST(suite, what_is_written_is_read_again);
     CU_ADD_TEST(suite, what_does_not_fit_is_nothing);
     CU_ADD_TEST(suite, depth_is_bounded);
+    CU_ADD_TEST(suite, numbers_of_any_size_are_made_to_fit);
     CU_basic_run_tests();
     failed = CU_get_number_of_failures();
     CU_cleanup_registry();
