@@ -86,7 +86,7 @@ bool counts_holds(const struct counts *c, uint64_t segment, uint64_t position, c
     HASH_FIND(hh, c->filled, &segment, sizeof(segment), f);
     if (f && position < f->position)
         return true;
-    return (e->flags & EVENT_COUNTED) && e->appended_us >= c->since_us;
+    return limit_table_counted(c->replica->table, e->flags) || e->appended_us < c->filled_us;
 }
 
 enum status counts_end_snapshot(struct counts *c, enum status s)
@@ -117,13 +117,20 @@ struct counts_known *counts_known(struct counts *c, uint32_t tenant, uint32_t me
 
 bool counts_place(struct counts *c, const char *tenant, const char *metric, uint32_t *index, int *m)
 {
-    *m = limit_table_metric(&c->replica->catalogue, metric, strlen(metric));
-    return *m >= 0 && limit_table_tenant_index(c->replica->table, tenant, strlen(tenant), index) == STATUS_OK;
+    *m = limit_table_metric(replica_my_catalogue(c->replica), metric, strlen(metric));
+    return *m >= 0 && limit_table_tenant_index(replica_mine(c->replica), tenant, strlen(tenant), index) == STATUS_OK;
 }
 
+/* The first use of a metric gives it cells. */
 void counts_add(struct counts *c, uint32_t tenant, int metric, int64_t at_us, int64_t amount)
 {
-    if (amount != 0 && limit_table_add(c->replica->table, tenant, (uint8_t)metric, at_us, amount) == STATUS_DAMAGED)
+    struct limit_table *t = replica_mine(c->replica);
+    bool fresh;
+    enum status s = amount == 0 ? STATUS_OK : limit_table_add(t, tenant, (uint8_t)metric, at_us, amount);
+
+    if (s == STATUS_NOT_FOUND && limit_table_hold(t, tenant, (uint8_t)metric, &fresh) == STATUS_OK)
+        s = limit_table_add(t, tenant, (uint8_t)metric, at_us, amount);
+    if (s == STATUS_DAMAGED)
         c->replica->rebuild = true;
 }
 
@@ -148,7 +155,7 @@ void counts_apply(struct counts *c, const struct ingest_result *result)
     uint32_t tenant;
     int metric;
 
-    for (size_t i = 0; table && i < result->n_totals; i++) {
+    for (size_t i = 0; table && !c->replica->rebuild && i < result->n_totals; i++) {
         const struct ingest_total *r = &result->totals[i];
 
         if (counts_place(c, r->tenant, r->metric, &tenant, &metric))
@@ -192,7 +199,8 @@ enum status counts_put(void *arg, const struct feed_count *c)
         snprintf(f->metric, sizeof(f->metric), "%s", c->metric);
         f->n_days = 0;
     }
-    if (replica_lock(f->c->replica) && counts_place(f->c, c->tenant, c->metric, &tenant, &metric) && tenant >= f->from)
+    replica_lock(f->c->replica);
+    if (replica_mine(f->c->replica) && counts_place(f->c, c->tenant, c->metric, &tenant, &metric) && tenant >= f->from)
         put(f, c, tenant, metric);
     replica_unlock(f->c->replica);
     return STATUS_OK;
@@ -214,9 +222,12 @@ static enum status count_since(void *arg, const struct feed_count *p)
 
 uint32_t counts_places(struct counts *c)
 {
-    const struct limit_table *t = replica_lock(c->replica);
-    uint32_t n = t ? limit_table_tenants(t) : 0;
+    const struct limit_table *t;
+    uint32_t n;
 
+    replica_lock(c->replica);
+    t = replica_mine(c->replica);
+    n = t ? limit_table_tenants(t) : 0;
     replica_unlock(c->replica);
     return n;
 }
@@ -352,21 +363,23 @@ struct degraded {
 };
 
 /* What the gates counted of one tenant; with the lock. */
-static void list_degraded(const struct replica *r, uint32_t index, struct degraded *d)
+static void list_degraded(struct replica *r, uint32_t index, struct degraded *d)
 {
+    struct limit_table *t = replica_mine(r);
+    const struct limit_catalogue *catalogue = replica_my_catalogue(r);
     struct limit_tenant tenant;
     bool named = false;
 
-    for (uint8_t m = 0; m < r->catalogue.n_metrics && d->n < DEGRADED_MOST; m++) {
+    for (uint8_t m = 0; m < catalogue->n_metrics && d->n < DEGRADED_MOST; m++) {
         int64_t total;
 
-        if (limit_table_degraded(r->table, index, m, &total) != STATUS_OK || total <= 0)
+        if (limit_table_degraded(t, index, m, &total) != STATUS_OK || total <= 0)
             continue;
-        if (!named && limit_table_tenant(r->table, index, &tenant) != STATUS_OK)
+        if (!named && limit_table_tenant(t, index, &tenant) != STATUS_OK)
             break;
         named = true;
         snprintf(d->tenants[d->n], sizeof(d->tenants[d->n]), "%s", tenant.id);
-        snprintf(d->metrics[d->n], sizeof(d->metrics[d->n]), "%s", r->catalogue.metrics[m].name);
+        snprintf(d->metrics[d->n], sizeof(d->metrics[d->n]), "%s", catalogue->metrics[m].name);
         d->list[d->n] = (struct ingest_degraded){d->tenants[d->n], d->metrics[d->n], total};
         d->n++;
     }
@@ -376,10 +389,13 @@ enum status counts_degraded(struct counts *c, uint64_t *recorded)
 {
     struct degraded d = {.n = 0};
     struct ingest_result result;
-    const struct limit_table *t = replica_lock(c->replica);
-    uint32_t n_places = t ? limit_table_tenants(t) : 0;
+    const struct limit_table *t;
+    uint32_t n_places;
     enum status s;
 
+    replica_lock(c->replica);
+    t = replica_mine(c->replica);
+    n_places = t ? limit_table_tenants(t) : 0;
     for (uint32_t i = 0; i < DEGRADED_TENANTS && i < n_places && d.n < DEGRADED_MOST; i++)
         list_degraded(c->replica, c->degraded_next++ % n_places, &d);
     replica_unlock(c->replica);

@@ -48,7 +48,7 @@ struct counts {
     char cursor[FEED_CURSOR_SIZE]; /* counts and leases were read up to here */
     struct counts_known *known;
     struct counts_filled *filled;
-    int64_t since_us;      /* events appended later were counted in this table by their writers */
+    int64_t filled_us;     /* of an earlier collector's table: it holds what was appended before; else 0 */
     int64_t oldest_day_us; /* days that began before are not brought in unless they are known */
     int64_t pruned_us;     /* when old days were last forgotten, monotonic */
     uint32_t places;       /* of tenants whose counts were read */

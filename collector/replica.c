@@ -14,6 +14,7 @@ void replica_init(struct replica *r)
 
 void replica_term(struct replica *r)
 {
+    limit_table_close(r->next);
     limit_table_close(r->table);
     pthread_mutex_destroy(&r->lock);
 }
@@ -32,7 +33,7 @@ void replica_unlock(struct replica *r)
 bool replica_good(struct replica *r)
 {
     struct limit_table *t = replica_lock(r);
-    bool good = t && !r->making && !r->rebuild && !limit_table_stale(t) && limit_table_is_ready(t);
+    bool good = t && !r->rebuild && limit_table_is_ready(t);
 
     replica_unlock(r);
     return good;
@@ -45,48 +46,51 @@ void replica_doubt(struct replica *r)
     replica_unlock(r);
 }
 
-void replica_replace(struct replica *r, struct limit_table *table)
+struct limit_table *replica_mine(struct replica *r)
 {
-    struct limit_table *before = replica_lock(r);
-
-    r->table = table;
-    r->generation++;
-    r->making = true;
-    r->rebuild = false;
-    limit_table_close(before);
-    replica_unlock(r);
+    return r->next ? r->next : r->table;
 }
 
-void replica_retire(struct replica *r)
+struct limit_catalogue *replica_my_catalogue(struct replica *r)
 {
-    struct limit_table *t = replica_lock(r);
-
-    if (t)
-        limit_table_retire(t);
-    replica_unlock(r);
-    replica_replace(r, NULL);
+    return r->next ? &r->next_catalogue : &r->catalogue;
 }
 
-void replica_made(struct replica *r, const char cursor[FEED_CURSOR_SIZE], uint64_t made_in)
+void replica_begin(struct replica *r, struct limit_table *next)
 {
     replica_lock(r);
-    memcpy(r->cursor, cursor, FEED_CURSOR_SIZE);
-    r->making = false;
-    r->made_in = made_in;
-    limit_table_ready(r->table);
-    limit_table_followed(r->table, clock_wall_us());
+    limit_table_close(r->next);
+    r->next = next;
+    r->rebuild = false;
     replica_unlock(r);
+}
+
+enum status replica_made(struct replica *r, const char cursor[FEED_CURSOR_SIZE], uint64_t made_in)
+{
+    struct limit_table *before = replica_lock(r);
+    enum status s = limit_table_ready(r->next);
+
+    if (s == STATUS_OK) {
+        limit_table_followed(r->next, clock_wall_us());
+        limit_table_close(before);
+        r->table = r->next;
+        r->next = NULL;
+        r->catalogue = r->next_catalogue;
+        r->generation++;
+        r->made_in = made_in;
+        memcpy(r->cursor, cursor, FEED_CURSOR_SIZE);
+    }
+    replica_unlock(r);
+    return s;
 }
 
 void replica_give_up(struct replica *r)
 {
-    bool making;
-
     replica_lock(r);
-    making = r->making;
+    limit_table_close(r->next);
+    r->next = NULL;
+    r->rebuild = r->table != NULL;
     replica_unlock(r);
-    if (making)
-        replica_replace(r, NULL);
 }
 
 void replica_note_left_out(struct replica *r, const char left_out[FEED_LEFT_OUT_SIZE])
@@ -98,15 +102,15 @@ void replica_note_left_out(struct replica *r, const char left_out[FEED_LEFT_OUT_
     memcpy(r->left_out, left_out, sizeof(r->left_out));
 }
 
-void replica_note_rules(struct replica *r, const struct config *config)
+void replica_note_rules(struct replica *r, const struct limit_catalogue *c, const struct config *config)
 {
     uint32_t left_out = 0;
 
     for (size_t i = 0; i < config->n_rules; i++) {
         const struct config_rule *rule = &config->rules[i];
-        int metric = limit_table_metric(&r->catalogue, rule->metric, strlen(rule->metric));
+        int metric = limit_table_metric(c, rule->metric, strlen(rule->metric));
 
-        if (metric < 0 || limit_table_for_rules(&r->catalogue, metric))
+        if (metric < 0 || limit_table_for_rules(c, metric))
             continue;
         left_out |= UINT32_C(1) << i;
         if (!(r->rules_left_out & UINT32_C(1) << i))
@@ -117,30 +121,30 @@ void replica_note_rules(struct replica *r, const struct config *config)
     r->rules_left_out = left_out;
 }
 
-enum status replica_put_tenant(struct replica *r, const struct limit_tenant *tenant, int lease_percent,
+enum status replica_put_tenant(struct limit_table *t, const struct limit_tenant *tenant, int lease_percent,
                                const struct feed_gauge *gauges, size_t n)
 {
     struct limit_tenant leased = *tenant;
     enum status s = STATUS_END;
     uint32_t index;
 
-    if (!r->table)
+    if (!t)
         return s;
     for (uint32_t i = 0; i < LIMIT_TABLE_LIMITS; i++)
         leased.limits[i].lease_percent = (uint8_t)lease_percent;
-    s = limit_table_put_tenant(r->table, &leased, &index);
+    s = limit_table_put_tenant(t, &leased, &index);
     for (size_t i = 0; i < n && s == STATUS_OK; i++)
-        s = limit_table_set_gauge(r->table, index, (uint8_t)gauges[i].metric, gauges[i].level);
+        s = limit_table_set_gauge(t, index, (uint8_t)gauges[i].metric, gauges[i].level);
     return s;
 }
 
-enum status replica_put_key(struct replica *r, const struct limit_key *key, const char *tenant)
+enum status replica_put_key(struct limit_table *t, const struct limit_key *key, const char *tenant)
 {
     struct limit_key k = *key;
 
-    if (!r->table)
+    if (!t)
         return STATUS_END;
-    if (!k.is_operator && limit_table_tenant_index(r->table, tenant, strlen(tenant), &k.tenant) != STATUS_OK)
+    if (!k.is_operator && limit_table_tenant_index(t, tenant, strlen(tenant), &k.tenant) != STATUS_OK)
         return STATUS_OK;
-    return limit_table_put_key(r->table, &k);
+    return limit_table_put_key(t, &k);
 }

@@ -6,8 +6,8 @@
  * a call to PostgreSQL, so a revoked key waits for nobody. Each call on the table is complete in itself; what needs several to be
  * one holds the lock over them.
  *
- * `import` alone makes a table and takes it away (snapshot.c). Another one has another generation: `replicate` then begins with that
- * table's cursor.
+ * `import` alone makes a table (snapshot.c), beside the one that is there, which `replicate` and the gates go on with meanwhile. When
+ * it takes that one's place it has another generation: `replicate` then begins with the new table's cursor.
  */
 #ifndef COLLECTOR_REPLICA_H
 #define COLLECTOR_REPLICA_H
@@ -22,13 +22,14 @@
 #include "lib/store/feed.h"
 
 struct replica {
-    pthread_mutex_t lock;              /* of all below */
-    struct limit_table *table;         /* NULL: there is none */
-    bool making;                       /* `import` fills it: nobody else writes to it */
+    pthread_mutex_t lock;      /* of all below */
+    struct limit_table *table; /* NULL: there is none */
+    struct limit_table *next;  /* that `import` fills to take its place; nobody else writes to it */
+    struct limit_catalogue next_catalogue;
     bool rebuild;                      /* what is in it is not known any more */
     uint64_t generation;               /* of `table` */
     uint64_t made_in;                  /* which generation of history.h it was made in */
-    struct limit_catalogue catalogue;  /* written by `import` while it makes the table, then by `replicate` */
+    struct limit_catalogue catalogue;  /* of `table`; written by `replicate` */
     char cursor[FEED_CURSOR_SIZE];     /* of the snapshot that the table was made from */
     char left_out[FEED_LEFT_OUT_SIZE]; /* what the catalogue had no place for, as it was logged */
     uint32_t rules_left_out;           /* bits of the configured rules that were logged as wrong */
@@ -47,15 +48,15 @@ void replica_unlock(struct replica *r);
 bool replica_good(struct replica *r);
 /* Not known any more what it should hold: it is made anew at the next chance. */
 void replica_doubt(struct replica *r);
-/* `import`: puts a table in place, for itself until replica_made (NULL: takes it away). The one before is closed. */
-void replica_replace(struct replica *r, struct limit_table *table);
-/* `import`: takes it away for good; gates see that at their next call. */
-void replica_retire(struct replica *r);
+/* `import`: begins with another table, for itself until replica_made. */
+void replica_begin(struct replica *r, struct limit_table *next);
 /* `import`: it is filled as of `cursor`, and everybody's who has seen the same generation of history.h. */
-void replica_made(struct replica *r, const char cursor[FEED_CURSOR_SIZE], uint64_t made_in);
-
-/* `import`: takes it away if it was not made. */
+MUST_CHECK enum status replica_made(struct replica *r, const char cursor[FEED_CURSOR_SIZE], uint64_t made_in);
+/* `import`: it was not made; the one that is there is still to be replaced. */
 void replica_give_up(struct replica *r);
+/* `import`, with the lock: the table that it works on, and its catalogue. */
+struct limit_table *replica_mine(struct replica *r);
+struct limit_catalogue *replica_my_catalogue(struct replica *r);
 
 /* With the lock: feed_catalogue's answer goes into the log when it left out something else than before. */
 void replica_note_left_out(struct replica *r, const char left_out[FEED_LEFT_OUT_SIZE]);
@@ -63,14 +64,14 @@ void replica_note_left_out(struct replica *r, const char left_out[FEED_LEFT_OUT_
  * With the lock: a configured rule of a metric that Tollgate counts itself would count it twice. The gates leave it out; here
  * it goes into the log, once.
  */
-void replica_note_rules(struct replica *r, const struct config *config);
+void replica_note_rules(struct replica *r, const struct limit_catalogue *c, const struct config *config);
 /*
- * With the lock: puts a tenant and its gauges, with `lease_percent` of each limit handed out in shares. STATUS_END: there
+ * With the lock: puts a tenant and its gauges, with `lease_percent` of each limit granted in leases. STATUS_END: there
  * is no table.
  */
-MUST_CHECK enum status replica_put_tenant(struct replica *r, const struct limit_tenant *tenant, int lease_percent,
+MUST_CHECK enum status replica_put_tenant(struct limit_table *t, const struct limit_tenant *tenant, int lease_percent,
                                           const struct feed_gauge *gauges, size_t n);
 /* With the lock: a key; one whose tenant is not in the table is left out: it comes with its tenant. */
-MUST_CHECK enum status replica_put_key(struct replica *r, const struct limit_key *key, const char *tenant);
+MUST_CHECK enum status replica_put_key(struct limit_table *t, const struct limit_key *key, const char *tenant);
 
 #endif

@@ -81,12 +81,12 @@ void replicate_destroy(struct replicate *r)
 
 /* ---- the table ---- */
 
-/* The table that this is about; NULL: `import` makes another, or took it away. The lock is held in both cases. */
+/* The table that this is about; NULL: another has taken its place. The lock is held in both cases. */
 static struct limit_table *enter(struct replicate *r)
 {
     struct limit_table *t = replica_lock(r->replica);
 
-    return t && !r->replica->making && r->replica->generation == r->generation ? t : NULL;
+    return t && r->replica->generation == r->generation ? t : NULL;
 }
 
 /* Ends what `enter` began. STATUS_DAMAGED has the table made anew. */
@@ -102,8 +102,7 @@ static enum status leave(struct replicate *r, enum status s)
 static bool begin(struct replicate *r)
 {
     const struct limit_table *t = replica_lock(r->replica);
-    bool there = t && !r->replica->making && r->replica->made_in == r->view.generation,
-         renew = there && r->replica->renew;
+    bool there = t && r->replica->made_in == r->view.generation, renew = there && r->replica->renew;
 
     if (there && r->replica->generation != r->generation) {
         r->generation = r->replica->generation;
@@ -128,7 +127,9 @@ static enum status put_key(void *arg, const struct limit_key *key, const char *t
 {
     struct replicate *r = arg;
 
-    return leave(r, enter(r) ? replica_put_key(r->replica, key, tenant) : STATUS_END);
+    struct limit_table *t = enter(r);
+
+    return leave(r, t ? replica_put_key(t, key, tenant) : STATUS_END);
 }
 
 static enum status drop_key(void *arg, const unsigned char hash[LIMIT_HASH_BYTES])
@@ -151,7 +152,7 @@ static enum status put_tenant(void *arg, const struct limit_tenant *tenant, cons
         r->n_arrived < SLICE_MOST)
         memcpy(r->arrived[r->n_arrived++].id, tenant->id, sizeof(tenant->id));
     if (t)
-        s = replica_put_tenant(r->replica, tenant, (int)r->config->limits.lease_percent, gauges, n);
+        s = replica_put_tenant(t, tenant, (int)r->config->limits.lease_percent, gauges, n);
     return leave(r, s);
 }
 
@@ -212,10 +213,14 @@ static enum status read_catalogue(struct replicate *r)
     }
     t = enter(r);
     s = t ? limit_table_put_catalogue(t, &now) : STATUS_END;
+    if (s == STATUS_CONFLICT) { /* a metric that is counted has another limit */
+        r->replica->rebuild = true;
+        return leave(r, STATUS_OK);
+    }
     if (s == STATUS_OK) {
         r->replica->catalogue = r->catalogue = now;
         replica_note_left_out(r->replica, left_out);
-        replica_note_rules(r->replica, r->config);
+        replica_note_rules(r->replica, &now, r->config);
         r->renewed[0] = '\0';
         r->renew_due_us = 0;
     }

@@ -1,11 +1,8 @@
 /* snapshot.c: a new limit table out of PostgreSQL and the unread spool, or an earlier collector's gone on with */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "collector/counts_parts.h"
-#include "lib/base/io.h"
 #include "lib/base/log.h"
 
 /* ---- callbacks of feed.h: out of one snapshot into the table; `arg`: struct counts ---- */
@@ -16,7 +13,7 @@ static enum status put_tenant(void *arg, const struct limit_tenant *tenant, cons
     enum status s;
 
     replica_lock(c->replica);
-    s = replica_put_tenant(c->replica, tenant, (int)c->config->limits.lease_percent, gauges, n);
+    s = replica_put_tenant(replica_mine(c->replica), tenant, (int)c->config->limits.lease_percent, gauges, n);
     replica_unlock(c->replica);
     return s;
 }
@@ -27,7 +24,7 @@ static enum status put_key(void *arg, const struct limit_key *key, const char *t
     enum status s;
 
     replica_lock(c->replica);
-    s = replica_put_key(c->replica, key, tenant);
+    s = replica_put_key(replica_mine(c->replica), key, tenant);
     replica_unlock(c->replica);
     return s;
 }
@@ -36,10 +33,12 @@ static enum status put_key(void *arg, const struct limit_key *key, const char *t
 static enum status drop_removed(void *arg, const struct feed_change *change)
 {
     const struct counts *c = arg;
-    struct limit_table *t = replica_lock(c->replica);
+    struct limit_table *t;
     enum status s = STATUS_NOT_FOUND;
     uint32_t index;
 
+    replica_lock(c->replica);
+    t = replica_mine(c->replica);
     if (change->kind[0] == 't' &&
         (s = limit_table_tenant_index(t, change->subject, strlen(change->subject), &index)) == STATUS_OK)
         s = limit_table_drop_tenant(t, index);
@@ -57,7 +56,12 @@ static enum status remember_count(void *arg, const struct feed_count *p)
     uint32_t tenant;
     int metric;
 
+    bool fresh;
+
     replica_lock(c->replica);
+    if (counts_place(c, p->tenant, p->metric, &tenant, &metric) &&
+        limit_table_hold(replica_mine(c->replica), tenant, (uint8_t)metric, &fresh) == STATUS_DAMAGED)
+        c->replica->rebuild = true;
     if (p->day && counts_place(c, p->tenant, p->metric, &tenant, &metric) &&
         (k = counts_known(c, tenant, (uint32_t)metric, p->start_us, true)))
         k->used = p->used;
@@ -68,28 +72,46 @@ static enum status remember_count(void *arg, const struct feed_count *p)
 static void fill_event(void *arg, const struct event *e, uint64_t segment)
 {
     struct counts *c = arg;
-    const struct limit_table *t = replica_lock(c->replica);
-    const struct limit_catalogue *of = &c->replica->catalogue;
-    int metric = limit_table_metric(of, e->metric.at, e->metric.length);
+    const struct limit_catalogue *of;
     uint32_t tenant;
+    int metric;
 
     (void)segment;
+    replica_lock(c->replica);
+    of = replica_my_catalogue(c->replica);
+    metric = limit_table_metric(of, e->metric.at, e->metric.length);
     if (metric >= 0 && of->metrics[metric].kind == LIMIT_KIND_COUNTER &&
-        limit_table_tenant_index(c->replica->table, e->tenant.at, e->tenant.length, &tenant) == STATUS_OK && t)
+        limit_table_tenant_index(replica_mine(c->replica), e->tenant.at, e->tenant.length, &tenant) == STATUS_OK)
         counts_add(c, tenant, metric, e->recorded_us, e->value);
     replica_unlock(c->replica);
 }
 
+static struct counts_filled *filled(struct counts *c, uint64_t segment, bool make)
+{
+    struct counts_filled *f;
+
+    HASH_FIND(hh, c->filled, &segment, sizeof(segment), f);
+    if (!f && make && (f = calloc(1, sizeof(*f)))) {
+        f->segment = segment;
+        HASH_ADD(hh, c->filled, segment, sizeof(f->segment), f);
+    }
+    return f;
+}
+
+/* Where the last pass ended; 0: there was none. */
+static uint64_t fill_read_from(void *arg, uint64_t segment)
+{
+    const struct counts_filled *f = filled(arg, segment, false);
+
+    return f ? f->position : 0;
+}
+
 static void fill_read_to(void *arg, uint64_t segment, uint64_t position)
 {
-    struct counts *c = arg;
-    struct counts_filled *f = calloc(1, sizeof(*f));
+    struct counts_filled *f = filled(arg, segment, true);
 
-    if (!f)
-        return;
-    f->segment = segment;
-    f->position = position;
-    HASH_ADD(hh, c->filled, segment, sizeof(f->segment), f);
+    if (f)
+        f->position = position;
 }
 
 /* `old`: what has a place in the table. STATUS_CONFLICT: a name of it is gone, and its place would be another's. */
@@ -104,17 +126,16 @@ static enum status put_catalogue(struct counts *c, const struct limit_catalogue 
         return s;
     replica_lock(c->replica);
     replica_note_left_out(c->replica, left_out);
-    c->replica->catalogue = now;
-    replica_note_rules(c->replica, c->config);
-    s = moved ? STATUS_CONFLICT : limit_table_put_catalogue(c->replica->table, &now);
+    c->replica->next_catalogue = now;
+    replica_note_rules(c->replica, &now, c->config);
+    s = moved ? STATUS_CONFLICT : limit_table_put_catalogue(c->replica->next, &now);
     replica_unlock(c->replica);
     return s;
 }
 
 /* ---- a new table ---- */
 
-/* The catalogue, tenants, their counts, the unread spool, then the keys, which open the door. */
-static enum status fill_from_snapshot(struct counts *c, struct batch *b)
+static enum status fill_from_snapshot(struct counts *c)
 {
     struct limit_catalogue none;
     struct counts_fill f;
@@ -124,49 +145,75 @@ static enum status fill_from_snapshot(struct counts *c, struct batch *b)
     memset(&f, 0, sizeof(f));
     f.c = c;
     if ((s = put_catalogue(c, &none)) == STATUS_OK)
-        s = feed_tenants(c->feed, &c->replica->catalogue, NULL, put_tenant, c);
+        s = feed_tenants(c->feed, &c->replica->next_catalogue, NULL, put_tenant, c);
     if (s == STATUS_OK)
         s = feed_counts(c->feed, NULL, counts_put, &f);
-    if (s == STATUS_OK)
-        s = batch_each_unread(b, fill_event, c, fill_read_to);
-    c->since_us = clock_wall_us();
     if (s == STATUS_OK)
         s = feed_keys(c->feed, NULL, put_key, c);
     return s;
 }
 
-/* An empty table in place of what is there: its known totals are lost, or its fill was broken off. */
-static enum status make_empty(struct counts *c)
+static enum status fill_unread(struct counts *c, struct batch *b)
 {
-    struct limit_table *made;
-    char path[4096];
-    bool fresh;
-    enum status s = io_path(path, sizeof(path), c->config->paths.run_dir, "limits");
+    return batch_each_unread(b, fill_event, c, fill_read_from, fill_read_to);
+}
 
-    replica_retire(c->replica); /* a gate that counted in it any longer would count for nobody */
-    if (s != STATUS_OK)
-        return s;
-    if (unlink(path) != 0 && errno != ENOENT)
-        return STATUS_IO;
-    if ((s = limit_table_create(c->config->paths.run_dir, c->node->uuid, &made, &fresh)) == STATUS_OK)
-        replica_replace(c->replica, made);
+static enum status supersede(struct counts *c)
+{
+    enum status s;
+
+    replica_lock(c->replica);
+    s = limit_table_supersede(c->replica->next);
+    limit_table_filled(c->replica->next, clock_wall_us());
+    replica_unlock(c->replica);
     return s;
 }
 
-/* The snapshot is opened first: while PostgreSQL can't give one, the table that is there stays. */
+/* Damage came to light. */
+static bool doubted(struct counts *c);
+
+/*
+ * What the spool holds unread comes last: gates take from the table before until it is superseded, and wait then. So most of it is
+ * read before, and afterwards only what they appended meanwhile.
+ */
+static enum status fill_from_spool(struct counts *c, struct batch *b)
+{
+    enum status s = fill_unread(c, b);
+
+    if (s == STATUS_OK)
+        s = batch_look(b, c->ingest); /* segments that were begun meanwhile */
+    if (s == STATUS_OK)
+        s = fill_unread(c, b);
+    if (s == STATUS_OK && doubted(c))
+        s = STATUS_DAMAGED;
+    if (s == STATUS_OK)
+        s = supersede(c);
+    return s == STATUS_OK ? fill_unread(c, b) : s;
+}
+
+/* The snapshot is opened first: PostgreSQL may not give one. */
 static enum status fill(struct counts *c, struct batch *b)
 {
+    struct limit_table *made;
     enum status s = feed_begin(c->feed, c->cursor);
 
     if (s != STATUS_OK)
         return s;
-    if ((s = counts_end_snapshot(c, s)) != STATUS_OK || (s = make_empty(c)) != STATUS_OK ||
-        (s = ingest_degraded_forget(c->ingest)) != STATUS_OK || (s = feed_begin(c->feed, c->cursor)) != STATUS_OK)
+    s = counts_end_snapshot(c, s);
+    replica_lock(c->replica);
+    if (s == STATUS_OK)
+        s = limit_table_make(c->config->paths.run_dir, c->node->uuid, &made);
+    replica_unlock(c->replica);
+    if (s != STATUS_OK)
         return s;
-    return counts_end_snapshot(c, fill_from_snapshot(c, b));
+    replica_begin(c->replica, made);
+    c->filled_us = 0;
+    if ((s = ingest_degraded_forget(c->ingest)) != STATUS_OK || (s = feed_begin(c->feed, c->cursor)) != STATUS_OK)
+        return s;
+    s = counts_end_snapshot(c, fill_from_snapshot(c));
+    return s == STATUS_OK ? fill_from_spool(c, b) : s;
 }
 
-/* Damage came to light. */
 static bool doubted(struct counts *c)
 {
     bool rebuild;
@@ -185,11 +232,16 @@ static bool doubted(struct counts *c)
  */
 static enum status adopt_from_snapshot(struct counts *c)
 {
-    struct limit_table *t = replica_lock(c->replica);
-    uint32_t tenants = limit_table_tenants(t);
     struct limit_catalogue old;
-    enum status s = limit_table_catalogue(t, &old, NULL);
+    struct limit_table *t;
+    uint32_t tenants;
+    enum status s;
 
+    replica_lock(c->replica);
+    t = c->replica->next;
+    tenants = limit_table_tenants(t);
+    c->filled_us = limit_table_filled_at(t);
+    s = limit_table_catalogue(t, &old, NULL);
     replica_unlock(c->replica);
     if (s == STATUS_OK)
         s = put_catalogue(c, &old);
@@ -198,12 +250,11 @@ static enum status adopt_from_snapshot(struct counts *c)
     if (s == STATUS_OK)
         s = feed_keys(c->feed, NULL, put_key, c);
     if (s == STATUS_OK)
-        s = feed_tenants(c->feed, &c->replica->catalogue, NULL, put_tenant, c);
+        s = feed_tenants(c->feed, &c->replica->next_catalogue, NULL, put_tenant, c);
     if (s == STATUS_OK)
         s = feed_counts(c->feed, NULL, remember_count, c);
     if (s == STATUS_OK && counts_places(c) > tenants) /* again: those of tenants that are new */
         s = feed_keys(c->feed, NULL, put_key, c);
-    c->since_us = 0;
     return s;
 }
 
@@ -225,8 +276,8 @@ static enum status try_adopt(struct counts *c, bool *kept)
     *kept = false;
     if (s != STATUS_OK)
         return s;
-    usable = !fresh && limit_table_is_ready(t) && known_removals(t);
-    replica_replace(c->replica, t);
+    usable = !fresh && known_removals(t);
+    replica_begin(c->replica, t);
     if (!usable || (s = feed_begin(c->feed, c->cursor)) != STATUS_OK)
         return s;
     s = counts_end_snapshot(c, adopt_from_snapshot(c));
@@ -241,16 +292,20 @@ static enum status try_adopt(struct counts *c, bool *kept)
 /* The table that is there, or an earlier collector's; false: there is none. */
 static bool has_table(struct counts *c)
 {
-    struct limit_table *t = replica_lock(c->replica);
-    bool there = t, fresh = false;
+    struct replica *r = c->replica;
+    struct limit_table *t;
+    bool there, fresh;
 
-    replica_unlock(c->replica);
-    if (!there && limit_table_create(c->config->paths.run_dir, c->node->uuid, &t, &fresh) == STATUS_OK)
-        replica_replace(c->replica, t);
-    t = replica_lock(c->replica);
-    there = t && !fresh && limit_table_is_ready(t) &&
-            limit_table_catalogue(t, &c->replica->catalogue, NULL) == STATUS_OK;
-    replica_unlock(c->replica);
+    replica_lock(r);
+    if (!r->table && !r->next && limit_table_create(c->config->paths.run_dir, c->node->uuid, &t, &fresh) == STATUS_OK) {
+        if (fresh)
+            limit_table_close(t);
+        else
+            r->next = t;
+    }
+    t = replica_mine(r);
+    there = t && limit_table_is_ready(t) && limit_table_catalogue(t, replica_my_catalogue(r), NULL) == STATUS_OK;
+    replica_unlock(r);
     return there;
 }
 
@@ -271,13 +326,18 @@ static enum status save_degraded(struct counts *c)
 
 /* ---- either ---- */
 
-static void made(struct counts *c, bool kept, int64_t started)
+static enum status made(struct counts *c, bool kept, int64_t started)
 {
+    uint32_t places = counts_places(c);
+    enum status s = replica_made(c->replica, c->cursor, c->view->generation);
+
+    if (s != STATUS_OK)
+        return s;
     c->leases_unread = true;
-    c->places = counts_places(c);
-    replica_made(c->replica, c->cursor, c->view->generation);
+    c->places = places;
     log_info("the limit table is %s: %u tenants in %lld ms", kept ? "gone on with" : "filled", c->places,
              (long long)((clock_mono_us() - started) / 1000));
+    return s;
 }
 
 enum status counts_build(struct counts *c, struct batch *b)
@@ -303,9 +363,9 @@ enum status counts_build(struct counts *c, struct batch *b)
     }
     if (s == STATUS_OK) {
         c->tried = true;
-        made(c, kept, started);
-    } else {
-        replica_give_up(c->replica);
+        s = made(c, kept, started);
     }
+    if (s != STATUS_OK)
+        replica_give_up(c->replica);
     return s;
 }

@@ -54,6 +54,7 @@ struct call {
     const char *uri, *method, *key_header, *tenant_header, *accept;
     int tenant_headers, key_headers;
     bool reserved; /* a header X-Tollgate-…, which nginx can't take away */
+    bool again;    /* asked of another table before */
     char path[ENDPOINT_PATH_SIZE];
     size_t path_length;
     enum address address;
@@ -425,7 +426,7 @@ static struct text text_of(const char *s)
 }
 
 /* One write for the call and what its rules record. */
-static enum status append(struct gate *g, const struct call *c, const char *tenant, const char *key_id, uint8_t flags)
+static enum status append(struct gate *g, const struct call *c, const char *tenant, const char *key_id, bool counted)
 {
     struct event events[ASKS_MAX];
     char metadata[ASKS_MAX][METADATA_SIZE];
@@ -438,7 +439,7 @@ static enum status append(struct gate *g, const struct call *c, const char *tena
         events[i].metadata = (struct text){metadata[i], describe(metadata[i], c, key_id, i ? c->rules[i] : NULL)};
         events[i].recorded_us = c->now_us;
         events[i].value = EVENT_MILLION;
-        events[i].flags = flags;
+        events[i].flags = counted ? limit_table_flags(g->table, &c->taken, c->asks[i].metric) : 0;
     }
     return spool_append(g->spool, events, n, false);
 }
@@ -465,7 +466,7 @@ static enum limit_result without_table(struct gate *g, struct call *c, struct an
     ask_blindly(g, c);
     if (!g->config->gate.admit_on_failure || !same || c->now_us - k->seen_us > KNOWN_US || k->expires_us <= c->now_us ||
         (c->tenant_header && strcmp(c->tenant_header, k->tenant) != 0) ||
-        append(g, c, k->tenant, k->key_id, 0) != STATUS_OK) {
+        append(g, c, k->tenant, k->key_id, false) != STATUS_OK) {
         answer_refuse(a, &c->form, &unavailable);
         return LIMIT_RESULT_UNAVAILABLE;
     }
@@ -477,9 +478,13 @@ static enum limit_result without_table(struct gate *g, struct call *c, struct an
     return LIMIT_RESULT_DEGRADED;
 }
 
+static enum limit_result metered_again(struct gate *g, struct call *c, struct answer *a);
+
 static enum limit_result take_and_append(struct gate *g, struct call *c, struct answer *a)
 {
     enum status s = limit_table_decide(g->table, c->tenant, c->asks, c->n_asks, c->now_us, true, &c->taken);
+    if (s == STATUS_UNAVAILABLE && !c->again && limit_table_stale(g->table))
+        return metered_again(g, c, a);
     if (s != STATUS_OK) {
         complain(g, "decision", s);
         return without_table(g, c, a);
@@ -494,7 +499,7 @@ static enum limit_result take_and_append(struct gate *g, struct call *c, struct 
             return LIMIT_RESULT_FORBIDDEN;
         }
     enum limit_result result = LIMIT_RESULT_ADMITTED;
-    s = append(g, c, c->taken.tenant, c->key.id, EVENT_COUNTED);
+    s = append(g, c, c->taken.tenant, c->key.id, true);
     if (s != STATUS_OK) {
         complain(g, "spool", s);
         if (!go_on_degraded(g, c)) {
@@ -533,18 +538,10 @@ static enum limit_result refuse(struct call *c, struct answer *a, const struct a
     return result_of(p);
 }
 
-static enum limit_result metered(struct gate *g, struct call *c, struct answer *a)
+/* What the table says of the call. */
+static enum limit_result by_table(struct gate *g, struct call *c, struct answer *a)
 {
-    char room[APIKEY_ROOM];
-    const char *key;
-    size_t length;
     bool uncounted;
-    if (c->key_headers != 1 || !apikey_find(&g->source, c->key_header, room, &key, &length))
-        return refuse(c, a, &g->key_missing);
-    if (apikey_hash(key, length, c->hash) != STATUS_OK)
-        return refuse(c, a, &g->key_unknown);
-    if (c->tenant_headers > 1 || (c->tenant_header && (!*c->tenant_header || strchr(c->tenant_header, ','))))
-        return refuse(c, a, &tenant_repeated);
     if (!table_here(g) || limit_table_catalogue(g->table, &g->catalogue, &g->catalogue_version) != STATUS_OK)
         return without_table(g, c, a);
 
@@ -562,6 +559,29 @@ static enum limit_result metered(struct gate *g, struct call *c, struct answer *
     if (!ask(g, c))
         return refuse(c, a, &metric_unknown);
     return take_and_append(g, c, a);
+}
+
+/* Another table has just taken the place of the one that was asked: it holds the counts. */
+static enum limit_result metered_again(struct gate *g, struct call *c, struct answer *a)
+{
+    c->again = true;
+    c->n_asks = 0;
+    g->reopen_at_us = 0;
+    return by_table(g, c, a);
+}
+
+static enum limit_result metered(struct gate *g, struct call *c, struct answer *a)
+{
+    char room[APIKEY_ROOM];
+    const char *key;
+    size_t length;
+    if (c->key_headers != 1 || !apikey_find(&g->source, c->key_header, room, &key, &length))
+        return refuse(c, a, &g->key_missing);
+    if (apikey_hash(key, length, c->hash) != STATUS_OK)
+        return refuse(c, a, &g->key_unknown);
+    if (c->tenant_headers > 1 || (c->tenant_header && (!*c->tenant_header || strchr(c->tenant_header, ','))))
+        return refuse(c, a, &tenant_repeated);
+    return by_table(g, c, a);
 }
 
 void gate_answer(struct gate *g, char *const *environment, int64_t began_us, struct answer *answer)

@@ -205,7 +205,7 @@ static enum status record(struct app *app, uint32_t tenant, const struct asked *
             .metadata = {metadata, length},
             .recorded_us = now,
             .value = asked->asks[i].amount,
-            .flags = EVENT_COUNTED,
+            .flags = limit_table_flags(app->table, answer, asked->asks[i].metric),
         };
     }
     s = n == 0 ? STATUS_OK : spool_append(app->spool, events, n, true);

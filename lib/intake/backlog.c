@@ -26,15 +26,16 @@ void batch_lag(const struct batch *b, struct batch_lag *out)
             out->oldest_us = b->events[i].event.appended_us;
 }
 
-static enum status each_of(struct batch *b, const struct segment *s, batch_event_fn *fn, void *arg, uint64_t *end)
+static enum status each_of(struct batch *b, const struct segment *s, uint64_t from, batch_event_fn *fn, void *arg,
+                           uint64_t *end)
 {
     struct spool_reader *r;
-    enum status st = spool_reader_open(b->options.spool_dir, s->number, s->position, b->options.node, &r);
+    enum status st = spool_reader_open(b->options.spool_dir, s->number, from, b->options.node, &r);
     struct spool_damage damage;
     struct event e;
     bool final;
 
-    *end = s->position;
+    *end = from;
     if (st != STATUS_OK)
         return st == STATUS_NOT_FOUND ? STATUS_OK : st;
     do {
@@ -47,14 +48,18 @@ static enum status each_of(struct batch *b, const struct segment *s, batch_event
 }
 
 enum status batch_each_unread(struct batch *b, batch_event_fn *fn, void *arg,
+                              uint64_t (*read_from)(void *arg, uint64_t segment),
                               void (*read_to)(void *arg, uint64_t segment, uint64_t position))
 {
     for (size_t i = 0; i < b->n_segments; i++) {
-        uint64_t end;
+        const struct segment *s = &b->segments[i];
+        uint64_t from = read_from(arg, s->number), end;
 
-        if (b->segments[i].foreign || !b->segments[i].known || each_of(b, &b->segments[i], fn, arg, &end) != STATUS_OK)
+        if (from < s->position)
+            from = s->position;
+        if (s->foreign || !s->known || each_of(b, s, from, fn, arg, &end) != STATUS_OK)
             continue; /* what can't be read is reported by batch_read */
-        read_to(arg, b->segments[i].number, end);
+        read_to(arg, s->number, end);
     }
     return STATUS_OK;
 }

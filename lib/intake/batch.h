@@ -71,9 +71,13 @@ struct batch_lag {
 };
 void batch_lag(const struct batch *b, struct batch_lag *out);
 
-/* Calls fn for every event that is not committed, in each segment's order: the limit table is filled with them. */
+/*
+ * Calls fn for every event that is not committed, in each segment's order, or from where read_from says: the limit table is filled
+ * with them.
+ */
 typedef void batch_event_fn(void *arg, const struct event *e, uint64_t segment);
 MUST_CHECK enum status batch_each_unread(struct batch *b, batch_event_fn *fn, void *arg,
+                                         uint64_t (*read_from)(void *arg, uint64_t segment),
                                          void (*read_to)(void *arg, uint64_t segment, uint64_t position));
 /* All of a segment is stored, as far as it went when it was listed; other nodes' segments count as stored. */
 bool batch_is_stored(const struct batch *b, const struct spool_segment *listed);

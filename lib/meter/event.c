@@ -8,7 +8,7 @@
 
 #define MAGIC "TGR1"
 #define FOLLOWING_END (1u << 27)
-#define KNOWN_FLAGS (EVENT_COUNTED | EVENT_DEGRADED)
+#define KNOWN_FLAGS (EVENT_COUNTED | EVENT_DEGRADED | EVENT_TABLE_MOST << EVENT_TABLE_SHIFT)
 #define CHECKED_FROM 16
 
 static void put16(unsigned char *at, size_t v)

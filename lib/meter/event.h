@@ -20,7 +20,8 @@
  *       52    2  bytes of source (0..255; "" is Tollgate itself)
  *       54    2  bytes of id (0..255; 0: not idempotent)
  *       56    4  bytes of metadata, a JSON object (0..EVENT_METADATA_MAX; 0: {})
- *       60    1  flags, enum event_flag; unknown ones are refused as STATUS_VERSION
+ *       60    1  flags, enum event_flag, and from bit 2 on five bits of the limit table that EVENT_COUNTED means; the last bit is
+ *                refused as STATUS_VERSION
  *       61    3  length, in units of 8 bytes, of the records behind it that were appended with it: none is there without all
  *       64       tenant, metric, source, id, metadata; no NUL between
  */
@@ -44,9 +45,12 @@
 #define EVENT_VALUE_MAX INT64_C(1000000000000000000) /* 10^12 units, in millionths */
 
 enum event_flag {
-    EVENT_COUNTED = 1,  /* this node's limit table holds it already: the collector must not add it */
+    EVENT_COUNTED = 1,  /* a limit table of this node holds it already: the collector must not add it to that one */
     EVENT_DEGRADED = 2, /* stands for calls counted while the spool could not be written */
 };
+
+#define EVENT_TABLE_SHIFT 2
+#define EVENT_TABLE_MOST 31 /* 0 is of version 2, whose records say nothing of their table */
 
 /* Text of a given length, not NUL-terminated. */
 struct text {

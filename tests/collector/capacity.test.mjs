@@ -33,12 +33,12 @@ test('the limit that would be one too many is refused in a clear sentence, and t
 });
 
 test('limits beyond it that were inserted by hand are named, and the table goes on and can be made anew', async () => {
-  node.sql(`INSERT INTO tollgate.usage_metrics (metric_type, kind, unit, label, created_at) SELECT 'hand' || i, 'counter', 'x', 'By hand', now() FROM generate_series(1, 40) i;
-    INSERT INTO tollgate.usage_limit_keys (limit_key, metric_type, limit_window, label) SELECT 'a_hand' || i, 'hand' || i, 'day', 'By hand' FROM generate_series(1, 40) i`);
+  node.sql(`INSERT INTO tollgate.usage_metrics (metric_type, kind, unit, label, created_at) SELECT 'hand' || i, 'counter', 'x', 'By hand', now() FROM generate_series(1, 100) i;
+    INSERT INTO tollgate.usage_limit_keys (limit_key, metric_type, limit_window, label) SELECT 'a_hand' || i, 'hand' || i, 'day', 'By hand' FROM generate_series(1, 100) i`);
   const log = () => readFileSync(join(node.dir, 'tollgate-collector.log'), 'utf8');
   const calls = () => Number(node.sql("SELECT coalesce(sum(total), 0) FROM tollgate.usage_daily WHERE metric_type = 'api_call'"));
   for (const fresh of [false, true]) {
-    if (fresh) rmSync(join(node.run, 'limits'));
+    if (fresh) rmSync(join(node.run, 'limits.3'));
     const collector = await node.collector(), before = calls();
     await eventually(() => /the limit table has room for \d+ metrics and \d+ limits, and none for the (metric|limit) \w*hand/.test(log()), 'the sentence in the log', 10);
     assert.ok(held().has('api_calls_per_day') && held().has('m0_per_day'), [...held()].join(' '));

@@ -1,12 +1,14 @@
 /*
  * damage_table.c: the limit table damaged at random, read and made anew: damage_table [RUNS] [SEED], under ASan and UBSan.
  *
- * Each run makes `limits` and `limits.index` of tenants and keys, damages one or both (cut off, flipped bits, swapped blocks,
+ * Each run makes a table and its index of tenants and keys, damages one or both (cut off, flipped bits, swapped blocks,
  * a stale tail of another table, zeros, noise, an old version, gone) and uses them as a gate does, then as the collector.
  * Right when nothing crashes or hangs, each key and tenant that is found is the one that was put, the rest is reported as
  * damaged or not found, and the table that the collector makes after that is complete.
  */
 #include <fcntl.h>
+#include <glob.h>
+#include <limits.h>
 #include <sys/stat.h>
 
 #include <sodium.h>
@@ -32,8 +34,22 @@ struct bytes {
     unsigned char *at;
     size_t length;
 };
-static struct bytes stale[2]; /* of another table: limits, limits.index */
-static const char *const names[] = {"limits", "limits.index"};
+static struct bytes stale[2]; /* of another table, and of its index */
+
+/* The table's file, or its index, whose name has the table's number. */
+static const char *path_of(int which)
+{
+    static char path[PATH_MAX];
+    glob_t found;
+    char pattern[128];
+    snprintf(pattern, sizeof pattern, "%s/limits.[0-9]%s", dir, which ? ".????????????????" : "");
+    path[0] = '\0';
+    if (glob(pattern, 0, NULL, &found) != 0)
+        return path;
+    snprintf(path, sizeof path, "%s", found.gl_pathv[0]);
+    globfree(&found);
+    return path;
+}
 
 static void imagine(void)
 {
@@ -46,6 +62,7 @@ static void imagine(void)
         snprintf(t->id, sizeof t->id, "tenant-%" PRIu32 "-%" PRIu64, i, number_below(1000));
         snprintf(t->tier, sizeof t->tier, "tier-%" PRIu64, number_below(5));
         t->state = LIMIT_TENANT_ACTIVE;
+        t->held = 1;
         for (int k = 0; k < LIMIT_TABLE_LIMITS; k++)
             t->limits[k] = (struct limit){.max = k < 3 ? (int64_t)number_below(1000) * EVENT_MILLION : LIMIT_UNLIMITED,
                                           .until_us = LIMIT_NEVER,
@@ -97,7 +114,7 @@ static enum status fill(struct limit_table *t)
         s = limit_table_put_key(t, &k);
     }
     if (s == STATUS_OK)
-        limit_table_ready(t);
+        s = limit_table_ready(t);
     return s;
 }
 
@@ -117,19 +134,19 @@ static enum status make(void)
 
 static void clear(void)
 {
-    static const char *const all[] = {"limits", "limits.index", "limits.new", "limits.index.new"};
-    char path[128];
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        snprintf(path, sizeof path, "%s/%s", dir, all[i]);
-        unlink(path);
-    }
+    char pattern[128];
+    glob_t found;
+    snprintf(pattern, sizeof pattern, "%s/limits*", dir);
+    if (glob(pattern, 0, NULL, &found) != 0)
+        return;
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        unlink(found.gl_pathv[i]);
+    globfree(&found);
 }
 
 static enum status take_bytes(int which, struct bytes *b)
 {
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", dir, names[which]);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path_of(which), O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : pread(fd, b->at, FILE_MOST, 0);
     b->length = n < 0 ? 0 : (size_t)n;
     if (fd >= 0)
@@ -202,10 +219,9 @@ static const char *damage(void)
     if (!b.at && (!(b.at = malloc(FILE_MOST)) || !(before.at = malloc(FILE_MOST))))
         return "out of memory";
     for (int i = 0; i < 2; i++) {
-        char path[128];
+        const char *path = path_of(i);
         if (which < 4 && which / 2 != (uint64_t)i)
             continue;
-        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
         if (number_below(40) == 0) {
             unlink(path);
             continue;
@@ -327,9 +343,8 @@ static const char *as_collector(void)
         return "the collector can't make a table";
     enum status s = fill(t);
     if (!fresh) { /* it goes on until it meets the damage; then, or at the latest by hand, another is made */
-        limit_table_retire(t);
         limit_table_close(t);
-        if (limit_table_create(dir, node, &t, &fresh) != STATUS_OK || !fresh)
+        if (limit_table_make(dir, node, &t) != STATUS_OK)
             return "a table that was given up was not made anew";
         s = fill(t);
     }

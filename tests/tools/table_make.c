@@ -5,7 +5,7 @@
  *   tenant ID STATE A_DAY A_MINUTE   state 1 active, 2 suspended, 3 no subscription; -1 is unlimited; the day is UTC's
  *   key SECRET TENANT SCOPES [revoked|expired]   tenant "-": an operator's
  *   fill TENANTS KEYS                f0, f1, … with unlimited calls; keys fill-0, fill-1, … in turn
- *   ready | retire | used ID | degraded ID | events | sizes
+ *   ready | retire (and begin another, which nobody sees until `ready`) | used ID | degraded ID | events | sizes
  * `events` prints every record of the spool: tenant, metric, flags, metadata.
  */
 #include <inttypes.h>
@@ -28,7 +28,7 @@ struct maker {
     struct limit_table *table;
 };
 
-static enum status open_table(struct maker *m)
+static enum status open_table(struct maker *m, bool again)
 {
     struct limit_catalogue c = {.n_metrics = 3, .n_limits = 3};
     bool fresh;
@@ -43,13 +43,14 @@ static enum status open_table(struct maker *m)
     strcpy(c.limits[2].key, "file_uploads_per_day");
     c.limits[2].metric = 1;
     c.limits[2].window = LIMIT_WINDOW_DAY;
-    enum status s = limit_table_create(m->run_dir, m->node.uuid, &m->table, &fresh);
+    enum status s = again ? limit_table_make(m->run_dir, m->node.uuid, &m->table)
+                          : limit_table_create(m->run_dir, m->node.uuid, &m->table, &fresh);
     return s == STATUS_OK ? limit_table_put_catalogue(m->table, &c) : s;
 }
 
 static enum status put_tenant(struct maker *m, const char *id, int state, int64_t a_day, int64_t a_minute)
 {
-    struct limit_tenant t = {.state = (uint8_t)state};
+    struct limit_tenant t = {.state = (uint8_t)state, .held = ~UINT64_C(0)};
     uint32_t index;
     int64_t today = clock_wall_us() / DAY_US * DAY_US;
     snprintf(t.id, sizeof t.id, "%s", id);
@@ -171,13 +172,13 @@ static enum status obey(struct maker *m, const char *line)
     if (strcmp(line, "sizes\n") == 0)
         return print_sizes(m);
     if (strcmp(line, "ready\n") == 0) {
-        limit_table_ready(m->table);
-        return STATUS_OK;
+        return limit_table_ready(m->table);
     }
     if (strcmp(line, "retire\n") == 0) {
-        limit_table_retire(m->table);
         limit_table_close(m->table);
-        return open_table(m);
+        m->table = NULL;
+        enum status s = open_table(m, true);
+        return s == STATUS_OK ? limit_table_supersede(m->table) : s;
     }
     return STATUS_INVALID;
 }
@@ -194,7 +195,7 @@ int main(int argc, char *argv[])
     m.spool_dir = argv[2];
     enum status s = sodium_init() < 0 ? STATUS_IO : spool_node_load(m.spool_dir, true, &m.node);
     if (s == STATUS_OK)
-        s = open_table(&m);
+        s = open_table(&m, false);
     while (s == STATUS_OK && fgets(line, sizeof line, stdin)) {
         enum status done = obey(&m, line);
         printf("%s%s\n", done == STATUS_OK ? "ok" : "failed ", done == STATUS_OK ? "" : status_text(done));

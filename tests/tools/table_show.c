@@ -20,14 +20,16 @@ static enum status show_tenant(struct limit_table *t, const struct limit_catalog
         int n = day ? LIMIT_DAYS : period ? LIMIT_PERIODS : 0;
 
         for (int i = 0; s == STATUS_OK && i < n && spans[i].end_us; i++) {
-            int64_t used;
+            int64_t used = 0;
             s = limit_table_count(t, index, (uint8_t)slot, spans[i].start_us, &used);
+            if (s == STATUS_NOT_FOUND) /* nothing was used of it */
+                s = STATUS_OK;
             if (s == STATUS_OK)
                 printf("%s\t%s\t%s\t%" PRId64 "\t%" PRId64 "\n", tenant.id, c->limits[slot].key, day ? "day" : "period",
                        spans[i].start_us, used);
         }
     }
-    return s;
+    return s == STATUS_NOT_FOUND ? STATUS_OK : s; /* a place that was added to a tenant's */
 }
 
 int main(int argc, char *argv[])

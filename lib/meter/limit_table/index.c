@@ -1,8 +1,8 @@
-/* index.c: keys and tenants by hash; consistent copies of what is published */
+/* index.c: the index's file, and keys by their hash */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -45,6 +45,13 @@ static size_t index_size(uint64_t key_places, uint64_t tenant_places)
            tenant_places * sizeof(struct index_tenant);
 }
 
+enum status table_index_path(char *out, size_t size, const char *run_dir, uint64_t table_id, bool making)
+{
+    char name[64];
+    snprintf(name, sizeof name, TABLE_FILE ".%016" PRIx64 "%s", table_id, making ? ".new" : "");
+    return io_path(out, size, run_dir, name);
+}
+
 enum status table_index_make(const char *run_dir, uint64_t table_id, uint64_t generation, uint64_t key_places,
                              uint64_t tenant_places)
 {
@@ -53,7 +60,7 @@ enum status table_index_make(const char *run_dir, uint64_t table_id, uint64_t ge
         .table_id = table_id, .generation = generation, .key_places = key_places, .tenant_places = tenant_places};
     memcpy(h.magic, INDEX_MAGIC, 8);
     h.checksum = table_index_checksum(&h);
-    enum status s = io_path(fresh, sizeof fresh, run_dir, INDEX_MAKING);
+    enum status s = table_index_path(fresh, sizeof fresh, run_dir, table_id, true);
     if (s != STATUS_OK)
         return s;
     unlink(fresh);
@@ -67,12 +74,12 @@ enum status table_index_make(const char *run_dir, uint64_t table_id, uint64_t ge
     return s;
 }
 
-enum status table_index_show(const char *run_dir)
+enum status table_index_show(const char *run_dir, uint64_t table_id)
 {
     char path[PATH_MAX], fresh[PATH_MAX];
-    enum status s = io_path(path, sizeof path, run_dir, INDEX_FILE);
+    enum status s = table_index_path(path, sizeof path, run_dir, table_id, false);
     if (s == STATUS_OK)
-        s = io_path(fresh, sizeof fresh, run_dir, INDEX_MAKING);
+        s = table_index_path(fresh, sizeof fresh, run_dir, table_id, true);
     if (s == STATUS_OK && rename(fresh, path) != 0)
         s = STATUS_IO;
     return s;
@@ -92,11 +99,11 @@ void table_touch(void *at, size_t bytes)
         errno = 0; /* an older kernel: each page costs its first call a fault */
 }
 
-enum status table_index_map(struct limit_table *t, const char *name)
+enum status table_index_map(struct limit_table *t, bool making)
 {
     char path[PATH_MAX];
     struct stat st;
-    enum status s = io_path(path, sizeof path, t->run_dir, name);
+    enum status s = table_index_path(path, sizeof path, t->run_dir, t->id, making);
     if (s != STATUS_OK)
         return s;
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -104,8 +111,7 @@ enum status table_index_map(struct limit_table *t, const char *name)
         return STATUS_UNAVAILABLE;
     struct index_header h;
     char *at = MAP_FAILED;
-    if (fstat(fd, &st) == 0 && pread(fd, &h, sizeof h, 0) == (ssize_t)sizeof h &&
-        sane(&h, (size_t)st.st_size, t->header->identity.id))
+    if (fstat(fd, &st) == 0 && pread(fd, &h, sizeof h, 0) == (ssize_t)sizeof h && sane(&h, (size_t)st.st_size, t->id))
         at = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
     if (at == MAP_FAILED)
@@ -126,7 +132,7 @@ enum status table_index_refresh(struct limit_table *t)
     uint64_t generation = atomic_load(&t->header->index_generation);
     if (t->index && t->index_generation >= generation)
         return STATUS_OK;
-    enum status s = table_index_map(t, INDEX_FILE);
+    enum status s = table_index_map(t, false);
     /* a generation is told only when its file is in place */
     return s == STATUS_OK && t->index_generation < generation ? STATUS_DAMAGED : s;
 }
@@ -193,210 +199,4 @@ enum status limit_table_key(struct limit_table *t, const unsigned char hash[LIMI
     enum status s = table_report(t, find_key(t, hash, out));
     guard_leave(t);
     return s;
-}
-
-/* ---- tenants ---- */
-
-struct table_tenant *table_tenant_at(struct limit_table *t, uint32_t index)
-{
-    return index < atomic_load_explicit(&t->header->n_tenants, memory_order_acquire) && index < TABLE_TENANTS_MAX
-               ? &t->tenants[index]
-               : NULL;
-}
-
-static enum status find_tenant(struct limit_table *t, const char *id, size_t length, uint32_t *index)
-{
-    enum status s = length && length < LIMIT_TENANT_SIZE ? table_index_refresh(t) : STATUS_NOT_FOUND;
-    if (s != STATUS_OK)
-        return s;
-    uint64_t hash = XXH3_64bits(id, length), mask = t->tenant_places - 1;
-    const struct index_tenant *places = table_index_tenants(t);
-    for (uint64_t i = 0; i <= mask; i++) {
-        const struct index_tenant *p = &places[(hash + i) & mask];
-        uint64_t place = atomic_load_explicit(&p->place, memory_order_acquire);
-        if (!place)
-            return STATUS_NOT_FOUND;
-        if (atomic_load(&p->hash) != hash)
-            continue;
-        const struct table_tenant *tenant = table_tenant_at(t, (uint32_t)(place - 1));
-        if (!tenant)
-            return STATUS_DAMAGED;
-        if (memcmp(tenant->id, id, length) == 0 && tenant->id[length] == '\0') {
-            *index = (uint32_t)(place - 1);
-            return STATUS_OK;
-        }
-    }
-    return STATUS_NOT_FOUND;
-}
-
-uint64_t table_config_checksum(const struct limit_table *t, const struct table_config *c, uint32_t index)
-{
-    const char *name = t->tenants[index].id;
-    uint64_t id = XXH3_64bits_withSeed(name, strnlen(name, LIMIT_TENANT_SIZE), t->header->identity.id + index);
-    return XXH3_64bits_withSeed(c, offsetof(struct table_config, checksum), id);
-}
-
-enum status table_report(struct limit_table *t, enum status s)
-{
-    if (s == STATUS_DAMAGED)
-        atomic_store(&t->header->damaged, 1);
-    return s;
-}
-
-enum status table_config_read(const struct limit_table *t, uint32_t index, struct table_config *out)
-{
-    const struct table_tenant *tenant = &t->tenants[index];
-
-    for (int i = 0; i < READ_TRIES; i++) {
-        uint32_t version = atomic_load_explicit(&tenant->version, memory_order_acquire);
-        memcpy(out, &tenant->configs[version & 1], sizeof *out);
-        atomic_thread_fence(memory_order_acquire);
-        if (out->checksum == table_config_checksum(t, out, index))
-            return STATUS_OK;
-        if (atomic_load(&tenant->version) == version)
-            return STATUS_DAMAGED; /* nobody wrote meanwhile: the bytes are wrong */
-    }
-    return STATUS_DAMAGED;
-}
-
-static enum status index_of(struct limit_table *t, const char *id, size_t length, uint32_t *index)
-{
-    struct table_config config;
-    enum status s = find_tenant(t, id, length, index);
-    if (s == STATUS_OK)
-        s = table_config_read(t, *index, &config);
-    return s == STATUS_OK && config.state == LIMIT_TENANT_FREE ? STATUS_NOT_FOUND : s;
-}
-
-enum status limit_table_tenant_index(struct limit_table *t, const char *id, size_t length, uint32_t *index)
-{
-    uint32_t found = 0;
-    if (!GUARD_ENTER(t))
-        return guard_damaged(t);
-    enum status s = table_report(t, index_of(t, id, length, &found));
-    guard_leave(t);
-    if (s == STATUS_OK)
-        *index = found;
-    return s;
-}
-
-static int compare_spans(const void *a, const void *b)
-{
-    const struct limit_span *x = a, *y = b;
-    if (!x->end_us || !y->end_us)
-        return !x->end_us - !y->end_us;
-    return (x->start_us > y->start_us) - (x->start_us < y->start_us);
-}
-
-static void copy_spans(const struct table_span *from, int n, struct limit_span *to)
-{
-    for (int i = 0; i < n; i++)
-        to[i] = (struct limit_span){.start_us = atomic_load(&from[i].start_us),
-                                    .end_us = atomic_load(&from[i].end_us),
-                                    .end_offset_s = (int32_t)atomic_load(&from[i].end_offset_s)};
-    qsort(to, (size_t)n, sizeof *to, compare_spans);
-}
-
-static enum status copy_tenant(struct limit_table *t, uint32_t index, struct limit_tenant *out)
-{
-    struct table_config config;
-    const struct table_tenant *tenant = table_tenant_at(t, index);
-    enum status s = tenant ? table_config_read(t, index, &config) : STATUS_NOT_FOUND;
-    if (s != STATUS_OK)
-        return s;
-    memcpy(out->id, tenant->id, sizeof out->id);
-    out->id[sizeof out->id - 1] = '\0';
-    memcpy(out->tier, config.tier, sizeof out->tier);
-    out->state = (uint8_t)config.state;
-    memcpy(out->limits, config.limits, sizeof out->limits);
-    copy_spans(tenant->days, LIMIT_DAYS, out->days);
-    copy_spans(tenant->periods, LIMIT_PERIODS, out->periods);
-    return STATUS_OK;
-}
-
-enum status limit_table_tenant(struct limit_table *t, uint32_t index, struct limit_tenant *out)
-{
-    if (!GUARD_ENTER(t))
-        return guard_damaged(t);
-    enum status s = table_report(t, copy_tenant(t, index, out));
-    guard_leave(t);
-    return s;
-}
-
-const struct limit_span *limit_table_window(const struct limit_tenant *tenant, uint8_t window, int64_t at_us)
-{
-    const struct limit_span *spans = window == LIMIT_WINDOW_DAY ? tenant->days : tenant->periods;
-    int n = window == LIMIT_WINDOW_DAY ? LIMIT_DAYS : window == LIMIT_WINDOW_PERIOD ? LIMIT_PERIODS : 0;
-    for (int i = 0; i < n; i++)
-        if (at_us >= spans[i].start_us && at_us < spans[i].end_us)
-            return &spans[i];
-    return NULL;
-}
-
-/* ---- the catalogue ---- */
-
-enum status table_catalogue_refresh(struct limit_table *t)
-{
-    for (int i = 0; i < READ_TRIES; i++) {
-        uint32_t version = atomic_load_explicit(&t->header->catalogue_version, memory_order_acquire);
-        if (version == t->catalogue_version)
-            return STATUS_OK;
-        memcpy(&t->catalogue, &t->header->catalogues[version & 1].catalogue, sizeof t->catalogue);
-        uint64_t checksum = t->header->catalogues[version & 1].checksum;
-        if (version == 0) /* nothing was put yet */
-            memset(&t->catalogue, 0, sizeof t->catalogue);
-        if ((version == 0 || checksum == XXH3_64bits(&t->catalogue, sizeof t->catalogue)) &&
-            t->catalogue.n_limits <= LIMIT_TABLE_LIMITS && t->catalogue.n_metrics <= LIMIT_TABLE_METRICS) {
-            t->catalogue_version = version;
-            return STATUS_OK;
-        }
-    }
-    t->catalogue_version = UINT32_MAX;
-    return STATUS_DAMAGED;
-}
-
-enum status limit_table_catalogue(struct limit_table *t, struct limit_catalogue *out, uint64_t *version)
-{
-    if (!GUARD_ENTER(t))
-        return guard_damaged(t);
-    enum status s = table_report(t, table_catalogue_refresh(t));
-    guard_leave(t);
-    uint64_t now = (uint64_t)t->catalogue_version + 1;
-    if (s != STATUS_OK || (version && *version == now))
-        return s;
-    memcpy(out, &t->catalogue, sizeof *out);
-    if (version)
-        *version = now;
-    return STATUS_OK;
-}
-
-int limit_table_metric(const struct limit_catalogue *c, const char *name, size_t length)
-{
-    for (uint32_t i = 0; i < c->n_metrics; i++)
-        if (strlen(c->metrics[i].name) == length && memcmp(c->metrics[i].name, name, length) == 0)
-            return (int)i;
-    return -1;
-}
-
-bool limit_table_for_rules(const struct limit_catalogue *c, int metric)
-{
-    return !c->metrics[metric].derived && c->metrics[metric].kind == LIMIT_KIND_COUNTER;
-}
-
-/* ---- spans ---- */
-
-int table_span_at(const struct table_span *spans, int n, int64_t at_us)
-{
-    for (int i = 0; i < n; i++) {
-        int64_t end = atomic_load_explicit(&spans[i].end_us, memory_order_acquire);
-        if (at_us < end && at_us >= atomic_load_explicit(&spans[i].start_us, memory_order_relaxed))
-            return i;
-    }
-    return -1;
-}
-
-struct table_span *table_spans(struct table_tenant *tenant, uint8_t window, int *n)
-{
-    *n = window == LIMIT_WINDOW_DAY ? LIMIT_DAYS : window == LIMIT_WINDOW_PERIOD ? LIMIT_PERIODS : 0;
-    return window == LIMIT_WINDOW_DAY ? tenant->days : window == LIMIT_WINDOW_PERIOD ? tenant->periods : NULL;
 }

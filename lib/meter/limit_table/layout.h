@@ -1,4 +1,4 @@
-/* limit_table_layout: the limit table's bytes; for the limit_table_*.c files alone. Native byte order: one machine, one table. */
+/* limit_table/layout: the limit table's bytes; for the files of this folder alone. Native byte order: one machine, one table. */
 #ifndef METER_LIMIT_TABLE_LAYOUT_H
 #define METER_LIMIT_TABLE_LAYOUT_H
 
@@ -14,8 +14,13 @@
 #define TABLE_GROW 256u                           /* places added at a time */
 #define TABLE_LOCK_AT INT64_C(0x4000000000000000) /* writers' locks: bytes far behind the file's end */
 #define INDEX_FIRST_PLACES 4096u
-#define INDEX_FILE "limits.index"       /* in run_dir: the index in force */
-#define INDEX_MAKING "limits.index.new" /* one that is being filled */
+#define TABLE_TEXT_OF(number) #number
+#define TABLE_TEXT(number) TABLE_TEXT_OF(number)
+#define TABLE_FILE "limits." TABLE_TEXT(LIMIT_TABLE_VERSION) /* in run_dir: the table in force */
+#define TABLE_MAKING TABLE_FILE ".new"                       /* one that is being filled */
+#define TABLE_CELLS 16                                       /* in a tenant's own place */
+#define TABLE_CELLS_MORE 25                                  /* in each place that is added to it */
+#define TABLE_PLACES_MORE 5
 #define TABLE_WANTED 4u /* leases that a writer asks for at a time; what is overwritten is asked for again */
 
 struct table_writer {
@@ -33,20 +38,21 @@ struct table_identity {
     uint32_t version;
     uint32_t tenant_bytes; /* sizeof (struct table_tenant) of the writer: another build's layout is another version */
     unsigned char node[16];
-    uint64_t id;       /* random; the index names it too */
+    uint64_t id;       /* random; the index's name has it, too */
+    uint64_t mark;     /* in the flags of records that were counted in it; another than that of tables before */
     uint64_t checksum; /* xxh3 of the above */
 };
 
 struct table_header {
     struct table_identity identity;
     _Atomic uint32_t superseded;
-    _Atomic uint32_t ready;
-    _Atomic uint32_t damaged; /* somebody met bytes that are wrong */
-    _Atomic uint32_t n_tenants;
+    _Atomic uint32_t damaged;           /* somebody met bytes that are wrong */
+    _Atomic uint32_t n_places;          /* of tenants and what was added to them */
     _Atomic uint32_t capacity;          /* places that the file has */
     _Atomic uint32_t catalogue_version; /* its lowest bit says which copy is in force */
     _Atomic uint64_t index_generation;
     _Atomic int64_t followed_us;
+    _Atomic int64_t filled_us;
     struct {
         struct limit_catalogue catalogue;
         uint64_t checksum;
@@ -55,7 +61,6 @@ struct table_header {
 
 struct table_config {
     char tier[LIMIT_TIER_SIZE];
-    struct limit limits[LIMIT_TABLE_LIMITS];
     uint64_t state;
     uint64_t checksum; /* xxh3 of the above, seeded with the table, the place and the tenant's id */
 };
@@ -72,16 +77,46 @@ struct table_lease {
     _Atomic int64_t left;
 };
 
+/* A limit as it lies in the table: struct limit without its window, which the catalogue has. */
+struct table_limit {
+    int64_t max, until_us, max_after, grace_until_us;
+    uint16_t grace_percent;
+    uint8_t mode, lease_percent;
+    uint32_t check; /* xxh3 of the above, seeded with the table, the tenant's place and the limit */
+};
+
+struct table_cell {
+    struct table_limit limits[2];       /* the lowest bit of the tenant's version says which is in force */
+    _Atomic int64_t counts[LIMIT_DAYS]; /* by span; gauges and minutes (tat_ns) use [0] */
+    struct table_lease lease;
+};
+
 struct table_tenant {
-    char id[LIMIT_TENANT_SIZE]; /* never changes once the place is used */
-    _Atomic uint32_t version;   /* its lowest bit says which config is in force */
+    char id[LIMIT_TENANT_SIZE]; /* never changes once the place is used; "" of a place that was added to a tenant's */
+    _Atomic uint32_t version;   /* its lowest bit says which config and limits are in force */
+    uint32_t n_cells;
+    _Atomic uint32_t more[TABLE_PLACES_MORE];    /* index + 1 of places that were added; 0: none */
+    uint32_t reserved[3];                        /* for windows to come */
+    _Atomic uint64_t held;                       /* metrics whose limits all have cells; written last */
+    _Atomic uint8_t cell_of[LIMIT_TABLE_LIMITS]; /* cell + 1 of each limit of the catalogue; 0: none */
     struct table_config configs[2];
     struct table_span days[LIMIT_DAYS];
     struct table_span periods[LIMIT_PERIODS];
-    _Atomic int64_t counts[LIMIT_TABLE_LIMITS][LIMIT_DAYS]; /* by span; gauges and minutes (tat_ns) use [0] */
-    struct table_lease leases[LIMIT_TABLE_LIMITS];
     _Atomic int64_t degraded[LIMIT_TABLE_METRICS];
+    struct table_cell cells[TABLE_CELLS];
 } __attribute__((aligned(64)));
+
+/* A place that was added to a tenant's. */
+struct table_more {
+    char none[LIMIT_TENANT_SIZE - 200]; /* where a tenant has its id: "" */
+    uint32_t owner;                     /* the tenant's index + 1 */
+    uint32_t reserved;
+    struct table_cell cells[TABLE_CELLS_MORE];
+} __attribute__((aligned(64)));
+
+_Static_assert(sizeof(struct table_tenant) == 4096 && sizeof(struct table_more) == 4096, "a place has 4 KiB");
+_Static_assert(TABLE_CELLS + TABLE_PLACES_MORE * TABLE_CELLS_MORE >= LIMIT_TABLE_LIMITS, "each limit finds a cell");
+_Static_assert(LIMIT_TABLE_METRICS <= 64, "a bit each");
 
 /* INDEX_SECOND: the second expiry is the one in force. */
 enum { INDEX_USED = 1, INDEX_OPERATOR = 2, INDEX_REVOKED = 4, INDEX_DROPPED = 8, INDEX_SECOND = 16 };
@@ -114,15 +149,20 @@ struct limit_table {
     struct table_writer *writers;
     struct table_tenant *tenants;
     size_t mapped; /* bytes reserved */
-    char *index;   /* mapping of `limits.index`, NULL when not mapped */
+    uint64_t id;   /* of its identity, as it was checked: bytes may go bad while they are mapped */
+    uint8_t mark;
+    char *index; /* mapping of the index, NULL when not mapped */
     size_t index_bytes;
     uint64_t index_generation;
-    uint64_t key_places, tenant_places; /* of the index, as they were checked: bytes may go bad while they are mapped */
+    uint64_t key_places, tenant_places; /* of the index, as they were checked */
     int writer;                         /* this process's entry among the writers, -1 */
     int64_t looked_at_us;               /* last look at the file in run_dir */
+    bool hidden;                        /* nobody sees it yet */
     bool gone;                          /* that look found another file, or none */
     struct limit_catalogue catalogue;   /* a copy of the one in force */
     uint32_t catalogue_version;
+    uint8_t first_limit[LIMIT_TABLE_METRICS]; /* of a metric, + 1; then next_limit; 0: no more */
+    uint8_t next_limit[LIMIT_TABLE_LIMITS];
     sigjmp_buf jump;
     char run_dir[512];
 };
@@ -146,12 +186,27 @@ enum status guard_damaged(struct limit_table *t);
         return guarded_status;                              \
     } while (0)
 
+uint64_t table_identity_checksum(const struct table_identity *i);
+/* Maps the table's file `name` of run_dir, whatever its state. */
+MUST_CHECK enum status table_map(const char *run_dir, const char *name, struct limit_table **out);
 /* Maps all pages at once, so that no call pays for the first touch of one. */
 void table_touch(void *at, size_t bytes);
 /* The tenant at `index`, or NULL when there is no such place. Within a guard. */
 struct table_tenant *table_tenant_at(struct limit_table *t, uint32_t index);
 /* A consistent copy of the config in force. STATUS_DAMAGED. */
 MUST_CHECK enum status table_config_read(const struct limit_table *t, uint32_t index, struct table_config *out);
+/* A copy of the config of `version`. STATUS_DAMAGED: it is not sound, or was overwritten meanwhile. */
+MUST_CHECK enum status table_config_copy(const struct limit_table *t, uint32_t index, uint32_t version,
+                                         struct table_config *out);
+/* Was another version published since, so that what was read is to be read again? Not for ever. */
+bool table_read_again(const struct limit_table *t, uint32_t index, uint32_t version, int *tries);
+/* The cell of a tenant's limit. STATUS_NOT_FOUND: its metric is not held. STATUS_DAMAGED. */
+MUST_CHECK enum status table_find_cell(const struct limit_table *t, uint32_t index, uint32_t slot,
+                                       struct table_cell **out);
+/* A copy of the limit of `version`, with its window. STATUS_DAMAGED as above. */
+MUST_CHECK enum status table_limit_copy(const struct limit_table *t, uint32_t index, uint32_t slot,
+                                        const struct table_cell *cell, uint32_t version, struct limit *out);
+uint32_t table_limit_check(const struct limit_table *t, uint32_t index, uint32_t slot, const struct table_limit *l);
 uint64_t table_config_checksum(const struct limit_table *t, const struct table_config *c, uint32_t index);
 /* `meta` with its check in place: over the entry's hash and id, meta's other bits and the expiry that they choose. */
 uint64_t table_key_meta(const struct index_key *k, uint64_t meta);
@@ -163,18 +218,31 @@ MUST_CHECK enum status table_catalogue_refresh(struct limit_table *t);
 int table_span_at(const struct table_span *spans, int n, int64_t at_us);
 /* Spans and their number of a window kind; NULL for gauges and minutes. */
 struct table_span *table_spans(struct table_tenant *tenant, uint8_t window, int *n);
-/* Maps the index file `name` of run_dir in place of the one that is mapped. */
-MUST_CHECK enum status table_index_map(struct limit_table *t, const char *name);
+/* Maps the table's index, or the one that is being made, in place of the one that is mapped. */
+MUST_CHECK enum status table_index_map(struct limit_table *t, bool making);
 /* Maps the index in force. */
 MUST_CHECK enum status table_index_refresh(struct limit_table *t);
 struct index_header *table_index(struct limit_table *t);
 struct index_key *table_index_keys(struct limit_table *t);
 struct index_tenant *table_index_tenants(struct limit_table *t);
 uint64_t table_index_checksum(const struct index_header *h);
-/* Writes an empty index with these places for this table to INDEX_MAKING, where no reader looks. */
+/* Writes an empty index with these places for this table where no reader looks. */
 MUST_CHECK enum status table_index_make(const char *run_dir, uint64_t table_id, uint64_t generation,
                                         uint64_t key_places, uint64_t tenant_places);
-/* Renames INDEX_MAKING to INDEX_FILE: it must be complete, because a reader may open it at once. */
-MUST_CHECK enum status table_index_show(const char *run_dir);
+/* Renames it to where readers look: it must be complete, because one may open it at once. */
+MUST_CHECK enum status table_index_show(const char *run_dir, uint64_t table_id);
+/* Path of the table's index, or of the one that is being made. */
+MUST_CHECK enum status table_index_path(char *out, size_t size, const char *run_dir, uint64_t table_id, bool making);
+/* The index in force, for the collector; with `room` for another entry. */
+MUST_CHECK enum status table_index_for_writing(struct limit_table *t, bool room);
+MUST_CHECK enum status table_index_insert(struct limit_table *t, uint64_t hash, uint64_t place);
+/* Makes the file large enough for `need` places. */
+MUST_CHECK enum status table_grow(struct limit_table *t, uint32_t need);
+void table_limit_put(struct limit_table *t, uint32_t index, uint32_t slot, struct table_limit *to,
+                     const struct limit *l);
+/* Holds what the tenant's plan limits, and what it asks for besides. */
+MUST_CHECK enum status table_hold_wanted(struct limit_table *t, uint32_t index, const struct limit_tenant *tenant);
+/* Is the writer with this entry alive? */
+bool table_writer_lives(const struct limit_table *t, int writer);
 
 #endif

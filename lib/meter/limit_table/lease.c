@@ -28,11 +28,13 @@ enum status limit_table_wanted(struct limit_table *t, struct limit_want *out, si
 
 static enum status find_lease(struct limit_table *t, uint32_t tenant, uint8_t slot, struct table_lease **out)
 {
-    struct table_tenant *at = table_tenant_at(t, tenant);
-    if (!at || slot >= LIMIT_TABLE_LIMITS)
-        return STATUS_NOT_FOUND;
-    *out = &at->leases[slot];
-    return STATUS_OK;
+    struct table_cell *cell;
+    enum status s = table_tenant_at(t, tenant) ? table_catalogue_refresh(t) : STATUS_NOT_FOUND;
+    if (s == STATUS_OK)
+        s = slot < t->catalogue.n_limits ? table_find_cell(t, tenant, slot, &cell) : STATUS_NOT_FOUND;
+    if (s == STATUS_OK)
+        *out = &cell->lease;
+    return s;
 }
 
 static enum status add(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t start_us, int64_t amount)

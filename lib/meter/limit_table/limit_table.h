@@ -1,10 +1,19 @@
 /*
  * limit_table: what the gate knows, in shared memory: keys, tenants, limits, counts.
  *
- * Two files in run_dir, mapped by every program of the node. `limits` has the header, the catalogue, an entry for each
+ * Two files in run_dir, mapped by every program of the node. `limits.VERSION` has the header, the catalogue, an entry for each
  * writer and the tenants with their counts; it grows in place (ftruncate under a mapping reserved ahead), so a count never
- * moves. `limits.index` finds keys (by BLAKE2b-256) and tenants (by id); it holds no count and grows by a new generation
+ * moves. `limits.VERSION.ID` finds keys (by BLAKE2b-256) and tenants (by id); it holds no count and grows by a new generation
  * renamed into place, which the header's generation tells readers.
+ *
+ * A table is filled under a hidden name and shown when it is complete (limit_table_ready), so that whoever reads goes on with the
+ * one before until then. Tables of two versions stand beside each other: programs that are not replaced yet go on with theirs. A
+ * record in the spool tells by its flags in which table it was counted (limit_table_flags); the collector adds it to its own when
+ * that is another one.
+ *
+ * A tenant has a place of 4 KiB, with cells for 16 limits; further places are added to it, up to a cell for each limit of the
+ * catalogue. A metric is held for a tenant when all of its limits have cells: those that its plan limits are, the others once
+ * they are used. What is taken of a metric that is not held is not counted here, and its records say so.
  *
  * Only the collector publishes (keys, tenants, limits, windows, gauges, counts of other nodes); gates and web take.
  * Readers never wait: an entry has two copies and an atomic pointer to the one in force; a reader that was overtaken
@@ -32,9 +41,11 @@
 #include "lib/base/status.h"
 #include "lib/meter/limit.h"
 
-#define LIMIT_TABLE_VERSION 2
-#define LIMIT_TABLE_LIMITS 16  /* limits in the catalogue */
-#define LIMIT_TABLE_METRICS 32 /* metrics in the catalogue */
+#ifndef LIMIT_TABLE_VERSION /* a test builds programs of another one */
+#define LIMIT_TABLE_VERSION 3
+#endif
+#define LIMIT_TABLE_LIMITS 128 /* limits in the catalogue */
+#define LIMIT_TABLE_METRICS 64 /* metrics in the catalogue */
 #define LIMIT_DAYS 8           /* days in a tenant's ring: yesterday, today, six ahead */
 #define LIMIT_PERIODS 4        /* the last period, this one, two ahead */
 #define LIMIT_WRITERS 128      /* processes that take at the same time */
@@ -82,6 +93,7 @@ struct limit_tenant {
     char id[LIMIT_TENANT_SIZE];
     char tier[LIMIT_TIER_SIZE];
     uint8_t state;                            /* enum limit_state */
+    uint64_t held;                            /* metrics, a bit each; put: these too, beside those that are limited */
     struct limit limits[LIMIT_TABLE_LIMITS];  /* by the catalogue's order; a slot not used is unlimited */
     struct limit_span days[LIMIT_DAYS];       /* ascending from yesterday; empty ones have end_us 0 */
     struct limit_span periods[LIMIT_PERIODS]; /* ascending from the last one */
@@ -102,23 +114,31 @@ struct limit_key {
 /* Gate, web, command line. STATUS_UNAVAILABLE: there is none (yet); STATUS_VERSION; STATUS_DAMAGED; STATUS_IO. */
 MUST_CHECK enum status limit_table_open(const char *run_dir, struct limit_table **out);
 /*
- * The collector: opens the table when it is intact and of this version and `node`, else makes an empty one and renames it
- * into place (*fresh: it has to be filled; then call limit_table_ready). What was there is marked superseded, so that
- * whoever has it mapped opens the new one.
+ * The collector: opens the table when it is intact and of this `node`, else makes an empty one that nobody sees (*fresh: it has to
+ * be filled; then call limit_table_ready).
  */
 MUST_CHECK enum status limit_table_create(const char *run_dir, const unsigned char node[16], struct limit_table **out,
                                           bool *fresh);
 void limit_table_close(struct limit_table *t); /* NULL is allowed */
-/* The collector: marks the table superseded, so that limit_table_create makes another (the catalogue's order changed). */
-void limit_table_retire(struct limit_table *t);
+/* Makes an empty one that nobody sees, whatever is there. */
+MUST_CHECK enum status limit_table_make(const char *run_dir, const unsigned char node[16], struct limit_table **out);
+/*
+ * Before a new table is shown: nobody takes from the one in its place any more, and what was taken is in the spool. Readers wait for
+ * the new one, for some milliseconds; so only the rest of the spool should be left to be read.
+ */
+MUST_CHECK enum status limit_table_supersede(const struct limit_table *t);
 /*
  * The file in run_dir is no longer the one mapped (looked at four times a second), it is superseded, or somebody met damage
  * in it: close and open again; the collector: create.
  */
 bool limit_table_stale(const struct limit_table *t);
-/* Filled completely since it was made; before that an unknown key is no proof that there is none. */
+/* It is complete and in force; else an unknown key is no proof that there is none: the next table may have it. */
 bool limit_table_is_ready(const struct limit_table *t);
-void limit_table_ready(struct limit_table *t);
+/* It is complete: shows it in place of the one before, which is superseded. */
+MUST_CHECK enum status limit_table_ready(struct limit_table *t);
+/* The collector: when the spool was read for this table; what was appended before and counted elsewhere is in it. */
+void limit_table_filled(struct limit_table *t, int64_t now_us);
+int64_t limit_table_filled_at(struct limit_table *t);
 /* When the collector last brought in what had changed in the database, wall clock; 0: never. */
 void limit_table_followed(struct limit_table *t, int64_t now_us);
 int64_t limit_table_followed_at(struct limit_table *t);
@@ -161,6 +181,7 @@ struct limit_answer {
         uint8_t slot; /* in the catalogue */
         uint8_t metric;
         uint8_t window;
+        bool held; /* counted in the table */
         int32_t end_offset_s;
         int64_t start_us, end_us;
         struct limit_verdict verdict;
@@ -178,6 +199,10 @@ MUST_CHECK enum status limit_table_join(struct limit_table *t);
 MUST_CHECK enum status limit_table_decide(struct limit_table *t, uint32_t tenant, const struct limit_ask *asks,
                                           size_t n, int64_t now_us, bool take, struct limit_answer *answer);
 void limit_table_done(struct limit_table *t);
+/* The flags of a record of what the answer took of the metric: EVENT_COUNTED with the table's mark, or 0. */
+uint8_t limit_table_flags(const struct limit_table *t, const struct limit_answer *answer, uint8_t metric);
+/* Was a record with these flags counted in this table? */
+bool limit_table_counted(const struct limit_table *t, uint8_t flags);
 MUST_CHECK enum status limit_table_undo(struct limit_table *t, uint32_t tenant, const struct limit_ask *asks, size_t n,
                                         const struct limit_answer *answer);
 /* Counts what was admitted while the spool could not be written; only grows. */
@@ -185,11 +210,21 @@ MUST_CHECK enum status limit_table_degraded_add(struct limit_table *t, uint32_t 
 
 /* ---- publishing: the collector alone ---- */
 
-/* STATUS_CONFLICT: a metric or limit that is there would get another place; retire the table and create another. */
+/*
+ * STATUS_CONFLICT: a metric or limit that is there would get another place, or a metric that is counted another limit, which would
+ * lack what was counted before: another table is to be made.
+ */
 MUST_CHECK enum status limit_table_put_catalogue(struct limit_table *t, const struct limit_catalogue *c);
 /* Adds or replaces by id; *index is its place, which it keeps for good. Counts of windows that stay are kept, new ones start at 0. */
 MUST_CHECK enum status limit_table_put_tenant(struct limit_table *t, const struct limit_tenant *tenant,
                                               uint32_t *index);
+/*
+ * Gives the metric's limits cells, all at once, with counts of 0: from now on it is counted. *fresh: it was not before.
+ * limit_table_put_tenant does it for metrics that are limited.
+ */
+MUST_CHECK enum status limit_table_hold(struct limit_table *t, uint32_t tenant, uint8_t metric, bool *fresh);
+/* Does the limit limit anything, now or later? */
+bool limit_needs_cell(const struct limit *l);
 MUST_CHECK enum status limit_table_drop_tenant(struct limit_table *t, uint32_t index);
 MUST_CHECK enum status limit_table_put_key(struct limit_table *t, const struct limit_key *key);
 MUST_CHECK enum status limit_table_drop_key(struct limit_table *t, const unsigned char hash[LIMIT_HASH_BYTES]);
@@ -197,7 +232,7 @@ MUST_CHECK enum status limit_table_drop_key(struct limit_table *t, const unsigne
 MUST_CHECK enum status limit_table_set_gauge(struct limit_table *t, uint32_t tenant, uint8_t metric, int64_t level);
 /*
  * Adds to every day's and period's count of the metric that holds recorded_us: what other nodes committed, records
- * without EVENT_COUNTED, corrections (negative). Counts never fall below 0.
+ * without EVENT_COUNTED, corrections (negative). Counts never fall below 0. STATUS_NOT_FOUND: the metric is not held.
  */
 MUST_CHECK enum status limit_table_add(struct limit_table *t, uint32_t tenant, uint8_t metric, int64_t recorded_us,
                                        int64_t amount);

@@ -1,4 +1,4 @@
-/* map.c: making, mapping and leaving the limit table; surviving a file that is cut short */
+/* map.c: mapping and leaving the limit table; surviving a file that is cut short */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -8,9 +8,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-#include <sodium.h>
 #include <xxhash.h>
 
 #include "lib/base/clock.h"
@@ -19,6 +19,8 @@
 #include "lib/meter/limit_table/layout.h"
 
 #define LOOK_US (CLOCK_US_PER_SECOND / 4)
+#define SHOWN_TRIES 50
+#define SHOWN_WAIT_NS 1000000
 
 _Static_assert(LIMIT_WRITERS >= 2 * CONFIG_PROCESSES, "a reload runs two generations");
 _Static_assert(sizeof(struct table_header) + LIMIT_WRITERS * sizeof(struct table_writer) < TABLE_TENANTS_AT - 4096,
@@ -74,20 +76,20 @@ enum status guard_damaged(struct limit_table *t)
 
 /* ---- mapping ---- */
 
-static uint64_t identity_checksum(const struct table_identity *i)
+uint64_t table_identity_checksum(const struct table_identity *i)
 {
     return XXH3_64bits(i, offsetof(struct table_identity, checksum));
 }
 
 static enum status check_identity(const struct table_identity *i)
 {
-    if (memcmp(i->magic, TABLE_MAGIC, 8) != 0 || i->checksum != identity_checksum(i))
+    if (memcmp(i->magic, TABLE_MAGIC, 8) != 0 || i->checksum != table_identity_checksum(i))
         return STATUS_DAMAGED;
-    return i->version == LIMIT_TABLE_VERSION && i->tenant_bytes == sizeof(struct table_tenant) ? STATUS_OK
-                                                                                               : STATUS_VERSION;
+    bool same = i->version == LIMIT_TABLE_VERSION && i->tenant_bytes == sizeof(struct table_tenant);
+    return same && i->mark && i->mark <= EVENT_TABLE_MOST ? STATUS_OK : STATUS_VERSION;
 }
 
-static enum status map_table(const char *run_dir, struct limit_table **out)
+enum status table_map(const char *run_dir, const char *name, struct limit_table **out)
 {
     char path[PATH_MAX];
     struct stat st;
@@ -95,7 +97,7 @@ static enum status map_table(const char *run_dir, struct limit_table **out)
     struct limit_table *t = NULL;
     void *at = MAP_FAILED;
     size_t bytes = TABLE_TENANTS_AT + (size_t)TABLE_TENANTS_MAX * sizeof(struct table_tenant);
-    enum status s = io_path(path, sizeof path, run_dir, "limits");
+    enum status s = io_path(path, sizeof path, run_dir, name);
     if (s != STATUS_OK)
         return s;
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -118,6 +120,8 @@ static enum status map_table(const char *run_dir, struct limit_table **out)
     t->writers = (struct table_writer *)((char *)at + WRITERS_AT);
     t->tenants = (struct table_tenant *)((char *)at + TABLE_TENANTS_AT);
     t->mapped = bytes;
+    t->id = identity.id;
+    t->mark = (uint8_t)identity.mark;
     t->writer = -1;
     t->looked_at_us = clock_mono_us();
     t->catalogue_version = UINT32_MAX;
@@ -132,21 +136,24 @@ fail:
     return s;
 }
 
-enum status limit_table_open(const char *run_dir, struct limit_table **out)
+/* Maps the table in force, for a reader. */
+static enum status open_table(const char *run_dir, struct limit_table **out)
 {
     struct limit_table *t;
-    enum status s = map_table(run_dir, &t);
+    enum status s = table_map(run_dir, TABLE_FILE, &t);
     if (s != STATUS_OK)
         return s;
     if (!GUARD_ENTER(t)) {
         s = guard_damaged(t);
     } else {
         if (atomic_load(&t->header->superseded))
-            s = STATUS_UNAVAILABLE;
+            s = STATUS_CONFLICT;
         else if (atomic_load(&t->header->damaged))
             s = STATUS_DAMAGED;
         else
             s = table_index_refresh(t);
+        if (s != STATUS_OK && atomic_load(&t->header->superseded)) /* meanwhile */
+            s = STATUS_CONFLICT;
         guard_leave(t);
     }
     if (s != STATUS_OK) {
@@ -157,6 +164,29 @@ enum status limit_table_open(const char *run_dir, struct limit_table **out)
     return STATUS_OK;
 }
 
+/* The next table is complete when this one is superseded, and shown some milliseconds later. */
+enum status limit_table_open(const char *run_dir, struct limit_table **out)
+{
+    enum status s = open_table(run_dir, out);
+    for (int i = 0; s == STATUS_CONFLICT && i < SHOWN_TRIES; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = SHOWN_WAIT_NS}, NULL);
+        s = open_table(run_dir, out);
+    }
+    return s == STATUS_CONFLICT ? STATUS_UNAVAILABLE : s;
+}
+
+/* The hidden file may be another table's by now. */
+static void unlink_hidden(const struct limit_table *t)
+{
+    char path[PATH_MAX];
+    struct stat there, mine;
+    if (io_path(path, sizeof path, t->run_dir, TABLE_MAKING) == STATUS_OK && stat(path, &there) == 0 &&
+        fstat(t->fd, &mine) == 0 && there.st_ino == mine.st_ino)
+        unlink(path);
+    if (table_index_path(path, sizeof path, t->run_dir, t->id, false) == STATUS_OK)
+        unlink(path);
+}
+
 void limit_table_close(struct limit_table *t)
 {
     if (!t)
@@ -165,6 +195,8 @@ void limit_table_close(struct limit_table *t)
         atomic_store(&t->writers[t->writer].mark, 0);
         guard_leave(t);
     }
+    if (t->hidden)
+        unlink_hidden(t);
     if (t->index)
         munmap(t->index, t->index_bytes);
     munmap(t->header, t->mapped);
@@ -177,7 +209,7 @@ static bool same_file(const struct limit_table *t)
 {
     char path[PATH_MAX];
     struct stat here, mapped;
-    return io_path(path, sizeof path, t->run_dir, "limits") == STATUS_OK && stat(path, &here) == 0 &&
+    return io_path(path, sizeof path, t->run_dir, TABLE_FILE) == STATUS_OK && stat(path, &here) == 0 &&
            fstat(t->fd, &mapped) == 0 && here.st_ino == mapped.st_ino && here.st_dev == mapped.st_dev &&
            mapped.st_size >= (off_t)TABLE_TENANTS_AT;
 }
@@ -199,138 +231,55 @@ bool limit_table_stale(const struct limit_table *constant)
     struct limit_table *t = (struct limit_table *)(uintptr_t)
         constant; /* what is remembered of the look is no part of its value */
     int64_t now = clock_mono_us();
-    if (!t->gone && now - t->looked_at_us >= LOOK_US) {
+    if (!t->gone && !t->hidden && now - t->looked_at_us >= LOOK_US) {
         t->looked_at_us = now;
         t->gone = !same_file(t);
     }
     return t->gone || header_stale(t);
 }
 
-static bool read_flag(const struct limit_table *constant, _Atomic uint32_t *flag)
-{
-    struct limit_table *t = (struct limit_table *)(uintptr_t)constant;
-    if (!GUARD_ENTER(t)) {
-        guard_damaged(t);
-        return false;
-    }
-    bool set = atomic_load(flag) != 0;
-    guard_leave(t);
-    return set;
-}
-
 bool limit_table_is_ready(const struct limit_table *t)
 {
-    return read_flag(t, &t->header->ready);
+    return !t->hidden && !limit_table_stale(t);
 }
 
-static void set_flag(struct limit_table *t, _Atomic uint32_t *flag)
+static void set_time(struct limit_table *t, _Atomic int64_t *time, int64_t us)
 {
     if (!GUARD_ENTER(t)) {
         guard_damaged(t);
         return;
     }
-    atomic_store(flag, 1);
+    atomic_store(time, us);
     guard_leave(t);
 }
 
-void limit_table_ready(struct limit_table *t)
-{
-    set_flag(t, &t->header->ready);
-}
-
-void limit_table_followed(struct limit_table *t, int64_t now_us)
-{
-    if (!GUARD_ENTER(t)) {
-        guard_damaged(t);
-        return;
-    }
-    atomic_store(&t->header->followed_us, now_us);
-    guard_leave(t);
-}
-
-int64_t limit_table_followed_at(struct limit_table *t)
+static int64_t get_time(struct limit_table *t, _Atomic int64_t *time)
 {
     if (!GUARD_ENTER(t)) {
         guard_damaged(t);
         return 0;
     }
-    int64_t at = atomic_load(&t->header->followed_us);
+    int64_t at = atomic_load(time);
     guard_leave(t);
     return at;
 }
 
-void limit_table_retire(struct limit_table *t)
+void limit_table_followed(struct limit_table *t, int64_t now_us)
 {
-    set_flag(t, &t->header->superseded);
+    set_time(t, &t->header->followed_us, now_us);
 }
 
-/* ---- making ---- */
-
-static enum status make_table(const char *run_dir, const unsigned char node[16])
+int64_t limit_table_followed_at(struct limit_table *t)
 {
-    char path[PATH_MAX], fresh[PATH_MAX];
-    struct table_header *h = calloc(1, sizeof *h);
-    enum status s = h ? io_path(path, sizeof path, run_dir, "limits") : STATUS_NO_MEMORY;
-    if (s == STATUS_OK)
-        s = io_path(fresh, sizeof fresh, run_dir, "limits.new");
-    if (s != STATUS_OK) {
-        free(h);
-        return s;
-    }
-    memcpy(h->identity.magic, TABLE_MAGIC, 8);
-    h->identity.version = LIMIT_TABLE_VERSION;
-    h->identity.tenant_bytes = sizeof(struct table_tenant);
-    memcpy(h->identity.node, node, 16);
-    randombytes_buf(&h->identity.id, sizeof h->identity.id);
-    h->identity.checksum = identity_checksum(&h->identity);
-    atomic_store(&h->index_generation, 1);
-    unlink(fresh);
-    int fd = open(fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0)
-        s = STATUS_IO;
-    if (s == STATUS_OK)
-        s = io_write_all(fd, h, sizeof *h);
-    if (s == STATUS_OK && ftruncate(fd, (off_t)TABLE_TENANTS_AT) != 0)
-        s = STATUS_NO_SPACE;
-    if (s == STATUS_OK)
-        s = table_index_make(run_dir, h->identity.id, 1, INDEX_FIRST_PLACES, INDEX_FIRST_PLACES);
-    if (s == STATUS_OK)
-        s = table_index_show(run_dir);
-    if (s == STATUS_OK && rename(fresh, path) != 0)
-        s = STATUS_IO;
-    if (fd >= 0)
-        close(fd);
-    free(h);
-    return s;
+    return get_time(t, &t->header->followed_us);
 }
 
-/* Intact, ready, of this node: may be used as it is. */
-static bool usable(struct limit_table *t, const unsigned char node[16])
+void limit_table_filled(struct limit_table *t, int64_t now_us)
 {
-    return limit_table_is_ready(t) && !limit_table_stale(t) && memcmp(t->header->identity.node, node, 16) == 0;
+    set_time(t, &t->header->filled_us, now_us);
 }
 
-enum status limit_table_create(const char *run_dir, const unsigned char node[16], struct limit_table **out, bool *fresh)
+int64_t limit_table_filled_at(struct limit_table *t)
 {
-    struct limit_table *old = NULL;
-    enum status s = io_make_dir(run_dir, 0700);
-    if (s != STATUS_OK)
-        return s;
-    s = limit_table_open(run_dir, &old);
-    if (s == STATUS_OK && usable(old, node)) {
-        *out = old;
-        *fresh = false;
-        return STATUS_OK;
-    }
-    if (s != STATUS_OK && map_table(run_dir, &old) != STATUS_OK)
-        old = NULL;
-    s = make_table(run_dir, node);
-    if (old) {
-        limit_table_retire(old); /* after the new one is in its place */
-        limit_table_close(old);
-    }
-    if (s == STATUS_OK)
-        s = limit_table_open(run_dir, out);
-    *fresh = true;
-    return s;
+    return get_time(t, &t->header->filled_us);
 }

@@ -7,11 +7,10 @@
 
 /* One limit of the decision: where its count is. */
 struct place {
-    _Atomic int64_t *count;
+    _Atomic int64_t *count; /* NULL: the metric is not held, and nothing is counted */
     struct table_lease *lease;
     struct limit limit;
     int64_t amount;
-    struct limit_count seen;
 };
 
 enum status limit_table_join(struct limit_table *t)
@@ -46,40 +45,61 @@ static enum limit_reason reason_of_state(uint64_t state)
     }
 }
 
-/* Where the count of `slot` is now. STATUS_UNAVAILABLE: no window of the ring holds now_us. */
-static enum status locate(struct limit_table *t, struct table_tenant *tenant, uint8_t slot, int64_t now_us,
-                          struct limit_answer *answer, struct place *place)
+/* The window of the limit's that holds now_us. STATUS_UNAVAILABLE: none of the ring's does. */
+static enum status find_window(struct table_tenant *tenant, uint8_t window, int64_t now_us, struct limit_answer *answer,
+                               int *span)
 {
-    int n, span = 0;
-    uint8_t window = t->catalogue.limits[slot].window;
+    int n;
     struct table_span *spans = table_spans(tenant, window, &n);
     uint32_t i = answer->n;
-    memset(&answer->limits[i], 0, sizeof answer->limits[i]);
-    answer->limits[i].slot = slot;
-    answer->limits[i].metric = t->catalogue.limits[slot].metric;
-    answer->limits[i].window = window;
+    *span = 0;
     if (spans) {
-        span = table_span_at(spans, n, now_us);
-        if (span < 0)
+        *span = table_span_at(spans, n, now_us);
+        if (*span < 0)
             return STATUS_UNAVAILABLE;
-        answer->limits[i].start_us = atomic_load(&spans[span].start_us);
-        answer->limits[i].end_us = atomic_load(&spans[span].end_us);
-        answer->limits[i].end_offset_s = (int32_t)atomic_load(&spans[span].end_offset_s);
+        answer->limits[i].start_us = atomic_load(&spans[*span].start_us);
+        answer->limits[i].end_us = atomic_load(&spans[*span].end_us);
+        answer->limits[i].end_offset_s = (int32_t)atomic_load(&spans[*span].end_offset_s);
     } else if (window == LIMIT_WINDOW_MINUTE) { /* no window of its own: messages use the offset of the day */
         int day = table_span_at(tenant->days, LIMIT_DAYS, now_us);
         answer->limits[i].end_offset_s = day < 0 ? 0 : (int32_t)atomic_load(&tenant->days[day].end_offset_s);
     }
-    place->count = &tenant->counts[slot][span];
-    place->lease = &tenant->leases[slot];
-    place->limit.window = window;
-    answer->n++;
     return STATUS_OK;
+}
+
+/* Limit `slot` of `version`, and where its count is now. */
+static enum status locate(struct limit_table *t, uint32_t index, uint32_t version, uint8_t slot, int64_t now_us,
+                          struct limit_answer *answer, struct place *place)
+{
+    struct table_cell *cell = NULL;
+    uint8_t window = t->catalogue.limits[slot].window;
+    uint32_t i = answer->n;
+    int span;
+    memset(&answer->limits[i], 0, sizeof answer->limits[i]);
+    answer->limits[i].slot = slot;
+    answer->limits[i].metric = t->catalogue.limits[slot].metric;
+    answer->limits[i].window = window;
+    enum status s = find_window(&t->tenants[index], window, now_us, answer, &span);
+    if (s != STATUS_OK)
+        return s;
+    s = table_find_cell(t, index, slot, &cell);
+    answer->limits[i].held = s == STATUS_OK;
+    place->count = cell ? &cell->counts[span] : NULL;
+    place->lease = cell ? &cell->lease : NULL;
+    place->limit = (struct limit){
+        .max = LIMIT_UNLIMITED, .until_us = LIMIT_NEVER, .max_after = LIMIT_UNLIMITED, .window = window};
+    if (s == STATUS_OK)
+        s = table_limit_copy(t, index, slot, cell, version, &place->limit);
+    answer->n++;
+    return s == STATUS_NOT_FOUND ? STATUS_OK : s;
 }
 
 /* What is left of this node's lease on the window; 0 when the limit is not leased. */
 static int64_t lease_left(const struct place *p, int64_t start_us)
 {
-    return p->limit.lease_percent && atomic_load(&p->lease->start_us) == start_us ? atomic_load(&p->lease->left) : 0;
+    return p->lease && p->limit.lease_percent && atomic_load(&p->lease->start_us) == start_us
+               ? atomic_load(&p->lease->left)
+               : 0;
 }
 
 static struct limit_count count_of(const struct limit_answer *answer, uint32_t i, const struct place *p, int64_t value)
@@ -111,7 +131,7 @@ static void choose_decisive(struct limit_answer *answer)
 
 static bool takes_nothing(const struct limit_answer *answer, uint32_t i)
 {
-    return answer->limits[i].window == LIMIT_WINDOW_NONE ||
+    return answer->limits[i].window == LIMIT_WINDOW_NONE || !answer->limits[i].held ||
            (answer->limits[i].window == LIMIT_WINDOW_MINUTE && answer->limits[i].verdict.unlimited);
 }
 
@@ -154,7 +174,7 @@ static bool take_lease(struct table_lease *lease, int64_t amount)
 static bool take_one(struct limit_answer *answer, uint32_t i, struct place *p, int64_t now_us)
 {
     struct limit_verdict *v = &answer->limits[i].verdict;
-    int64_t seen = atomic_load(p->count), next;
+    int64_t seen = p->count ? atomic_load(p->count) : 0, next;
     for (;;) {
         struct limit_count c = count_of(answer, i, p, seen);
         limit_decide(&p->limit, &c, p->amount, now_us, v);
@@ -196,22 +216,20 @@ static void ask_for_leases(struct limit_table *t, uint32_t index, const struct l
     }
 }
 
-static enum status gather(struct limit_table *t, struct table_tenant *tenant, const struct table_config *config,
-                          const struct limit_ask *asks, size_t n, int64_t now_us, struct limit_answer *answer,
-                          struct place *places)
+/* Every limit of the asked metrics, as `version` has it. STATUS_NOT_FOUND: there is no such metric. */
+static enum status gather(struct limit_table *t, uint32_t index, uint32_t version, const struct limit_ask *asks,
+                          size_t n, int64_t now_us, struct limit_answer *answer, struct place *places)
 {
+    answer->n = 0;
     for (size_t a = 0; a < n; a++) {
         if (asks[a].metric >= t->catalogue.n_metrics)
             return STATUS_NOT_FOUND;
-        for (uint32_t slot = 0; slot < t->catalogue.n_limits; slot++) {
-            if (t->catalogue.limits[slot].metric != asks[a].metric)
-                continue;
-            if (answer->n == LIMIT_TABLE_LIMITS) /* the same metric asked for twice */
+        for (uint8_t next = t->first_limit[asks[a].metric]; next; next = t->next_limit[next - 1]) {
+            if (answer->n == LIMIT_TABLE_LIMITS) /* the same metric asked for many times */
                 return STATUS_INVALID;
             struct place *p = &places[answer->n];
-            p->limit = config->limits[slot];
             p->amount = asks[a].amount;
-            enum status s = locate(t, tenant, (uint8_t)slot, now_us, answer, p);
+            enum status s = locate(t, index, version, next - 1, now_us, answer, p);
             if (s != STATUS_OK)
                 return s;
         }
@@ -219,45 +237,38 @@ static enum status gather(struct limit_table *t, struct table_tenant *tenant, co
     return STATUS_OK;
 }
 
-static enum status decide(struct limit_table *t, uint32_t index, const struct limit_ask *asks, size_t n, int64_t now_us,
-                          bool take, struct limit_answer *answer)
+/* The tenant's state and limits, of one publication. */
+static enum status read_limits(struct limit_table *t, uint32_t index, const struct limit_ask *asks, size_t n,
+                               int64_t now_us, struct limit_answer *answer, struct place *places)
 {
     struct table_config config;
-    struct place places[LIMIT_TABLE_LIMITS] = {0};
     struct table_tenant *tenant = table_tenant_at(t, index);
     enum status s = tenant ? table_catalogue_refresh(t) : STATUS_NOT_FOUND;
-    if (s == STATUS_OK)
-        s = table_config_read(t, index, &config);
+    uint32_t version;
+    int tries = 0;
     if (s != STATUS_OK)
         return s;
-    if (config.state == LIMIT_TENANT_FREE)
+    do {
+        version = atomic_load_explicit(&tenant->version, memory_order_acquire);
+        s = table_config_copy(t, index, version, &config);
+        if (s == STATUS_OK && config.state != LIMIT_TENANT_FREE)
+            s = gather(t, index, version, asks, n, now_us, answer, places);
+    } while (table_read_again(t, index, version, &tries));
+    if (s == STATUS_OK && config.state == LIMIT_TENANT_FREE)
         return STATUS_NOT_FOUND;
     memcpy(answer->tenant, tenant->id, sizeof answer->tenant);
     answer->tenant[sizeof answer->tenant - 1] = '\0';
     memcpy(answer->tier, config.tier, sizeof answer->tier);
     answer->state = (enum limit_state)config.state;
-    answer->reason = reason_of_state(config.state);
-    answer->n = 0;
+    answer->reason = s == STATUS_NOT_FOUND ? LIMIT_METRIC_UNKNOWN : reason_of_state(config.state);
     answer->decisive = -1;
-    s = gather(t, tenant, &config, asks, n, now_us, answer, places);
-    if (s == STATUS_NOT_FOUND) {
-        answer->reason = LIMIT_METRIC_UNKNOWN;
-        return STATUS_OK;
-    }
-    if (s != STATUS_OK)
-        return s;
-    for (uint32_t i = 0; i < answer->n; i++) {
-        places[i].seen = count_of(answer, i, &places[i], atomic_load(places[i].count));
-        limit_decide(&places[i].limit, &places[i].seen, places[i].amount, now_us, &answer->limits[i].verdict);
-    }
-    if (answer->reason != LIMIT_ADMITTED)
-        return STATUS_OK;
-    choose_decisive(answer);
-    if (take)
-        ask_for_leases(t, index, answer);
-    if (!take || answer->reason != LIMIT_ADMITTED)
-        return STATUS_OK;
+    return s == STATUS_NOT_FOUND ? STATUS_OK : s;
+}
 
+/* Marked before it is taken, so that nobody repairs the count meanwhile. */
+static enum status take_marked(struct limit_table *t, uint32_t index, int64_t now_us, struct limit_answer *answer,
+                               struct place *places)
+{
     mark(t, (uint64_t)index + 1);
     if (atomic_load(&t->header->superseded)) { /* counts have gone to another table */
         mark(t, 0);
@@ -269,6 +280,26 @@ static enum status decide(struct limit_table *t, uint32_t index, const struct li
     if (answer->reason != LIMIT_ADMITTED)
         mark(t, 0);
     return STATUS_OK;
+}
+
+static enum status decide(struct limit_table *t, uint32_t index, const struct limit_ask *asks, size_t n, int64_t now_us,
+                          bool take, struct limit_answer *answer)
+{
+    struct place places[LIMIT_TABLE_LIMITS];
+    enum status s = read_limits(t, index, asks, n, now_us, answer, places);
+    if (s != STATUS_OK || answer->reason == LIMIT_METRIC_UNKNOWN)
+        return s;
+    for (uint32_t i = 0; i < answer->n; i++) {
+        struct limit_count seen = count_of(answer, i, &places[i], places[i].count ? atomic_load(places[i].count) : 0);
+        limit_decide(&places[i].limit, &seen, places[i].amount, now_us, &answer->limits[i].verdict);
+    }
+    if (answer->reason != LIMIT_ADMITTED)
+        return STATUS_OK;
+    choose_decisive(answer);
+    if (!take)
+        return STATUS_OK;
+    ask_for_leases(t, index, answer);
+    return answer->reason == LIMIT_ADMITTED ? take_marked(t, index, now_us, answer, places) : STATUS_OK;
 }
 
 enum status limit_table_decide(struct limit_table *t, uint32_t tenant, const struct limit_ask *asks, size_t n,
@@ -299,29 +330,51 @@ static void subtract(_Atomic int64_t *count, int64_t amount)
         ;
 }
 
+uint8_t limit_table_flags(const struct limit_table *t, const struct limit_answer *answer, uint8_t metric)
+{
+    for (uint32_t i = 0; i < answer->n; i++)
+        if (answer->limits[i].metric == metric && !answer->limits[i].held)
+            return 0;
+    return (uint8_t)(EVENT_COUNTED | t->mark << EVENT_TABLE_SHIFT);
+}
+
+bool limit_table_counted(const struct limit_table *t, uint8_t flags)
+{
+    return (flags & EVENT_COUNTED) && flags >> EVENT_TABLE_SHIFT == t->mark;
+}
+
+/* Gives back what the answer's limit i took of the asked amount. */
+static void undo_one(struct limit_table *t, uint32_t index, const struct limit_answer *answer, uint32_t i,
+                     int64_t amount)
+{
+    struct table_tenant *tenant = &t->tenants[index];
+    struct table_cell *cell;
+    uint8_t slot = answer->limits[i].slot, window = answer->limits[i].window;
+    int n, span = 0;
+    struct table_span *spans = table_spans(tenant, window, &n);
+    if (spans)
+        span = table_span_at(spans, n, answer->limits[i].start_us);
+    if (span < 0 || slot >= t->catalogue.n_limits || takes_nothing(answer, i) ||
+        table_find_cell(t, index, slot, &cell) != STATUS_OK)
+        return;
+    if (window == LIMIT_WINDOW_MINUTE)
+        amount = limit_minute_cost(&answer->limits[i].verdict, amount);
+    subtract(&cell->counts[span], amount);
+    if (answer->limits[i].verdict.leased && atomic_load(&cell->lease.start_us) == answer->limits[i].start_us)
+        atomic_fetch_add(&cell->lease.left, amount);
+}
+
 static enum status undo(struct limit_table *t, uint32_t index, const struct limit_ask *asks, size_t n,
                         const struct limit_answer *answer)
 {
-    struct table_tenant *tenant = table_tenant_at(t, index);
-    if (!tenant)
+    if (!table_tenant_at(t, index))
         return STATUS_NOT_FOUND;
     for (uint32_t i = 0; i < answer->n; i++) {
         int64_t amount = 0;
-        int spans_n, span = 0;
         for (size_t a = 0; a < n; a++)
             if (asks[a].metric == answer->limits[i].metric)
                 amount = asks[a].amount;
-        struct table_span *spans = table_spans(tenant, answer->limits[i].window, &spans_n);
-        if (spans)
-            span = table_span_at(spans, spans_n, answer->limits[i].start_us);
-        if (span < 0 || answer->limits[i].slot >= LIMIT_TABLE_LIMITS || takes_nothing(answer, i))
-            continue;
-        if (answer->limits[i].window == LIMIT_WINDOW_MINUTE)
-            amount = limit_minute_cost(&answer->limits[i].verdict, amount);
-        subtract(&tenant->counts[answer->limits[i].slot][span], amount);
-        struct table_lease *lease = &tenant->leases[answer->limits[i].slot];
-        if (answer->limits[i].verdict.leased && atomic_load(&lease->start_us) == answer->limits[i].start_us)
-            atomic_fetch_add(&lease->left, amount);
+        undo_one(t, index, answer, i, amount);
     }
     tell_undone(t);
     mark(t, 0);

@@ -152,15 +152,11 @@ static void look_at_minute(struct limit_table *t, uint32_t index, int64_t now_us
 static void seconds_are_never_early_and_never_late(void)
 {
     struct limit_table *t = NULL;
-    bool fresh;
     for (size_t z = 0; z < sizeof zones / sizeof zones[0]; z++) {
         setenv("TZ", zones[z].name, 1);
         tzset();
         for (int d = 0; d < 2; d++) {
-            char path[300];
-            snprintf(path, sizeof path, "%s/limits", dir);
-            unlink(path);
-            CU_ASSERT_EQUAL_FATAL(limit_table_create(dir, node, &t, &fresh), STATUS_OK);
+            CU_ASSERT_EQUAL_FATAL(limit_table_make(dir, node, &t), STATUS_OK);
             CU_ASSERT_EQUAL_FATAL(limit_table_put_catalogue(t, &catalogue), STATUS_OK);
             const struct day *day = &zones[z].days[d];
             uint32_t by_day = put_tenant(t, "day", day, A_DAY, 0),

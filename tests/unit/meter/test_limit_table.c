@@ -41,7 +41,7 @@ static struct limit_catalogue catalogue(void)
 
 static struct limit_tenant tenant(const char *id, int64_t a_day, int64_t uploads, int64_t first_day_us)
 {
-    struct limit_tenant t = {.state = LIMIT_TENANT_ACTIVE};
+    struct limit_tenant t = {.state = LIMIT_TENANT_ACTIVE, .held = 7};
     snprintf(t.id, sizeof t.id, "%s", id);
     strcpy(t.tier, "starter");
     for (int i = 0; i < LIMIT_TABLE_LIMITS; i++)
@@ -60,13 +60,13 @@ static struct limit_table *fresh_table(void)
     struct limit_table *t = NULL;
     bool fresh;
     char path[300];
-    snprintf(path, sizeof path, "%s/limits", dir);
+    snprintf(path, sizeof path, "%s/" TABLE_FILE, dir);
     unlink(path);
     CU_ASSERT_EQUAL_FATAL(limit_table_create(dir, node, &t, &fresh), STATUS_OK);
     CU_ASSERT_TRUE(fresh);
     struct limit_catalogue c = catalogue();
     CU_ASSERT_EQUAL_FATAL(limit_table_put_catalogue(t, &c), STATUS_OK);
-    limit_table_ready(t);
+    CU_ASSERT_EQUAL_FATAL(limit_table_ready(t), STATUS_OK);
     return t;
 }
 
@@ -400,7 +400,7 @@ static void a_truncated_table_ends_in_an_error_and_is_made_anew(void)
     char path[300];
     bool fresh;
     struct limit_answer a;
-    snprintf(path, sizeof path, "%s/limits", dir);
+    snprintf(path, sizeof path, "%s/" TABLE_FILE, dir);
     CU_ASSERT_EQUAL_FATAL(limit_table_open(dir, &reader), STATUS_OK);
     CU_ASSERT_EQUAL(limit_table_join(reader), STATUS_OK);
     CU_ASSERT_EQUAL(truncate(path, 0), 0);
@@ -424,7 +424,7 @@ static void random_bytes_never_crash_a_reader(void)
     uint32_t index = put(t, tenant("t1", 10, -1, NOW - DAY)), other;
     CU_ASSERT_EQUAL(limit_table_put_key(t, &k), STATUS_OK);
     limit_table_close(t);
-    snprintf(path, sizeof path, "%s/limits", dir);
+    snprintf(path, sizeof path, "%s/" TABLE_FILE, dir);
     srand(1);
     for (int round = 0; round < 200; round++) {
         struct limit_answer a;
@@ -450,8 +450,8 @@ static void random_bytes_never_crash_a_reader(void)
         if (fresh) {
             struct limit_catalogue c = catalogue();
             CU_ASSERT_EQUAL(limit_table_put_catalogue(t, &c), STATUS_OK);
-            limit_table_ready(t);
             index = put(t, tenant("t1", 10, -1, NOW - DAY));
+            CU_ASSERT_EQUAL(limit_table_ready(t), STATUS_OK);
         }
         limit_table_close(t);
     }
@@ -524,11 +524,245 @@ static void a_table_of_another_node_or_one_never_filled_is_not_taken_over(void)
     struct limit_table *second;
     CU_ASSERT_EQUAL(limit_table_create(dir, (const unsigned char *)"another node....", &second, &fresh), STATUS_OK);
     CU_ASSERT_TRUE(fresh);
-    CU_ASSERT_TRUE(limit_table_stale(t));
-    limit_table_close(t);
-    CU_ASSERT_EQUAL(limit_table_create(dir, (const unsigned char *)"another node....", &t, &fresh), STATUS_OK);
-    CU_ASSERT_TRUE(fresh); /* it was never said to be ready */
+    CU_ASSERT_FALSE(limit_table_stale(t)); /* nobody sees the new one yet */
     limit_table_close(second);
+    CU_ASSERT_EQUAL(limit_table_create(dir, (const unsigned char *)"another node....", &second, &fresh), STATUS_OK);
+    CU_ASSERT_TRUE(fresh); /* it was never said to be ready */
+    CU_ASSERT_EQUAL(limit_table_ready(second), STATUS_OK);
+    CU_ASSERT_TRUE(limit_table_stale(t));
+    limit_table_close(second);
+    limit_table_close(t);
+}
+
+/* ---- many limits ---- */
+
+#define MANY_METRICS LIMIT_TABLE_METRICS
+
+/* Each metric has a limit of a day and one of a period. */
+static struct limit_catalogue large_catalogue(void)
+{
+    struct limit_catalogue c = {.n_metrics = MANY_METRICS, .n_limits = LIMIT_TABLE_LIMITS};
+    for (uint32_t i = 0; i < LIMIT_TABLE_LIMITS; i++) {
+        snprintf(c.metrics[i / 2].name, sizeof c.metrics[i / 2].name, "metric_%u", i / 2);
+        snprintf(c.limits[i].key, sizeof c.limits[i].key, "limit_%u", i);
+        c.limits[i].metric = (uint8_t)(i / 2);
+        c.limits[i].window = i % 2 ? LIMIT_WINDOW_PERIOD : LIMIT_WINDOW_DAY;
+    }
+    return c;
+}
+
+static struct limit_tenant with_limits(const char *id, uint32_t n)
+{
+    struct limit_tenant t = tenant(id, -1, -1, NOW - DAY);
+    t.held = 0;
+    for (uint32_t i = 0; i < n; i++)
+        t.limits[i].max = (int64_t)(i + 1) * EVENT_MILLION;
+    return t;
+}
+
+static struct limit_table *large_table(void)
+{
+    struct limit_table *t = NULL;
+    struct limit_catalogue c = large_catalogue();
+    CU_ASSERT_EQUAL_FATAL(limit_table_make(dir, node, &t), STATUS_OK);
+    CU_ASSERT_EQUAL_FATAL(limit_table_put_catalogue(t, &c), STATUS_OK);
+    CU_ASSERT_EQUAL_FATAL(limit_table_join(t), STATUS_OK);
+    return t;
+}
+
+static void a_tenant_has_room_for_every_limit_of_the_largest_catalogue(void)
+{
+    struct limit_table *t = large_table();
+    uint32_t index = put(t, with_limits("all", LIMIT_TABLE_LIMITS));
+    for (uint8_t m = 0; m < MANY_METRICS; m++) {
+        const struct limit_ask ask[] = {{m, EVENT_MILLION}};
+        int passed = 0;
+        while (take(t, index, ask, 1, NOW))
+            passed++;
+        CU_ASSERT_EQUAL(passed, 2 * m + 1); /* the day's limit is the smaller one */
+        CU_ASSERT_EQUAL(used(t, index, (uint8_t)(2 * m + 1), NOW), passed);
+    }
+    limit_table_close(t);
+}
+
+static void a_tenant_of_sixteen_limits_takes_four_kilobytes(void)
+{
+    struct limit_table *t = large_table();
+    char id[32];
+    for (uint32_t i = 0; i < 100; i++) {
+        snprintf(id, sizeof id, "t%u", i);
+        CU_ASSERT_EQUAL(put(t, with_limits(id, 16)), i); /* one place each */
+    }
+    CU_ASSERT_EQUAL(limit_table_tenants(t), 100);
+    CU_ASSERT(sizeof(struct table_tenant) <= 4096);
+    put(t, with_limits("more", 17));
+    CU_ASSERT_EQUAL(limit_table_tenants(t), 102); /* its metric's other limit, too */
+    put(t, with_limits("all", LIMIT_TABLE_LIMITS));
+    CU_ASSERT_EQUAL(limit_table_tenants(t), 108);
+    limit_table_close(t);
+}
+
+/* What is not held is not counted, and says so; the counts of what is held stay when more is. */
+static void a_metric_is_counted_from_when_it_is_held(void)
+{
+    struct limit_table *t = large_table();
+    uint32_t index = put(t, with_limits("t1", 0));
+    const struct limit_ask ask[] = {{3, EVENT_MILLION}};
+    struct limit_answer a;
+    bool fresh = false;
+    CU_ASSERT_EQUAL(limit_table_decide(t, index, ask, 1, NOW, true, &a), STATUS_OK);
+    limit_table_done(t);
+    CU_ASSERT_EQUAL(a.reason, LIMIT_ADMITTED);
+    CU_ASSERT_EQUAL(limit_table_flags(t, &a, 3), 0);
+    CU_ASSERT_EQUAL(limit_table_add(t, index, 3, NOW, EVENT_MILLION), STATUS_NOT_FOUND);
+    CU_ASSERT_EQUAL(limit_table_hold(t, index, 3, &fresh), STATUS_OK);
+    CU_ASSERT_TRUE(fresh);
+    CU_ASSERT_EQUAL(limit_table_add(t, index, 3, NOW, EVENT_MILLION), STATUS_OK);
+    for (uint8_t m = 0; m < MANY_METRICS; m++)
+        CU_ASSERT_EQUAL(limit_table_hold(t, index, m, &fresh), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_decide(t, index, ask, 1, NOW, true, &a), STATUS_OK);
+    limit_table_done(t);
+    CU_ASSERT_TRUE(limit_table_counted(t, limit_table_flags(t, &a, 3)));
+    CU_ASSERT_FALSE(limit_table_counted(t, EVENT_COUNTED));
+    CU_ASSERT_EQUAL(used(t, index, 6, NOW), 2);
+    CU_ASSERT_EQUAL(used(t, index, 7, NOW), 2);
+    limit_table_close(t);
+}
+
+static void another_limit_of_a_metric_that_is_there_takes_another_table(void)
+{
+    struct limit_table *t = fresh_table();
+    struct limit_catalogue c = catalogue();
+    strcpy(c.limits[c.n_limits].key, "api_calls_per_period");
+    c.limits[c.n_limits++].window = LIMIT_WINDOW_PERIOD;
+    CU_ASSERT_EQUAL(limit_table_put_catalogue(t, &c), STATUS_CONFLICT);
+    limit_table_close(t);
+}
+
+/* ---- while everything grows ---- */
+
+struct watched {
+    _Atomic int stop;
+    _Atomic uint64_t looked;
+};
+
+/*
+ * A gate that takes from one tenant, whose limits grow, and finds another table when one is shown. The exit status says what was
+ * wrong; 0: nothing was.
+ */
+static int take_throughout(struct watched *w, uint32_t *counted)
+{
+    struct limit_table *t = NULL;
+    const struct limit_ask asks[] = {{0, EVENT_MILLION}};
+    struct limit_answer a;
+    uint32_t index;
+
+    while (!atomic_load(&w->stop)) {
+        if (t && limit_table_stale(t)) {
+            limit_table_close(t);
+            t = NULL;
+        }
+        if (!t && (limit_table_open(dir, &t) != STATUS_OK || limit_table_join(t) != STATUS_OK))
+            return 1;
+        if (limit_table_tenant_index(t, "grows", 5, &index) != STATUS_OK) {
+            if (limit_table_is_ready(t))
+                return 2;
+            continue;
+        }
+        enum status s = limit_table_decide(t, index, asks, 1, NOW, true, &a);
+        if (s == STATUS_UNAVAILABLE && limit_table_stale(t))
+            continue;
+        if (s != STATUS_OK || a.reason != LIMIT_ADMITTED)
+            return 3;
+        if (!limit_table_counted(t, limit_table_flags(t, &a, 0)))
+            return 4;
+        counted[limit_table_flags(t, &a, 0) >> EVENT_TABLE_SHIFT]++;
+        limit_table_done(t);
+        atomic_fetch_add(&w->looked, 1);
+    }
+    limit_table_close(t);
+    return 0;
+}
+
+/* New tenants, places that are added, metrics that are held, a larger catalogue, tables that take each other's place. */
+static void a_gate_that_takes_throughout_sees_nothing_half_done_and_loses_no_count(void)
+{
+    enum { TABLES = 8 };
+    struct {
+        struct watched watched;
+        uint32_t counted[EVENT_TABLE_MOST + 1];
+    } *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct limit_table *t = NULL;
+    struct limit_catalogue all = large_catalogue(), c = all;
+    char id[32];
+    int status = -1;
+
+    CU_ASSERT_NOT_EQUAL_FATAL(shared, MAP_FAILED);
+    for (int table = 0; table < TABLES; table++) {
+        uint64_t looked = atomic_load(&shared->watched.looked);
+        struct limit_table *before = t;
+        uint32_t index;
+
+        CU_ASSERT_EQUAL_FATAL(limit_table_make(dir, node, &t), STATUS_OK);
+        c = all;
+        c.n_metrics = 1;
+        c.n_limits = 2;
+        CU_ASSERT_EQUAL(limit_table_put_catalogue(t, &c), STATUS_OK);
+        struct limit_tenant who = with_limits("grows", 0);
+        who.limits[0].max = 1000000000 * EVENT_MILLION;
+        index = put(t, who);
+        CU_ASSERT_EQUAL(limit_table_ready(t), STATUS_OK);
+        if (before) {
+            uint32_t was = shared->counted[before->mark];
+            CU_ASSERT_EQUAL(used(before, index, 0, NOW), was); /* nobody takes from it any more */
+            limit_table_close(before);
+        }
+        if (table == 0 && fork() == 0)
+            _exit(take_throughout(&shared->watched, shared->counted));
+        for (uint32_t n = 2; n <= LIMIT_TABLE_LIMITS; n += 2) {
+            bool fresh;
+            c = all;
+            c.n_limits = n;
+            c.n_metrics = n / 2;
+            CU_ASSERT_EQUAL(limit_table_put_catalogue(t, &c), STATUS_OK);
+            CU_ASSERT_EQUAL(limit_table_hold(t, index, (uint8_t)(n / 2 - 1), &fresh), STATUS_OK);
+            snprintf(id, sizeof id, "t%d_%u", table, n);
+            put(t, with_limits(id, n));
+            put(t, who);
+        }
+        for (int i = 0; i < 2000 && atomic_load(&shared->watched.looked) < looked + 1000; i++)
+            usleep(1000);
+        CU_ASSERT(atomic_load(&shared->watched.looked) >= looked + 1000);
+    }
+    atomic_store(&shared->watched.stop, 1);
+    wait(&status);
+    CU_ASSERT(WIFEXITED(status));
+    CU_ASSERT_EQUAL(WEXITSTATUS(status), 0);
+    CU_ASSERT_EQUAL(used(t, 0, 0, NOW), shared->counted[t->mark]);
+    munmap(shared, 4096);
+    limit_table_close(t);
+}
+
+static void tables_of_other_versions_stay_while_a_gate_has_them_open(void)
+{
+    struct limit_table *t = fresh_table(), *again;
+    char path[300], index[300];
+    bool fresh;
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = TABLE_LOCK_AT + 5, .l_len = 1};
+    snprintf(path, sizeof path, "%s/limits.99", dir);
+    snprintf(index, sizeof index, "%s/limits.99.0123456789abcdef", dir);
+    int gate = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), other = open(index, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    close(other);
+    CU_ASSERT_EQUAL(fcntl(gate, F_OFD_SETLK, &lock), 0);
+    CU_ASSERT_EQUAL(limit_table_create(dir, node, &again, &fresh), STATUS_OK);
+    CU_ASSERT_FALSE(fresh);
+    limit_table_close(again);
+    CU_ASSERT(access(path, F_OK) == 0 && access(index, F_OK) == 0);
+    close(gate);
+    CU_ASSERT_EQUAL(limit_table_create(dir, node, &again, &fresh), STATUS_OK);
+    limit_table_close(again);
+    CU_ASSERT(access(path, F_OK) != 0 && access(index, F_OK) != 0);
+    CU_ASSERT_FALSE(limit_table_stale(t));
     limit_table_close(t);
 }
 
@@ -565,6 +799,12 @@ int main(int argc, char *argv[])
     ADD(a_truncated_table_ends_in_an_error_and_is_made_anew);
     ADD(random_bytes_never_crash_a_reader);
     ADD(a_lease_is_spent_to_the_last_unit_by_all_writers_together);
+    ADD(a_tenant_has_room_for_every_limit_of_the_largest_catalogue);
+    ADD(a_tenant_of_sixteen_limits_takes_four_kilobytes);
+    ADD(a_metric_is_counted_from_when_it_is_held);
+    ADD(another_limit_of_a_metric_that_is_there_takes_another_table);
+    ADD(a_gate_that_takes_throughout_sees_nothing_half_done_and_loses_no_count);
+    ADD(tables_of_other_versions_stay_while_a_gate_has_them_open);
     ADD(a_table_of_another_node_or_one_never_filled_is_not_taken_over);
     CU_basic_set_mode(CU_BRM_NORMAL);
     CU_basic_run_tests();

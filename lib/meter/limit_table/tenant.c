@@ -1,0 +1,307 @@
+/* tenant.c: tenants, their limits and the catalogue: consistent copies of what is published */
+#include <stdlib.h>
+#include <string.h>
+
+#include <xxhash.h>
+
+#include "lib/meter/limit_table/layout.h"
+
+#define READ_TRIES 64 /* a reader is overtaken only by publications of the same entry */
+
+/* ---- tenants ---- */
+
+struct table_tenant *table_tenant_at(struct limit_table *t, uint32_t index)
+{
+    bool there = index < atomic_load_explicit(&t->header->n_places, memory_order_acquire) && index < TABLE_TENANTS_MAX;
+    return there && t->tenants[index].id[0] ? &t->tenants[index] : NULL;
+}
+
+static enum status find_tenant(struct limit_table *t, const char *id, size_t length, uint32_t *index)
+{
+    enum status s = length && length < LIMIT_TENANT_SIZE ? table_index_refresh(t) : STATUS_NOT_FOUND;
+    if (s != STATUS_OK)
+        return s;
+    uint64_t hash = XXH3_64bits(id, length), mask = t->tenant_places - 1;
+    const struct index_tenant *places = table_index_tenants(t);
+    for (uint64_t i = 0; i <= mask; i++) {
+        const struct index_tenant *p = &places[(hash + i) & mask];
+        uint64_t place = atomic_load_explicit(&p->place, memory_order_acquire);
+        if (!place)
+            return STATUS_NOT_FOUND;
+        if (atomic_load(&p->hash) != hash)
+            continue;
+        const struct table_tenant *tenant = table_tenant_at(t, (uint32_t)(place - 1));
+        if (!tenant)
+            return STATUS_DAMAGED;
+        if (memcmp(tenant->id, id, length) == 0 && tenant->id[length] == '\0') {
+            *index = (uint32_t)(place - 1);
+            return STATUS_OK;
+        }
+    }
+    return STATUS_NOT_FOUND;
+}
+
+uint64_t table_config_checksum(const struct limit_table *t, const struct table_config *c, uint32_t index)
+{
+    const char *name = t->tenants[index].id;
+    uint64_t id = XXH3_64bits_withSeed(name, strnlen(name, LIMIT_TENANT_SIZE), t->id + index);
+    return XXH3_64bits_withSeed(c, offsetof(struct table_config, checksum), id);
+}
+
+enum status table_report(struct limit_table *t, enum status s)
+{
+    if (s == STATUS_DAMAGED)
+        atomic_store(&t->header->damaged, 1);
+    return s;
+}
+
+enum status table_config_copy(const struct limit_table *t, uint32_t index, uint32_t version, struct table_config *out)
+{
+    memcpy(out, &t->tenants[index].configs[version & 1], sizeof *out);
+    return out->checksum == table_config_checksum(t, out, index) ? STATUS_OK : STATUS_DAMAGED;
+}
+
+bool table_read_again(const struct limit_table *t, uint32_t index, uint32_t version, int *tries)
+{
+    atomic_thread_fence(memory_order_acquire);
+    return atomic_load(&t->tenants[index].version) != version && ++*tries < READ_TRIES;
+}
+
+enum status table_config_read(const struct limit_table *t, uint32_t index, struct table_config *out)
+{
+    uint32_t version;
+    int tries = 0;
+    enum status s;
+    do {
+        version = atomic_load_explicit(&t->tenants[index].version, memory_order_acquire);
+        s = table_config_copy(t, index, version, out);
+    } while (table_read_again(t, index, version, &tries));
+    return s;
+}
+
+/* ---- limits ---- */
+
+enum status table_find_cell(const struct limit_table *t, uint32_t index, uint32_t slot, struct table_cell **out)
+{
+    struct table_tenant *tenant = &t->tenants[index];
+    uint32_t at = atomic_load(&tenant->cell_of[slot]);
+    if (!at || !(atomic_load_explicit(&tenant->held, memory_order_acquire) >> t->catalogue.limits[slot].metric & 1))
+        return STATUS_NOT_FOUND;
+    if (--at < TABLE_CELLS) {
+        *out = &tenant->cells[at];
+        return STATUS_OK;
+    }
+    at -= TABLE_CELLS;
+    if (at / TABLE_CELLS_MORE >= TABLE_PLACES_MORE)
+        return STATUS_DAMAGED;
+    uint32_t place = atomic_load(&tenant->more[at / TABLE_CELLS_MORE]);
+    struct table_more *more = (struct table_more *)&t->tenants[place - 1];
+    if (!place || place > atomic_load(&t->header->n_places) || place > TABLE_TENANTS_MAX || more->owner != index + 1)
+        return STATUS_DAMAGED;
+    *out = &more->cells[at % TABLE_CELLS_MORE];
+    return STATUS_OK;
+}
+
+uint32_t table_limit_check(const struct limit_table *t, uint32_t index, uint32_t slot, const struct table_limit *l)
+{
+    uint64_t seed = t->id ^ ((uint64_t)index << 8 | slot);
+    return (uint32_t)XXH3_64bits_withSeed(l, offsetof(struct table_limit, check), seed);
+}
+
+enum status table_limit_copy(const struct limit_table *t, uint32_t index, uint32_t slot, const struct table_cell *cell,
+                             uint32_t version, struct limit *out)
+{
+    struct table_limit l;
+    memcpy(&l, &cell->limits[version & 1], sizeof l);
+    *out = (struct limit){.max = l.max,
+                          .until_us = l.until_us,
+                          .max_after = l.max_after,
+                          .grace_until_us = l.grace_until_us,
+                          .grace_percent = l.grace_percent,
+                          .mode = l.mode,
+                          .window = t->catalogue.limits[slot].window,
+                          .lease_percent = l.lease_percent};
+    return l.check == table_limit_check(t, index, slot, &l) ? STATUS_OK : STATUS_DAMAGED;
+}
+
+static enum status index_of(struct limit_table *t, const char *id, size_t length, uint32_t *index)
+{
+    struct table_config config;
+    enum status s = find_tenant(t, id, length, index);
+    if (s == STATUS_OK)
+        s = table_config_read(t, *index, &config);
+    return s == STATUS_OK && config.state == LIMIT_TENANT_FREE ? STATUS_NOT_FOUND : s;
+}
+
+enum status limit_table_tenant_index(struct limit_table *t, const char *id, size_t length, uint32_t *index)
+{
+    uint32_t found = 0;
+    if (!GUARD_ENTER(t))
+        return guard_damaged(t);
+    enum status s = table_report(t, index_of(t, id, length, &found));
+    guard_leave(t);
+    if (s == STATUS_OK)
+        *index = found;
+    return s;
+}
+
+static int compare_spans(const void *a, const void *b)
+{
+    const struct limit_span *x = a, *y = b;
+    if (!x->end_us || !y->end_us)
+        return !x->end_us - !y->end_us;
+    return (x->start_us > y->start_us) - (x->start_us < y->start_us);
+}
+
+static void copy_spans(const struct table_span *from, int n, struct limit_span *to)
+{
+    for (int i = 0; i < n; i++)
+        to[i] = (struct limit_span){.start_us = atomic_load(&from[i].start_us),
+                                    .end_us = atomic_load(&from[i].end_us),
+                                    .end_offset_s = (int32_t)atomic_load(&from[i].end_offset_s)};
+    qsort(to, (size_t)n, sizeof *to, compare_spans);
+}
+
+/* The limits of `version`; what is not held is unlimited. */
+static enum status copy_limits(struct limit_table *t, uint32_t index, uint32_t version, struct limit limits[])
+{
+    struct table_cell *cell;
+    for (uint32_t slot = 0; slot < LIMIT_TABLE_LIMITS; slot++) {
+        limits[slot] = (struct limit){.max = LIMIT_UNLIMITED, .until_us = LIMIT_NEVER, .max_after = LIMIT_UNLIMITED};
+        if (slot >= t->catalogue.n_limits)
+            continue;
+        limits[slot].window = t->catalogue.limits[slot].window;
+        enum status s = table_find_cell(t, index, slot, &cell);
+        if (s == STATUS_OK)
+            s = table_limit_copy(t, index, slot, cell, version, &limits[slot]);
+        if (s == STATUS_DAMAGED)
+            return s;
+    }
+    return STATUS_OK;
+}
+
+static enum status copy_tenant(struct limit_table *t, uint32_t index, struct limit_tenant *out)
+{
+    struct table_config config;
+    const struct table_tenant *tenant = table_tenant_at(t, index);
+    enum status s = tenant ? table_catalogue_refresh(t) : STATUS_NOT_FOUND;
+    uint32_t version;
+    int tries = 0;
+    if (s != STATUS_OK)
+        return s;
+    do {
+        version = atomic_load_explicit(&tenant->version, memory_order_acquire);
+        s = table_config_copy(t, index, version, &config);
+        if (s == STATUS_OK)
+            s = copy_limits(t, index, version, out->limits);
+    } while (table_read_again(t, index, version, &tries));
+    if (s != STATUS_OK)
+        return s;
+    memcpy(out->id, tenant->id, sizeof out->id);
+    out->id[sizeof out->id - 1] = '\0';
+    memcpy(out->tier, config.tier, sizeof out->tier);
+    out->state = (uint8_t)config.state;
+    out->held = atomic_load(&tenant->held);
+    copy_spans(tenant->days, LIMIT_DAYS, out->days);
+    copy_spans(tenant->periods, LIMIT_PERIODS, out->periods);
+    return STATUS_OK;
+}
+
+enum status limit_table_tenant(struct limit_table *t, uint32_t index, struct limit_tenant *out)
+{
+    if (!GUARD_ENTER(t))
+        return guard_damaged(t);
+    enum status s = table_report(t, copy_tenant(t, index, out));
+    guard_leave(t);
+    return s;
+}
+
+const struct limit_span *limit_table_window(const struct limit_tenant *tenant, uint8_t window, int64_t at_us)
+{
+    const struct limit_span *spans = window == LIMIT_WINDOW_DAY ? tenant->days : tenant->periods;
+    int n = window == LIMIT_WINDOW_DAY ? LIMIT_DAYS : window == LIMIT_WINDOW_PERIOD ? LIMIT_PERIODS : 0;
+    for (int i = 0; i < n; i++)
+        if (at_us >= spans[i].start_us && at_us < spans[i].end_us)
+            return &spans[i];
+    return NULL;
+}
+
+/* ---- the catalogue ---- */
+
+/* Which limits a metric has, in their order. */
+static void list_limits(struct limit_table *t)
+{
+    memset(t->first_limit, 0, sizeof t->first_limit);
+    for (uint32_t i = t->catalogue.n_limits; i-- > 0;) {
+        uint8_t *first = &t->first_limit[t->catalogue.limits[i].metric % LIMIT_TABLE_METRICS];
+        t->next_limit[i] = *first;
+        *first = (uint8_t)(i + 1);
+    }
+}
+
+enum status table_catalogue_refresh(struct limit_table *t)
+{
+    for (int i = 0; i < READ_TRIES; i++) {
+        uint32_t version = atomic_load_explicit(&t->header->catalogue_version, memory_order_acquire);
+        if (version == t->catalogue_version)
+            return STATUS_OK;
+        memcpy(&t->catalogue, &t->header->catalogues[version & 1].catalogue, sizeof t->catalogue);
+        uint64_t checksum = t->header->catalogues[version & 1].checksum;
+        if (version == 0) /* nothing was put yet */
+            memset(&t->catalogue, 0, sizeof t->catalogue);
+        if ((version == 0 || checksum == XXH3_64bits(&t->catalogue, sizeof t->catalogue)) &&
+            t->catalogue.n_limits <= LIMIT_TABLE_LIMITS && t->catalogue.n_metrics <= LIMIT_TABLE_METRICS) {
+            t->catalogue_version = version;
+            list_limits(t);
+            return STATUS_OK;
+        }
+    }
+    t->catalogue_version = UINT32_MAX;
+    return STATUS_DAMAGED;
+}
+
+enum status limit_table_catalogue(struct limit_table *t, struct limit_catalogue *out, uint64_t *version)
+{
+    if (!GUARD_ENTER(t))
+        return guard_damaged(t);
+    enum status s = table_report(t, table_catalogue_refresh(t));
+    guard_leave(t);
+    uint64_t now = (uint64_t)t->catalogue_version + 1;
+    if (s != STATUS_OK || (version && *version == now))
+        return s;
+    memcpy(out, &t->catalogue, sizeof *out);
+    if (version)
+        *version = now;
+    return STATUS_OK;
+}
+
+int limit_table_metric(const struct limit_catalogue *c, const char *name, size_t length)
+{
+    for (uint32_t i = 0; i < c->n_metrics; i++)
+        if (strlen(c->metrics[i].name) == length && memcmp(c->metrics[i].name, name, length) == 0)
+            return (int)i;
+    return -1;
+}
+
+bool limit_table_for_rules(const struct limit_catalogue *c, int metric)
+{
+    return !c->metrics[metric].derived && c->metrics[metric].kind == LIMIT_KIND_COUNTER;
+}
+
+/* ---- spans ---- */
+
+int table_span_at(const struct table_span *spans, int n, int64_t at_us)
+{
+    for (int i = 0; i < n; i++) {
+        int64_t end = atomic_load_explicit(&spans[i].end_us, memory_order_acquire);
+        if (at_us < end && at_us >= atomic_load_explicit(&spans[i].start_us, memory_order_relaxed))
+            return i;
+    }
+    return -1;
+}
+
+struct table_span *table_spans(struct table_tenant *tenant, uint8_t window, int *n)
+{
+    *n = window == LIMIT_WINDOW_DAY ? LIMIT_DAYS : window == LIMIT_WINDOW_PERIOD ? LIMIT_PERIODS : 0;
+    return window == LIMIT_WINDOW_DAY ? tenant->days : window == LIMIT_WINDOW_PERIOD ? tenant->periods : NULL;
+}
