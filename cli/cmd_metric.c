@@ -27,6 +27,7 @@ static enum status read_values(int argc, char *argv[], const char **type, struct
 int cmd_metric_create(struct cli *c, int argc, char *argv[])
 {
     struct metric_values v = {0};
+    char full[CAPACITY_TEXT] = "";
     const char *type;
     enum status s;
 
@@ -42,11 +43,9 @@ int cmd_metric_create(struct cli *c, int argc, char *argv[])
     }
     if (cli_begin(c))
         return CLI_FAILED;
-    s = metrics_create(c->db, type, &v);
+    s = metrics_create(c->db, type, &v, full);
     if (s == STATUS_LIMIT)
-        cli_say("there is room for %d metrics and %d limits, and no more; remove one that is not used (tollgate metric "
-                "list, tollgate metric remove)",
-                LIMIT_TABLE_METRICS, LIMIT_TABLE_LIMITS);
+        cli_say("%s", full);
     return cli_end(c, s, "the metric was not created", "The metric was created.", type);
 }
 

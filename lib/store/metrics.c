@@ -1,7 +1,7 @@
 /* metrics.c: the catalogue of metrics for the command line */
 #include "lib/store/metrics.h"
 
-#include "lib/meter/limit_table/limit_table.h"
+#include "lib/store/capacity.h"
 
 #define COLUMNS                                                                                    \
     "SELECT m.metric_type, m.kind, m.unit, m.label,"                                               \
@@ -11,8 +11,6 @@
 
 static const char list_sql[] = COLUMNS " ORDER BY metric_type";
 static const char show_sql[] = COLUMNS " WHERE metric_type = $1";
-static const char count_sql[] =
-    "SELECT count(*), (SELECT count(*) FROM tollgate.usage_limit_keys) FROM tollgate.usage_metrics";
 static const char insert_sql[] = "INSERT INTO tollgate.usage_metrics (metric_type, kind, unit, label, limit_key, "
                                  "limit_window) VALUES ($1, $2, $3, $4, $5,"
                                  " coalesce($6, CASE WHEN $2 = 'gauge' THEN 'none' ELSE 'period' END))";
@@ -38,26 +36,10 @@ enum status metrics_show(struct db *d, const char *type, struct db_rows **rows)
     return db_query_found(d, show_sql, 1, (const char *const[]){type}, rows);
 }
 
-/* What the limit table has no place for would be left out there, without anybody being told. */
-static enum status metrics_fit(struct db *d, bool limit)
-{
-    struct db_rows *rows = NULL;
-    enum status s = db_script(d, "LOCK TABLE tollgate.usage_metrics IN SHARE ROW EXCLUSIVE MODE");
-
-    if (!s)
-        s = db_query(d, count_sql, 0, NULL, &rows);
-    if (s)
-        return s;
-    if (db_int(rows, 0, 0) >= LIMIT_TABLE_METRICS || (limit && db_int(rows, 0, 1) >= LIMIT_TABLE_LIMITS))
-        s = STATUS_LIMIT;
-    db_rows_free(rows);
-    return s;
-}
-
-enum status metrics_create(struct db *d, const char *type, const struct metric_values *v)
+enum status metrics_create(struct db *d, const char *type, const struct metric_values *v, char full[CAPACITY_TEXT])
 {
     const char *const params[] = {type, v->kind, v->unit, v->label, v->limit_key, v->window};
-    enum status s = metrics_fit(d, v->limit_key != NULL);
+    enum status s = capacity_check(d, 1, v->limit_key != NULL, full);
 
     if (!s)
         s = db_query(d, insert_sql, 6, params, NULL);

@@ -6,6 +6,7 @@
 #ifndef STORE_METRICS_H
 #define STORE_METRICS_H
 
+#include "lib/store/capacity.h"
 #include "lib/store/db.h"
 
 struct metric_values {
@@ -15,8 +16,9 @@ struct metric_values {
 /* type, kind, unit, label, limit keys (the main one first), its window, derived */
 MUST_CHECK enum status metrics_list(struct db *d, struct db_rows **rows);
 MUST_CHECK enum status metrics_show(struct db *d, const char *type, struct db_rows **rows);
-/* With its limit key when one is named. STATUS_EXISTS; STATUS_LIMIT: the limit table has room for no more (LIMIT_TABLE_METRICS, LIMIT_TABLE_LIMITS). */
-MUST_CHECK enum status metrics_create(struct db *d, const char *type, const struct metric_values *v);
+/* With its limit key when one is named. STATUS_EXISTS; STATUS_LIMIT: the limit table has no room, and `full` says so. */
+MUST_CHECK enum status metrics_create(struct db *d, const char *type, const struct metric_values *v,
+                                      char full[CAPACITY_TEXT]);
 /* unit and label only. STATUS_NOT_FOUND. */
 MUST_CHECK enum status metrics_change(struct db *d, const char *type, const struct metric_values *v);
 /* STATUS_DENIED: it has usage, or it is one of Tollgate's own; STATUS_NOT_FOUND. */

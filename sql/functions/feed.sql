@@ -32,7 +32,7 @@ RETURNS TABLE (tenant_id text, tier_id text, state text, days bigint[], day_offs
   patients bigint, users bigint, appointments bigint, storage_gb bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 -- A page finds its rows by index, whatever share of all the planner takes `most` for.
-SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
   WITH page AS MATERIALIZED (
     SELECT x.tenant_id AS id, x.state, coalesce(
       (SELECT p.time_zone FROM tollgate.tenant_periods p WHERE p.tenant_id = x.tenant_id AND p.starts_at <= now() AND p.ends_at > now()
@@ -77,7 +77,7 @@ CREATE OR REPLACE FUNCTION tollgate.feed_limits(one text, after text, most bigin
 RETURNS TABLE (tenant_id text, limit_key text, max bigint, expires bigint, after_expiry bigint, mode text, grace_percent int,
   grace_until bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
   SELECT f.* FROM (
     SELECT t.tenant_id, k.limit_key::text,
       tollgate.millionths(CASE WHEN o.expires_at <= now() THEN r.limits ELSE s.usage_limits END -> k.limit_key) AS max,
@@ -103,7 +103,7 @@ GRANT EXECUTE ON FUNCTION tollgate.feed_limits(text, text, bigint) TO tollgate_c
 CREATE OR REPLACE FUNCTION tollgate.feed_counts(one text, after text, most bigint)
 RETURNS TABLE (tenant_id text, metric_type text, is_day boolean, starts bigint, ends bigint, used bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
   SELECT t.tenant_id, m.metric_type::text, c.limit_window = 'day',
     tollgate.us(CASE c.limit_window WHEN 'day' THEN tollgate.day_start(c.window_start, p.time_zone) ELSE p.starts_at END),
     CASE c.limit_window WHEN 'day' THEN 0 ELSE tollgate.us(p.ends_at) END, least(c.used * 1000000, 9000000000000000000)::bigint

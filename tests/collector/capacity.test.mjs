@@ -15,20 +15,40 @@ const held = () => new Set(execFileSync(join(root, 'build/release/tools/table_sh
   .trim().split('\n').map((line) => line.split('\t')[1]));
 const create = (name) => node.tollgate(['metric', 'create', name, '--kind', 'counter', '--unit', 'x', '--label', name, '--limit', `${name}_per_day`, '--window', 'day']);
 
-test('the limit that would be one too many is refused in a clear sentence, and those before it are followed', async () => {
+const count = (table) => Number(node.sql(`SELECT count(*) FROM tollgate.${table}`));
+const refusal = /there are (\d+) metrics and (\d+) limits, and the limit table has room for (\d+) and (\d+); remove one/;
+
+test('the 65th metric is refused in a clear sentence, and those before it are followed', async () => {
   const collector = await node.collector();
-  const there = Number(node.sql('SELECT count(*) FROM tollgate.usage_limit_keys'));
   let made = 0, refused;
   while (!refused && made < 200) {
     const r = create(`m${made}`);
     if (r.status === 0) made++;
     else refused = r;
   }
-  assert.ok(made > 0 && refused, `${made} were made`);
-  assert.match(refused.err, /there is room for \d+ metrics and \d+ limits, and no more; remove one/);
-  assert.equal(Number(refused.err.match(/and (\d+) limits/)[1]), there + made);
-  assert.equal(Number(node.sql('SELECT count(*) FROM tollgate.usage_limit_keys')), there + made);
+  assert.match(refused.err, refusal);
+  assert.deepEqual(refused.err.match(refusal).slice(1).map(Number), [64, count('usage_limit_keys'), 64, 128]);
+  assert.equal(count('usage_metrics'), 64);
   await eventually(() => held().has(`m${made - 1}_per_day`), 'the last limit in the table', 10);
+  await node.stop(collector);
+});
+
+test('the 129th limit is refused in a clear sentence, and the first 128 hold', async () => {
+  const collector = await node.collector();
+  const removed = node.tollgate(['metric', 'remove', 'm0', '--yes']);
+  assert.equal(removed.status, 0, removed.err);
+  // A metric may have several limits; the command line makes one with it.
+  node.sql(`INSERT INTO tollgate.usage_limit_keys (limit_key, metric_type, limit_window, label)
+    SELECT w || '_of_' || m.metric_type, m.metric_type, w, 'More' FROM tollgate.usage_metrics m, unnest(ARRAY['period', 'minute']) w WHERE m.metric_type LIKE 'm_%'
+    ORDER BY 1 DESC LIMIT 128 - (SELECT count(*) FROM tollgate.usage_limit_keys)`);
+  const refused = create('late');
+  assert.notEqual(refused.status, 0);
+  assert.deepEqual(refused.err.match(refusal)?.slice(1).map(Number), [63, 128, 64, 128]);
+  const last = node.sql("SELECT max(limit_key) FROM tollgate.usage_limit_keys WHERE limit_key LIKE 'period_of_m%'");
+  await eventually(() => held().has(last), `${last} in the table`, 20);
+  node.sql("DELETE FROM tollgate.usage_limit_keys WHERE label = 'More'");
+  assert.equal(create('m0').status, 0);
+  await eventually(() => held().has('m0_per_day') && !held().has(last), 'the table as it was', 20);
   await node.stop(collector);
 });
 

@@ -1,0 +1,30 @@
+/* capacity.c: what is there against what the limit table has room for */
+#include "lib/store/capacity.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "lib/meter/limit_table/limit_table.h"
+
+enum status capacity_check(struct db *d, int64_t metrics, int64_t limits, char full[CAPACITY_TEXT])
+{
+    static const char sql[] =
+        "SELECT (SELECT count(*) FROM tollgate.usage_metrics), (SELECT count(*) FROM tollgate.usage_limit_keys)";
+    struct db_rows *rows;
+    enum status s = db_script(d, "LOCK TABLE tollgate.usage_metrics IN SHARE ROW EXCLUSIVE MODE");
+
+    if (s == STATUS_OK)
+        s = db_query(d, sql, 0, NULL, &rows);
+    if (s != STATUS_OK)
+        return s;
+    int64_t n_metrics = db_int(rows, 0, 0), n_limits = db_int(rows, 0, 1);
+    db_rows_free(rows);
+    if (n_metrics + metrics <= LIMIT_TABLE_METRICS && (!limits || n_limits + limits <= LIMIT_TABLE_LIMITS))
+        return STATUS_OK;
+    snprintf(full, CAPACITY_TEXT,
+             "there are %" PRId64 " metrics and %" PRId64
+             " limits, and the limit table has room for %d and %d; remove one that is not used (tollgate metric list, "
+             "tollgate metric remove)",
+             n_metrics, n_limits, LIMIT_TABLE_METRICS, LIMIT_TABLE_LIMITS);
+    return STATUS_LIMIT;
+}
