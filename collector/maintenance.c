@@ -74,8 +74,11 @@ enum status jobs_partitions(struct jobs *j, int64_t until, bool *more)
 
 enum status jobs_retention(struct jobs *j, int64_t until, bool *more)
 {
-    const struct retention_keep keep = {.row_months = (int)j->c->config->collector.retention_months,
-                                        .session_absolute_s = j->c->config->web.session_absolute_s};
+    const struct config *f = j->c->config;
+    const struct retention_keep keep = {.row_months = (int)f->collector.retention_months,
+                                        .hourly_months = (int)f->collector.hourly_months,
+                                        .rejected_days = (int)f->collector.rejected_days,
+                                        .session_absolute_s = f->web.session_absolute_s};
     enum status s;
 
     do

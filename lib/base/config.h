@@ -69,7 +69,7 @@ struct config {
         int64_t sync_ms, segment_bytes, segment_age_s, max_bytes, reserve_bytes, keep_minutes, keep_bytes;
     } spool;
     struct { /* [collector] */
-        int64_t batch_rows, batch_ms, poll_ms, retention_months, partitions_ahead;
+        int64_t batch_rows, batch_ms, poll_ms, retention_months, hourly_months, rejected_days, partitions_ahead;
         int64_t endpoints_max; /* distinct normalised endpoints a tenant and day; beyond: "(other)" */
     } collector;
     struct {                  /* [storage] */

@@ -48,6 +48,9 @@ static const struct question questions[] = {
      "SELECT count(*) = 0, CASE count(*) WHEN 0 THEN 'none in a day' ELSE sum(n) || ' events in a day "
      "could not be stored: ' "
      "|| string_agg(reason || ' ' || n, ', ') || '; see `tollgate spool rejected list`' END "
+     "|| coalesce((SELECT '; ' || d.removed || ' older ones that nobody replayed were removed "
+     "(collector.rejected_days)' "
+     "FROM tollgate.removed d WHERE d.what = 'rejected' AND d.removed > 0), '') "
      "FROM (SELECT reason, count(*) AS n FROM tollgate.usage_rejected WHERE rejected_at > now() - interval '1 day' "
      "GROUP BY reason) r"},
     {"tenants", "SELECT count(*) = 0, CASE count(*) WHEN 0 THEN 'all are counted' ELSE count(*) || ' tenants or tables "

@@ -13,7 +13,7 @@
     "WITH gone AS (DELETE FROM " table " WHERE ctid = ANY (ARRAY(SELECT ctid FROM " table " WHERE " too_old \
     " LIMIT " TEXT(SLICE) ")) RETURNING 1) SELECT count(*) FROM gone"
 
-enum bound { FIXED, ROW_MONTHS, SESSION_SECONDS }; /* what $1 of the statement is */
+enum bound { FIXED, ROW_MONTHS, HOURLY_MONTHS, REJECTED_DAYS, SESSION_SECONDS }; /* what $1 of the statement is */
 
 static const struct item {
     const char *name, *sql;
@@ -21,6 +21,10 @@ static const struct item {
     int full; /* a slice that removed so many has left more */
 } items[] = {
     {"rows", "SELECT tollgate.drop_partitions($1::integer)", ROW_MONTHS, 1},
+    {"hourly aggregates", "SELECT tollgate.remove_old('hourly', pg_catalog.make_interval(months => $1::integer))",
+     HOURLY_MONTHS, 1},
+    {"counts of past windows", "SELECT tollgate.remove_old('counts', interval '100 days')", FIXED, 1},
+    {"rejected events", "SELECT tollgate.remove_rejected($1::integer)", REJECTED_DAYS, SLICE},
     {"event ids", REMOVE("tollgate.usage_event_ids", "accepted_at < now() - interval '36 days'"), FIXED, SLICE},
     {"changes of the configuration", REMOVE("tollgate.config_changes", "made_at < now() - interval '1 day'"), FIXED,
      SLICE},
@@ -47,6 +51,10 @@ static int64_t bound_of(enum bound bound, const struct retention_keep *keep)
     switch (bound) {
     case ROW_MONTHS:
         return keep->row_months;
+    case HOURLY_MONTHS:
+        return keep->hourly_months;
+    case REJECTED_DAYS:
+        return keep->rejected_days;
     case SESSION_SECONDS:
         return keep->session_absolute_s;
     default:

@@ -16,7 +16,7 @@
 
 /* What the configuration says; the rest is fixed. */
 struct retention_keep {
-    int row_months;
+    int row_months, hourly_months, rejected_days;
     int64_t session_absolute_s;
 };
 

@@ -242,10 +242,33 @@ BEGIN
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.ingest_rollups() TO tollgate_collector;
 
+-- Counts of windows that are long past are removed (tollgate.remove_old). Where late events come to one, it begins with what usage_daily
+-- says of it, which holds this batch already.
+CREATE OR REPLACE FUNCTION tollgate.ingest_old_counts() RETURNS void LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+  INSERT INTO tollgate.usage_counts (tenant_id, metric_type, limit_window, window_start, used)
+  SELECT w.tenant_id, w.metric_type, w.limit_window, w.first, sum(d.total) - w.added
+  FROM (
+    SELECT s.tenant_id, s.metric_type, 'day' AS limit_window, s.day AS first, s.day AS last, sum(s.total) AS added
+    FROM pg_temp.batch_sums s WHERE s.counter AND s.day < current_date - 60 GROUP BY 1, 2, 4, 5
+    UNION ALL
+    SELECT s.tenant_id, s.metric_type, 'period', s.period_start, p.period_end, sum(s.total)
+    FROM pg_temp.batch_sums s JOIN tollgate.tenant_periods p ON p.tenant_id = s.tenant_id AND p.period_start = s.period_start
+    WHERE s.counter AND s.period_start < current_date - 60 GROUP BY 1, 2, 4, 5) w
+  JOIN tollgate.usage_daily d ON d.tenant_id = w.tenant_id AND d.metric_type = w.metric_type AND d.day BETWEEN w.first AND w.last
+  GROUP BY w.tenant_id, w.metric_type, w.limit_window, w.first, w.added ORDER BY 1, 2, 3, 4
+  ON CONFLICT DO NOTHING;
+END $$;
+GRANT EXECUTE ON FUNCTION tollgate.ingest_old_counts() TO tollgate_collector;
+
 -- Counts of days and periods, the summary and what the host's subscription row shows.
 CREATE OR REPLACE FUNCTION tollgate.ingest_counts() RETURNS void LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
+  IF EXISTS (SELECT FROM pg_temp.batch_sums WHERE counter AND day < current_date - 60) THEN
+    PERFORM tollgate.ingest_old_counts();
+  END IF;
   WITH added AS (
     SELECT tenant_id, metric_type, 'day' AS limit_window, day AS window_start, sum(total) AS total
     FROM pg_temp.batch_sums WHERE counter GROUP BY 1, 2, 4

@@ -130,8 +130,17 @@ static enum status store(const struct ingest_event *events, size_t n, struct ing
 
 static bool books_agree(void)
 {
-    return number("SELECT count(*) FROM public.tenants x, tollgate.reconcile(x.id)") == 0 &&
-           number("SELECT count(*) FROM public.tenants x, tollgate.reconcile_gauges(x.id)") == 0;
+    static const char sql[] =
+        "SELECT string_agg(d::text, ' ') FROM (SELECT x.id, r.* FROM public.tenants x, tollgate.reconcile(x.id) "
+        "r LIMIT 5) d";
+    struct db_rows *r;
+    bool agree;
+
+    CU_ASSERT_EQUAL_FATAL(db_run(owner, sql, 0, NULL, &r), STATUS_OK);
+    if (!(agree = db_null(r, 0, 0)))
+        fprintf(stderr, "%s\n", db_text(r, 0, 0));
+    db_rows_free(r);
+    return agree && number("SELECT count(*) FROM public.tenants x, tollgate.reconcile_gauges(x.id)") == 0;
 }
 
 static void a_batch_is_rows_rollups_counts_summary_and_position_together(void)
@@ -238,6 +247,26 @@ static void a_late_event_goes_to_the_period_of_its_time_and_gets_a_partition(voi
             "s.period_start = p.period_start WHERE u.tenant_id = 'b' AND u.recorded_at >= p.starts_at AND "
             "u.recorded_at < p.ends_at AND u.recorded_at < now() - interval '199 days' AND s.api_calls_count = 1"),
         1);
+    CU_ASSERT_TRUE(books_agree());
+}
+
+static void a_late_event_finds_the_count_of_a_window_whose_row_was_removed(void)
+{
+    struct ingest_event e = event("b", "api_call", "", clock_wall_us() - INT64_C(130) * 86400 * CLOCK_US_PER_SECOND);
+    struct ingest_result r;
+
+    for (int i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL_FATAL(store(&e, 1, &r), STATUS_OK);
+        ingest_result_free(&r);
+    }
+    run("DELETE FROM tollgate.usage_counts WHERE tenant_id = 'b' AND window_start BETWEEN current_date - 165 AND "
+        "current_date - 100");
+    CU_ASSERT_EQUAL_FATAL(store(&e, 1, &r), STATUS_OK);
+    CU_ASSERT_EQUAL(r.totals[0].used, 3 * M);
+    ingest_result_free(&r);
+    CU_ASSERT_EQUAL(number("SELECT api_calls_count FROM public.usage_summary WHERE tenant_id = 'b' AND period_start <= "
+                           "current_date - 130 ORDER BY period_start DESC LIMIT 1"),
+                    3);
     CU_ASSERT_TRUE(books_agree());
 }
 
@@ -513,6 +542,8 @@ int main(void)
          what_cannot_be_stored_is_set_aside_with_its_bytes_and_the_rest_goes_on},
         {"a late event goes to the period of its time and gets a partition",
          a_late_event_goes_to_the_period_of_its_time_and_gets_a_partition},
+        {"a late event finds the count of a window whose row was removed",
+         a_late_event_finds_the_count_of_a_window_whose_row_was_removed},
         {"endpoints beyond the cap are counted as one", endpoints_beyond_the_cap_are_counted_as_one},
         {"changes of the host's tables are gauges and events", changes_of_the_hosts_tables_are_gauges_and_events},
         {"an enforced gauge is counted by its shares", an_enforced_gauge_is_counted_by_its_shares},

@@ -6,7 +6,8 @@
 #include "tests/unit/store/schema.h"
 
 static struct db *owner, *collector;
-static const struct retention_keep keep = {.row_months = 13, .session_absolute_s = 3600};
+static const struct retention_keep keep = {
+    .row_months = 13, .hourly_months = 2, .rejected_days = 90, .session_absolute_s = 3600};
 
 /* Of each item: rows that are too old and rows that are not, how many there are, and how many are to stay. */
 static const struct {
@@ -42,6 +43,25 @@ static const struct {
      "now() - "
      "make_interval(hours => 20 + g % 2 * 5) FROM generate_series(1, 12000) g",
      "SELECT count(*) FROM tollgate.config_changes", 6000},
+    {"hourly aggregates",
+     "INSERT INTO tollgate.usage_hourly (tenant_id, metric_type, hour, total, events) SELECT t.id, 'api_call', "
+     "date_trunc('hour', now() - interval '30 minutes') - make_interval(hours => g), 1, 1 FROM public.tenants t, "
+     "generate_series(0, 4000) g",
+     "SELECT (count(*) / 2 - (SELECT extract(epoch FROM date_trunc('hour', now() - interval '30 minutes') - "
+     "date_trunc('day', now() - interval '2 months')) / 3600))::int FROM tollgate.usage_hourly",
+     1},
+    {"counts of past windows",
+     "INSERT INTO tollgate.usage_counts (tenant_id, metric_type, limit_window, window_start, used) SELECT t.id, "
+     "'api_call', "
+     "w, current_date - g, 1 FROM public.tenants t, unnest(ARRAY['day', 'period']) w, generate_series(1, 200) g",
+     "SELECT count(*) FROM tollgate.usage_counts", 400},
+    {"rejected events",
+     "INSERT INTO tollgate.usage_rejected (tenant_id, node, segment, position, reason, metric_type, record, "
+     "rejected_at) "
+     "SELECT 'a', '11111111-2222-3333-4444-555555555555', 1, g, 'metadata', 'api_call', '', now() - make_interval(days "
+     "=> "
+     "g) FROM generate_series(85, 94) g",
+     "SELECT count(*) FROM tollgate.usage_rejected", 5},
     {"rows", "SELECT tollgate.ensure_partitions(now() - interval '20 months', now() + interval '1 month')",
      "SELECT count(*) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = "
      "'public.usage_tracking'::regclass AND c.relname < 'usage_tracking_' || to_char(now() AT TIME ZONE 'UTC' - "
@@ -130,12 +150,34 @@ static void a_slice_is_bounded_and_says_that_there_is_more(void)
     CU_ASSERT_EQUAL(number("SELECT count(*) FROM tollgate.config_changes"), 0);
 }
 
+static void what_was_removed_is_said(void)
+{
+    CU_ASSERT_EQUAL(number("SELECT removed FROM tollgate.removed WHERE what = 'rejected'"), 5);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM tollgate.removed WHERE what = 'hourly' AND after IS NULL AND before = "
+                           "date_trunc('day', now() - interval '2 months')"),
+                    1);
+    CU_ASSERT_EQUAL(number("SELECT count(*) FROM public.tenants t, tollgate.reconcile(t.id)"), 0);
+}
+
+static void nobody_removes_what_is_kept(void)
+{
+    struct retention_keep none = {0};
+    bool more;
+
+    CU_ASSERT_EQUAL(retention_slice(collector, item_of("rows"), &none, &more), STATUS_INVALID);
+    CU_ASSERT_EQUAL(retention_slice(collector, item_of("hourly aggregates"), &none, &more), STATUS_INVALID);
+    CU_ASSERT_EQUAL(retention_slice(collector, item_of("rejected events"), &none, &more), STATUS_INVALID);
+    CU_ASSERT_FALSE(more);
+}
+
 int main(void)
 {
     static CU_TestInfo tests[] = {
         {"what is too old goes and the rest stays, with the collector's rights",
          what_is_too_old_goes_and_the_rest_stays},
         {"a slice is bounded and says that there is more", a_slice_is_bounded_and_says_that_there_is_more},
+        {"what was removed is said, and reconcile misses nothing of it", what_was_removed_is_said},
+        {"nobody removes what is kept", nobody_removes_what_is_kept},
         CU_TEST_INFO_NULL,
     };
     return server_suite("retention", start, stop, tests);
