@@ -11,13 +11,13 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   FROM public.tenants t
   CROSS JOIN LATERAL (SELECT min(x.recorded_at) AS first, max(x.recorded_at) AS last FROM public.usage_tracking x WHERE x.tenant_id = t.id) u
   LEFT JOIN tollgate.removed d ON d.what = 'rows'
-  CROSS JOIN LATERAL (SELECT min(p.starts_at) AS starts, max(p.ends_at) AS ends FROM tollgate.tenant_periods p WHERE p.tenant_id = t.id) b
-  JOIN tollgate.tenant_periods z ON z.tenant_id = t.id
-    AND z.starts_at = greatest(b.starts, (SELECT max(p.starts_at) FROM tollgate.tenant_periods p
-      WHERE p.tenant_id = t.id AND p.starts_at <= greatest(u.first, d.before)))
-  CROSS JOIN LATERAL (SELECT tollgate.day_of(greatest(u.first, d.before), z.time_zone) AS day) f
-  CROSS JOIN LATERAL (SELECT CASE WHEN d.before > tollgate.day_start(f.day, z.time_zone) THEN f.day + 1 ELSE f.day END AS day) k
-  CROSS JOIN LATERAL (SELECT tollgate.day_start(k.day, z.time_zone) AS starts) s
+  CROSS JOIN LATERAL (SELECT greatest(u.first, d.before) AS at) c
+  JOIN LATERAL (SELECT min(p.starts_at) AS starts, max(p.ends_at) AS ends,
+    (array_agg(p.time_zone ORDER BY p.starts_at <= c.at DESC, abs(extract(epoch FROM p.starts_at - c.at))))[1] AS zone
+    FROM tollgate.tenant_periods p WHERE p.tenant_id = t.id) b ON b.zone IS NOT NULL
+  CROSS JOIN LATERAL (SELECT tollgate.day_of(c.at, b.zone) AS day) f
+  CROSS JOIN LATERAL (SELECT CASE WHEN d.before > tollgate.day_start(f.day, b.zone) THEN f.day + 1 ELSE f.day END AS day) k
+  CROSS JOIN LATERAL (SELECT tollgate.day_start(k.day, b.zone) AS starts) s
   WHERE (p_tenant IS NULL OR t.id = p_tenant) AND u.first IS NOT NULL
 $$;
 
@@ -49,6 +49,7 @@ BEGIN
     CROSS JOIN LATERAL (SELECT $1 + i AS day, tollgate.day_start($1 + i, z.zone) AS starts, tollgate.day_start($1 + i + 1, z.zone) AS ends
                         FROM generate_series(0, $2 - $1) i) d
     CROSS JOIN LATERAL generate_series(d.starts, d.ends - interval '1 second', interval '15 minutes') q (quarter)
+    LIMIT %8$s -- there are no more, and the planner shall know it
   ), counters AS (
     SELECT u.tenant_id, u.metric_type, q.hour, q.day,
       CASE WHEN u.metric_type = 'api_call' AND jsonb_typeof(u.metadata -> 'method') = 'string' THEN u.metadata ->> 'method' ELSE '' END AS method,
@@ -111,7 +112,8 @@ BEGIN
     format('u.recorded_at >= %L AND u.recorded_at < %L', (p_first - 1)::timestamp AT TIME ZONE 'UTC', (p_last + 2)::timestamp AT TIME ZONE 'UTC') || ' AND u.tenant_id ' || whose,
     ARRAY(SELECT m.metric_type::text FROM tollgate.usage_metrics m WHERE m.kind = 'gauge'),
     (p_first - 1)::timestamp AT TIME ZONE 'UTC', (p_last + 2)::timestamp AT TIME ZONE 'UTC',
-    coalesce((SELECT r.before FROM tollgate.removed r WHERE r.what = 'hourly'), '-infinity')) USING p_first, p_last;
+    coalesce((SELECT r.before FROM tollgate.removed r WHERE r.what = 'hourly'), '-infinity'),
+    (p_last - p_first + 1) * 120 * (SELECT count(DISTINCT p.time_zone) FROM tollgate.tenant_periods p)) USING p_first, p_last;
 END $$;
 
 -- Differences of what follows from the days: tollgate.usage_counts, usage_summary, current_usage, and tenants whose rows lie outside of all periods. Days
