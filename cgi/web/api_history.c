@@ -21,11 +21,11 @@ static bool is_day(const char *text)
     return true;
 }
 
-static struct json_object *rows_shape(const struct db_rows *rows)
+static struct json_object *rows_shape(const struct db_rows *rows, size_t n)
 {
     struct json_object *list = json_object_new_array();
 
-    for (size_t i = 0; i < db_count(rows); i++) {
+    for (size_t i = 0; i < n; i++) {
         struct json_object *o = json_object_new_object();
 
         json_object_object_add(o, "day", json_object_new_string(db_text(rows, i, 0)));
@@ -42,12 +42,13 @@ void api_history(struct app *app)
     const char *from = request_query(app->request, "from"), *to = request_query(app->request, "to");
     struct json_object *document;
     struct db_rows *rows = NULL;
+    size_t n = 0;
     enum status s = STATUS_INVALID;
 
     if (is_day(from) && is_day(to)) {
         s = app_begin(app);
         if (s == STATUS_OK)
-            s = query_history(app->db, app->tenant, from, to, request_query(app->request, "metric"), &rows);
+            s = query_history(app->db, app->tenant, from, to, request_query(app->request, "metric"), &rows, &n);
         s = app_end(app, s);
     }
     if (s == STATUS_INVALID) {
@@ -56,7 +57,9 @@ void api_history(struct app *app)
         app_fail(app, s, "history");
     } else {
         document = json_object_new_object();
-        json_object_object_add(document, "history", rows_shape(rows));
+        json_object_object_add(document, "history", rows_shape(rows, n));
+        if (n < db_count(rows)) /* too many for one answer */
+            json_object_object_add(document, "next_from", json_object_new_string(db_text(rows, n, 0)));
         response_json(app->response, 200, document);
     }
     db_rows_free(rows);

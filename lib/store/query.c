@@ -2,13 +2,17 @@
 #include "lib/store/query.h"
 
 #include <stdio.h>
+#include <string.h>
+
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
 
 /* clang-format off */
 static const char history_sql[] =
     "SELECT d.day, d.metric_type, " DB_MILLIONTHS("sum(d.total)") ", sum(d.events)::bigint FROM tollgate.usage_daily d"
     " WHERE d.tenant_id = $1 AND d.day >= coalesce($2::date, $3::date - 29, current_date - 29)"
     " AND d.day <= coalesce($3::date, current_date + 1) AND ($4::text IS NULL OR d.metric_type = $4)"
-    " GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 10000";
+    " GROUP BY 1, 2 ORDER BY 1, 2 LIMIT " TEXT(QUERY_HISTORY_MOST) " + 1";
 /* clang-format on */
 static const char period_sql[] =
     "SELECT p.time_zone, p.period_end - tollgate.day_of(now(), p.time_zone) + 1, tollgate.day_of(now(), p.time_zone),"
@@ -29,11 +33,19 @@ static const char endpoints_sql[] =
     " GROUP BY 1, 2 ORDER BY 3 DESC, 2, 1 LIMIT $2::int";
 
 enum status query_history(struct db *d, const char *tenant, const char *from, const char *to, const char *metric,
-                          struct db_rows **rows)
+                          struct db_rows **rows, size_t *n)
 {
     const char *const params[] = {tenant, from, to, metric};
+    enum status s = db_query(d, history_sql, 4, params, rows);
 
-    return db_query(d, history_sql, 4, params, rows);
+    if (s != STATUS_OK)
+        return s;
+    *n = db_count(*rows);
+    if (*n > QUERY_HISTORY_MOST) /* back to the end of a day */
+        do
+            --*n;
+        while (*n > 0 && strcmp(db_text(*rows, *n, 0), db_text(*rows, *n - 1, 0)) == 0);
+    return s;
 }
 
 enum status overview_period(struct db *d, const char *tenant, struct db_rows **rows)

@@ -72,3 +72,22 @@ test('checks take few values, and refuse many', async () => {
   const r = await post(`{"checks":[${'{},'.repeat(16000)}{}]}`, 'application/json', '/api/usage/tenant/f0/check');
   assert.deepEqual(problem(r), [413, 'too_many_values']);
 });
+
+test('a history that is too long for one answer says where it goes on, and no day is lost or told twice', async () => {
+  web.node.sql(`INSERT INTO tollgate.usage_daily (tenant_id, metric_type, day, total, events) SELECT 'f0', m, date '2001-01-01' + i, 1, 1
+    FROM generate_series(0, 5999) i, unnest(ARRAY['api_call', 'file_upload', 'appointment_created']) m`);
+  const seen = [];
+  let from = '2001-01-01', answers = 0;
+  while (from) {
+    const r = await web.ask('GET', `/api/usage/tenant/f0/history?from=${from}&to=2018-01-01`, { key: web.tenantKey });
+    assert.equal(r.status, 200, r.body);
+    const { history, next_from: next } = JSON.parse(r.body);
+    assert.ok(history.length <= 10000);
+    seen.push(...history.map((h) => `${h.day} ${h.metric_type}`));
+    from = next;
+    answers++;
+  }
+  assert.equal(answers, 2);
+  assert.equal(seen.length, 18000);
+  assert.equal(new Set(seen).size, 18000);
+});
