@@ -52,7 +52,7 @@ void as_user_end(void)
 
 bool as_user_exists(const char *name)
 {
-    return getpwnam(name) != NULL;
+    return getpwnam(name);
 }
 
 const char *as_user_self(void)

@@ -215,7 +215,7 @@ bool cli_password(bool from_stdin, const char *email, char *out, size_t size)
         goto done;
     }
     problem = password_problem(out, email);
-    if (problem != NULL) {
+    if (problem) {
         cli_say("%s", problem);
         goto done;
     }

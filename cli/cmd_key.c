@@ -67,7 +67,7 @@ static bool is_repetitive(const char *text)
     size_t length = strlen(text), distinct = 0;
 
     for (size_t i = 0; i < length; i++)
-        distinct += memchr(text, text[i], i) == NULL;
+        distinct += !memchr(text, text[i], i);
     for (size_t part = 1; part <= length / 2; part++)
         if (memcmp(text, text + part, length - part) == 0)
             return true;
@@ -143,7 +143,7 @@ int cmd_key_create(struct cli *c, int argc, char *argv[])
 
     if (cli_parse(argc, argv, options, &name, 1, 1) || (scopes && !scopes_fit(scopes)))
         return CLI_USAGE;
-    if (operator_key == (tenant != NULL)) {
+    if (operator_key == !!tenant) {
         cli_say("say either --tenant ID or --operator");
         return CLI_USAGE;
     }

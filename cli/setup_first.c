@@ -166,7 +166,7 @@ static enum status add_key(struct setup *s)
 int setup_tenant(struct setup *s)
 {
     struct db_rows *rows = NULL;
-    bool asked = s->tenant != NULL, tier_asked = s->tier != NULL, owns, there, others;
+    bool asked = s->tenant, tier_asked = s->tier, owns, there, others;
     enum status st;
 
     if (!asked)

@@ -63,5 +63,5 @@ bool inbox_take(struct inbox *b, char name[INBOX_NAME_SIZE])
     }
     pthread_mutex_unlock(&b->lock);
     free(e);
-    return e != NULL;
+    return e;
 }

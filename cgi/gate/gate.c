@@ -164,7 +164,7 @@ static bool table_here(struct gate *g)
         return true;
     int64_t now = clock_mono_us();
     if (now < g->reopen_at_us)
-        return g->table != NULL;
+        return g->table;
     g->reopen_at_us = now + REOPEN_US;
     struct limit_table *fresh = NULL;
     enum status s = limit_table_open(g->config->paths.run_dir, &fresh);
@@ -173,7 +173,7 @@ static bool table_here(struct gate *g)
     if (s != STATUS_OK) {
         complain(g, "limit table", s);
         limit_table_close(fresh);
-        return g->table != NULL;
+        return g->table;
     }
     if (g->table)
         limit_table_close(g->table);

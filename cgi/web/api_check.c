@@ -20,17 +20,17 @@ struct json_object *api_check_shape(const struct limit_catalogue *c, uint8_t met
 {
     struct json_object *o = json_object_new_object();
     const struct limit_verdict *v = which < 0 ? NULL : &answer->limits[which].verdict;
-    bool limited = v != NULL && !v->unlimited;
+    bool limited = v && !v->unlimited;
     char resets[CLOCK_RFC3339_SIZE] = "";
 
     if (limited && v->resets_us != 0)
         clock_rfc3339(resets, v->resets_us, answer->limits[which].end_offset_s, 0);
     json_object_object_add(o, "metric", json_object_new_string(c->metrics[metric].name));
     json_object_object_add(o, "allowed", json_object_new_boolean(answer->reason == LIMIT_ADMITTED));
-    json_object_object_add(o, "usage", json_from_millionths(v == NULL ? 0 : v->used));
+    json_object_object_add(o, "usage", json_from_millionths(!v ? 0 : v->used));
     json_object_object_add(o, "limit", limited ? json_from_millionths(v->limit) : NULL);
     json_object_object_add(o, "remaining", limited ? json_from_millionths(v->remaining) : NULL);
-    json_object_object_add(o, "overage", json_from_millionths(v == NULL ? 0 : v->overage));
+    json_object_object_add(o, "overage", json_from_millionths(!v ? 0 : v->overage));
     json_object_object_add(o, "percent", limited ? json_from_percent(limit_percent(v->used, v->limit)) : NULL);
     json_object_object_add(o, "unlimited", json_object_new_boolean(!limited));
     json_object_object_add(o, "resets_at", resets[0] == '\0' ? NULL : json_object_new_string(resets));
@@ -38,9 +38,9 @@ struct json_object *api_check_shape(const struct limit_catalogue *c, uint8_t met
         o, "reason",
         answer->reason == LIMIT_ADMITTED ? NULL : json_object_new_string(limit_reason_code(answer->reason)));
     json_object_object_add(o, "limit_key",
-                           v == NULL ? NULL : json_object_new_string(c->limits[answer->limits[which].slot].key));
-    json_object_object_add(
-        o, "window", v == NULL ? NULL : json_object_new_string(windows[answer->limits[which].window % LIMIT_WINDOWS]));
+                           !v ? NULL : json_object_new_string(c->limits[answer->limits[which].slot].key));
+    json_object_object_add(o, "window",
+                           !v ? NULL : json_object_new_string(windows[answer->limits[which].window % LIMIT_WINDOWS]));
     return o;
 }
 
@@ -54,7 +54,7 @@ static int decisive_of(const struct limit_answer *a, uint8_t metric)
 
         if (a->limits[i].metric != metric)
             continue;
-        if (b == NULL || (b->unlimited && !v->unlimited) || (b->allowed && !v->allowed) ||
+        if (!b || (b->unlimited && !v->unlimited) || (b->allowed && !v->allowed) ||
             (b->allowed == v->allowed && !v->unlimited && !b->unlimited && v->remaining < b->remaining))
             best = (int)i;
     }
@@ -72,17 +72,16 @@ struct asked {
 static bool ask_for(struct app *app, struct asked *asked, const char *metric, const char *amount, size_t length,
                     const char *place)
 {
-    int index = metric == NULL ? -1 : limit_table_metric(&app->catalogue, metric, strlen(metric));
+    int index = !metric ? -1 : limit_table_metric(&app->catalogue, metric, strlen(metric));
     int64_t millionths = EVENT_MILLION;
 
     if (index < 0) {
-        app_error(app, 400, metric == NULL ? "metric_missing" : "metric_unknown",
-                  metric == NULL ? "A metric is needed" : "There is no such metric",
+        app_error(app, 400, !metric ? "metric_missing" : "metric_unknown",
+                  !metric ? "A metric is needed" : "There is no such metric",
                   talloc_asprintf(app->request->pool, "%s: name a metric that exists, such as api_call.", place));
         return false;
     }
-    if (amount != NULL &&
-        (decimal_parse(amount, length, EVENT_VALUE_MAX, &millionths) != STATUS_OK || millionths < 0)) {
+    if (amount && (decimal_parse(amount, length, EVENT_VALUE_MAX, &millionths) != STATUS_OK || millionths < 0)) {
         app_error(app, 400, "amount_invalid", "The amount is not right",
                   talloc_asprintf(app->request->pool,
                                   "%s: send a number from 0 to 1000000000000 with at most six decimal places.", place));
@@ -97,7 +96,7 @@ static bool read_checks(struct app *app, struct asked *asked, bool *consume)
 {
     struct json_object *body = app_json_body(app), *checks = NULL, *value;
 
-    if (body == NULL)
+    if (!body)
         return false;
     if (json_object_object_get_ex(body, "consume", &value)) {
         if (!json_object_is_type(value, json_type_boolean)) {
@@ -121,7 +120,7 @@ static bool read_checks(struct app *app, struct asked *asked, bool *consume)
             text = json_object_is_type(amount, json_type_string) ? "" : json_object_get_string(amount);
         json_object_object_get_ex(one, "metric", &metric);
         if (!ask_for(app, asked, json_object_is_type(metric, json_type_string) ? json_object_get_string(metric) : NULL,
-                     text, text == NULL ? 0 : strlen(text), place == NULL ? "checks" : place))
+                     text, !text ? 0 : strlen(text), !place ? "checks" : place))
             return false;
     }
     return true;
@@ -135,7 +134,7 @@ static bool tenant_index(struct app *app, uint32_t *index)
     enum status s;
 
     /* The limit table has no row-level security: a key looks at its own tenant's place, whatever the routes let through. */
-    if (app->caller.tenant != NULL && strcmp(app->caller.tenant, app->tenant) != 0) {
+    if (app->caller.tenant && strcmp(app->caller.tenant, app->tenant) != 0) {
         app_error(app, 403, "tenant_forbidden", "This is not your tenant", "Ask for your own tenant.");
         return false;
     }
@@ -256,9 +255,8 @@ void api_check_one(struct app *app)
     struct asked asked = {0};
     struct limit_answer answer = {0};
 
-    if (app_table(app) == NULL ||
-        !ask_for(app, &asked, request_query(app->request, "metric"), amount, amount == NULL ? 0 : strlen(amount),
-                 "query") ||
+    if (!app_table(app) ||
+        !ask_for(app, &asked, request_query(app->request, "metric"), amount, !amount ? 0 : strlen(amount), "query") ||
         !decide(app, &asked, false, &answer))
         return;
     response_json(
@@ -273,7 +271,7 @@ void api_check_many(struct app *app)
     struct json_object *document, *checks;
     bool consume = false;
 
-    if (app_table(app) == NULL || !read_checks(app, &asked, &consume) || !decide(app, &asked, consume, &answer))
+    if (!app_table(app) || !read_checks(app, &asked, &consume) || !decide(app, &asked, consume, &answer))
         return;
     document = json_object_new_object();
     checks = json_object_new_array();

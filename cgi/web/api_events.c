@@ -21,8 +21,7 @@ static enum status tenant_state(void *arg, const char *tenant, enum limit_state 
     struct app *app = arg;
     struct limit_tenant *entry = talloc(app->request->pool, struct limit_tenant);
     uint32_t index;
-    enum status s = entry == NULL ? STATUS_NO_MEMORY
-                                  : limit_table_tenant_index(app->table, tenant, strlen(tenant), &index);
+    enum status s = !entry ? STATUS_NO_MEMORY : limit_table_tenant_index(app->table, tenant, strlen(tenant), &index);
 
     if (s == STATUS_OK)
         s = limit_table_tenant(app->table, index, entry);
@@ -182,7 +181,7 @@ static bool note_tenants(struct pending *p, const struct event_input *in)
             return true;
         p->appended_us = e->appended_us; /* one instant for all of a request */
         p->tenants[k] = talloc_strndup(p, e->tenant.at, e->tenant.length);
-        if (p->tenants[k] == NULL)
+        if (!p->tenants[k])
             return false;
     }
     return true;
@@ -252,7 +251,7 @@ static void wait_for_commit(struct app *app, const struct event_input *in, struc
     struct pending *p = talloc_zero(NULL, struct pending);
     struct spool_node node;
 
-    if (p == NULL || !note_tenants(p, in)) {
+    if (!p || !note_tenants(p, in)) {
         talloc_free(p);
         response_json(app->response, status, document);
         return;
@@ -278,7 +277,7 @@ static bool flag(const struct request *r, const char *name)
 {
     const char *value = request_query(r, name);
 
-    return value != NULL && (strcmp(value, "true") == 0 || strcmp(value, "1") == 0);
+    return value && (strcmp(value, "true") == 0 || strcmp(value, "1") == 0);
 }
 
 static void answer_accepted(struct app *app, const struct event_input *in)
@@ -312,7 +311,7 @@ void api_events(struct app *app)
     };
     enum status s;
 
-    if (app_table(app) == NULL)
+    if (!app_table(app))
         return;
     s = event_input_read(app->request, &rules, &in, &why);
     if (s == STATUS_INVALID) {

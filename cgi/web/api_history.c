@@ -11,7 +11,7 @@ static bool is_day(const char *text)
 {
     static const char form[] = "0000-00-00";
 
-    if (text == NULL)
+    if (!text)
         return true;
     if (strlen(text) != strlen(form))
         return false;

@@ -158,9 +158,8 @@ void api_metrics(struct app *app)
         log_warning("metrics: limit table: %s", status_text(s));
     }
     spool_metrics(b, app);
-    gauge(b, "tollgate_collector_known", "Whether the collector of this node has written its status.",
-          collector != NULL);
-    if (collector != NULL) {
+    gauge(b, "tollgate_collector_known", "Whether the collector of this node has written its status.", collector ? 1 : 0);
+    if (collector) {
         collector_metrics(b, collector);
         health_metrics(b, collector);
     }

@@ -32,7 +32,7 @@ static const struct usage_limit *limit_by_key(const struct usage_report *r, cons
 
 static double percent_of(const struct usage_limit *l)
 {
-    return l == NULL ? 0 : limit_percent(l->used, l->max);
+    return !l ? 0 : limit_percent(l->used, l->max);
 }
 
 /* usage_limits as they are; the specification's four are always there. */

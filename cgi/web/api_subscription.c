@@ -48,7 +48,7 @@ static void answer(struct app *app, enum status s, const struct db_rows *rows, s
     }
     document = json_object_new_object();
     json_object_object_add(document, "subscription", subscription_shape(rows));
-    if (warnings != NULL)
+    if (warnings)
         json_object_object_add(document, "warnings", warnings);
     response_json(app->response, 200, document);
 }
@@ -71,11 +71,11 @@ static bool read_change(struct app *app, const char **tier, const char **limits)
     struct json_object *body = app_json_body(app);
     const char *wrong = NULL;
 
-    if (body == NULL)
+    if (!body)
         return false;
     if (!json_object_is_type(body, json_type_object) || json_object_object_length(body) == 0)
         wrong = "send an object with tier_id, usage_limits or both";
-    if (wrong == NULL) {
+    if (!wrong) {
         json_object_object_foreach(body, name, value)
         {
             if (strcmp(name, "tier_id") == 0 && json_object_is_type(value, json_type_string) && !json_has_nul(value))
@@ -92,9 +92,9 @@ static bool read_change(struct app *app, const char **tier, const char **limits)
                                         "%.100s: there is no such member; known are tier_id, usage_limits", name);
         }
     }
-    if (wrong != NULL)
+    if (wrong)
         app_error(app, 400, "body_invalid", "The body is not right", wrong);
-    return wrong == NULL;
+    return !wrong;
 }
 
 /* A limit below what is used already is allowed, and said. */

@@ -30,7 +30,7 @@ static int page_size(const struct request *r)
     long n = PAGE_DEFAULT;
     char *end;
 
-    if (text != NULL) {
+    if (text) {
         n = strtol(text, &end, 10);
         if (*end != '\0' || !isdigit((unsigned char)*text) || n < 1 || n > PAGE_MAX)
             return 0;
@@ -42,8 +42,8 @@ static struct json_object *next_link(void *pool, const char *last, int size)
 {
     char *link = talloc_asprintf(pool, "/api/tenants?page%%5Bsize%%5D=%d&page%%5Bafter%%5D=", size);
 
-    for (; link != NULL && *last != '\0'; last++)
-        link = isalnum((unsigned char)*last) || strchr("-_.~", *last) != NULL
+    for (; link && *last != '\0'; last++)
+        link = isalnum((unsigned char)*last) || strchr("-_.~", *last)
                    ? talloc_asprintf_append_buffer(link, "%c", *last)
                    : talloc_asprintf_append_buffer(link, "%%%02X", (unsigned char)*last);
     return json_text(link);

@@ -25,7 +25,7 @@ void app_error(struct app *app, int status, const char *code, const char *messag
     if (status == 503)
         response_header(app->response, "Retry-After", RETRY_AFTER);
     response_error(app->response, status, code, message, detail);
-    if (app_hooks.error_page != NULL && request_wants_html(app->request))
+    if (app_hooks.error_page && request_wants_html(app->request))
         app_hooks.error_page(app, status, code, message, detail);
 }
 
@@ -57,12 +57,12 @@ enum status app_table_open(struct app *app)
 {
     enum status s;
 
-    if (app->table != NULL && limit_table_stale(app->table)) {
+    if (app->table && limit_table_stale(app->table)) {
         limit_table_close(app->table);
         app->table = NULL;
         app->joined = false;
     }
-    if (app->table == NULL) {
+    if (!app->table) {
         s = limit_table_open(app->config->paths.run_dir, &app->table);
         if (s != STATUS_OK) {
             app->table = NULL;
@@ -101,16 +101,16 @@ enum status app_spool(struct app *app)
         .max_bytes = (uint64_t)c->spool.max_bytes,
     };
 
-    return app->spool != NULL ? STATUS_OK : spool_writer_open(&options, &app->spool);
+    return app->spool ? STATUS_OK : spool_writer_open(&options, &app->spool);
 }
 
 void app_term(struct app *app)
 {
     spool_writer_close(app->spool);
     seats_term(&app->hashing);
-    if (app->table != NULL)
+    if (app->table)
         limit_table_close(app->table);
-    if (app->db != NULL)
+    if (app->db)
         db_close(app->db);
 }
 
@@ -139,7 +139,7 @@ static bool identify_key(struct app *app)
         refuse_key(app, times == 0 ? "A key is needed" : "The header that carries the key does not hold one key");
         return false;
     }
-    if (app_table(app) == NULL)
+    if (!app_table(app))
         return false;
     s = limit_table_key(app->table, hash, &key);
     if (s == STATUS_NOT_FOUND && !limit_table_is_ready(app->table))
@@ -163,7 +163,7 @@ static bool identify_key(struct app *app)
         c->role = ROLE_OPERATOR;
     else
         c->tenant = talloc_strdup(app->request->pool, tenant.id);
-    if (c->key_id == NULL || (!key.is_operator && c->tenant == NULL)) {
+    if (!c->key_id || (!key.is_operator && !c->tenant)) {
         app_fail(app, STATUS_NO_MEMORY, "key");
         return false;
     }
@@ -211,10 +211,10 @@ static bool may_see(const struct app *app, const char *tenant)
 {
 #ifdef TOLLGATE_TEST
     /* shows that row-level security alone keeps tenants apart */
-    if (getenv("TOLLGATE_TEST_NO_TENANT_CHECK") != NULL)
+    if (getenv("TOLLGATE_TEST_NO_TENANT_CHECK"))
         return true;
 #endif
-    return app->caller.role == ROLE_OPERATOR || (app->caller.tenant != NULL && strcmp(app->caller.tenant, tenant) == 0);
+    return app->caller.role == ROLE_OPERATOR || (app->caller.tenant && strcmp(app->caller.tenant, tenant) == 0);
 }
 
 static void foreign_tenant(struct app *app)
@@ -230,7 +230,7 @@ static bool authorise_key(struct app *app, const struct route *route)
 
     if (!identify_key(app))
         return false;
-    if (header != NULL && app->caller.role != ROLE_OPERATOR && strcmp(header, app->caller.tenant) != 0) {
+    if (header && app->caller.role != ROLE_OPERATOR && strcmp(header, app->caller.tenant) != 0) {
         foreign_tenant(app);
         return false;
     }
@@ -251,14 +251,14 @@ static bool authorise_session(struct app *app, const struct route *route)
     enum caller_role least = route->who == WHO_OPERATOR ? ROLE_OPERATOR
                              : route->who == WHO_ADMIN  ? ROLE_ADMIN
                                                         : ROLE_VIEWER;
-    enum status s = app_hooks.identify == NULL ? STATUS_OK : app_hooks.identify(app);
+    enum status s = !app_hooks.identify ? STATUS_OK : app_hooks.identify(app);
 
     if (s != STATUS_OK) {
         app_fail(app, s, "session");
         return false;
     }
     if (is_page(route->who) && app->caller.kind != CALLER_SESSION) {
-        if (app_hooks.sign_in != NULL && route->method == METHOD_GET)
+        if (app_hooks.sign_in && route->method == METHOD_GET)
             app_hooks.sign_in(app);
         else
             app_error(app, 401, "signed_out", "You are not signed in", "Sign in and try again.");
@@ -279,11 +279,11 @@ static bool authorise(struct app *app)
 
     if (key_route ? !authorise_key(app, route) : (is_page(route->who) || route->csrf) && !authorise_session(app, route))
         return false;
-    if (id != NULL && !may_see(app, id)) {
+    if (id && !may_see(app, id)) {
         foreign_tenant(app);
         return false;
     }
-    app->tenant = id != NULL ? id : app->caller.tenant;
+    app->tenant = id ? id : app->caller.tenant;
     return true;
 }
 
@@ -371,7 +371,7 @@ void app_handle(struct app *app)
 {
     struct response *response = app->response;
 
-    if (app->match.route->csrf && (app_hooks.csrf == NULL || !app_hooks.csrf(app)))
+    if (app->match.route->csrf && (!app_hooks.csrf || !app_hooks.csrf(app)))
         form_expired(app);
     else
         app->match.route->handle(app);
@@ -386,7 +386,7 @@ void app_handle(struct app *app)
 
 enum status app_begin(struct app *app)
 {
-    return db_begin(app->db, app->caller.tenant != NULL ? app->caller.tenant : app->tenant);
+    return db_begin(app->db, app->caller.tenant ? app->caller.tenant : app->tenant);
 }
 
 enum status app_end(struct app *app, enum status s)
@@ -416,7 +416,7 @@ struct json_object *app_json_body(struct app *app)
         app_error(app, 413, "too_many_values", "There are too many values in the body", "Send less at once.");
         return NULL;
     }
-    if (s == STATUS_OK && document != NULL)
+    if (s == STATUS_OK && document)
         return json_pool(r->pool, document);
     if (s == STATUS_OK) {
         app_error(app, 400, "json_invalid", "The body is null", "Send an object or an array.");

@@ -37,7 +37,7 @@ static void answer(struct responder *responder, const struct request *request, c
     response_write(response, request, &out);
     if (out.failed)
         log_error("request %s: no memory for the answer", request->id);
-    responder_answer(responder, out.data == NULL ? "" : out.data, out.failed ? 0 : out.length);
+    responder_answer(responder, !out.data ? "" : out.data, out.failed ? 0 : out.length);
     buffer_term(&out);
 }
 
@@ -133,8 +133,8 @@ static int serve(int listener, size_t pool, void *arg)
     schema_version_hold(app.db);
     db_timeouts(app.db, (int)config->database.connect_timeout_s, (int)config->database.statement_timeout_s);
     prefork_ready();
-    while ((asked = responder_next(app.responder)) != NULL) {
-        if (asked->kept != NULL)
+    while ((asked = responder_next(app.responder))) {
+        if (asked->kept)
             serve_later(&app, asked);
         else
             serve_one(&app, asked);

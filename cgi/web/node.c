@@ -39,7 +39,7 @@ const char *node_text(struct json_object *status, const char *name)
 {
     struct json_object *value;
 
-    return json_object_object_get_ex(status, name, &value) && value != NULL ? json_object_get_string(value) : "";
+    return json_object_object_get_ex(status, name, &value) && value ? json_object_get_string(value) : "";
 }
 
 int64_t node_time(struct json_object *status, const char *name)
@@ -56,7 +56,7 @@ struct json_object *node_parts(struct json_object *status, const char *list, siz
 
     if (!json_object_object_get_ex(status, list, &parts) || !json_object_is_type(parts, json_type_array))
         parts = NULL;
-    *n = parts == NULL ? 0 : json_object_array_length(parts);
+    *n = !parts ? 0 : json_object_array_length(parts);
     return parts;
 }
 

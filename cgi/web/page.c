@@ -51,7 +51,7 @@ enum status page_identify(struct app *app)
     c->email = talloc_strdup(pool, account.email);
     c->tenant = account.tenant[0] == '\0' ? NULL : talloc_strdup(pool, account.tenant);
     c->session = talloc_memdup(pool, token, sizeof token);
-    if (c->email == NULL || c->session == NULL || (account.tenant[0] != '\0' && c->tenant == NULL)) {
+    if (!c->email || !c->session || (account.tenant[0] != '\0' && !c->tenant)) {
         *c = (struct caller){0};
         return STATUS_NO_MEMORY;
     }
@@ -68,7 +68,7 @@ bool page_csrf(struct app *app)
     if (strcmp(app->match.route->path, "/sign-in") == 0)
         return session_cookie_read(app->request, SESSION_FORM_COOKIE, page_secure(app), secret) == STATUS_OK &&
                csrf_token_is(secret, token);
-    return app->caller.session != NULL && csrf_token_is(app->caller.session, token);
+    return app->caller.session && csrf_token_is(app->caller.session, token);
 }
 
 void page_to_sign_in(struct app *app)
@@ -118,7 +118,7 @@ void page_error(struct app *app, int status, const char *code, const char *messa
     snprintf(number, sizeof number, "%d", status);
     template_set(d, "STATUS", number);
     template_set(d, "MESSAGE", message);
-    template_set(d, "DETAIL", detail == NULL ? "" : detail);
+    template_set(d, "DETAIL", !detail ? "" : detail);
     template_set(d, "REQUEST", app->request->id);
     page_send(app, status, "error.tpl", d);
 }
@@ -132,7 +132,7 @@ const char *page_tenant_path(const struct app *app, const char *id, const char *
 {
     void *pool = app->request->pool;
     const char *segment = router_segment(pool, id);
-    const char *path = segment == NULL ? NULL : talloc_asprintf(pool, "/tenant/%s%s", segment, more);
+    const char *path = !segment ? NULL : talloc_asprintf(pool, "/tenant/%s%s", segment, more);
 
-    return path == NULL ? "/" : path;
+    return !path ? "/" : path;
 }

@@ -14,7 +14,7 @@ static void show(struct app *app, int status, const char *problem)
 
     template_set(d, "EMAIL", app->caller.email);
     template_set(d, "ROLE", roles[app->caller.role]);
-    if (problem != NULL)
+    if (problem)
         template_set(template_section(d, "PROBLEM"), "TEXT", problem);
     page_send(app, status, "account.tpl", d);
 }
@@ -32,12 +32,12 @@ void page_account(struct app *app)
     struct account account;
     int64_t seconds = 0;
     bool right;
-    const char *problem = fresh == NULL ? "Give a new password." : password_problem(fresh, app->caller.email);
+    const char *problem = !fresh ? "Give a new password." : password_problem(fresh, app->caller.email);
     enum status s;
 
-    if (current == NULL || strlen(current) > PASSWORD_MOST)
+    if (!current || strlen(current) > PASSWORD_MOST)
         problem = "Give the current password.";
-    if (problem != NULL) {
+    if (problem) {
         show(app, 400, problem);
         return;
     }

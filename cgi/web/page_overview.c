@@ -113,7 +113,7 @@ static void show_left_out(struct template_dict *d, const struct usage_report *r)
     for (size_t i = 0; i < r->n; i++) {
         if (!left_out(&r->limit[i]))
             continue;
-        if (card == NULL)
+        if (!card)
             card = template_section(d, "LEFT_OUT");
         template_set(template_section(card, "WHAT"), "LABEL", r->limit[i].label);
     }
@@ -135,7 +135,7 @@ static void show_warnings(void *pool, struct template_dict *d, const struct usag
 
             if (!warns(l) || (strcmp(look_of(l), "over") == 0) != over)
                 continue;
-            if (warnings == NULL)
+            if (!warnings)
                 warnings = template_section(d, "WARNINGS");
             show_warning(pool, warnings, l, limit_percent(l->used, l->max));
         }
@@ -221,7 +221,7 @@ static void show(struct app *app, const struct overview *o)
     template_set(d, "UPDATED", db_text(o->period, 0, 3));
     if (app->caller.role >= ROLE_ADMIN)
         template_show(d, "REFRESH");
-    if (request_query(app->request, "counted") != NULL)
+    if (request_query(app->request, "counted"))
         template_show(d, "NOTICE");
     if (!r->subscribed)
         template_show(d, "UNSUBSCRIBED");

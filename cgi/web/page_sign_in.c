@@ -25,10 +25,10 @@ static void show(struct app *app, int status, const char *problem)
     }
     csrf_token(secret, token);
     template_set(d, "CSRF", token);
-    template_set(d, "EMAIL", email == NULL ? "" : email);
-    if (problem != NULL)
+    template_set(d, "EMAIL", !email ? "" : email);
+    if (problem)
         template_set(template_section(d, "PROBLEM"), "TEXT", problem);
-    if (request_query(app->request, "changed") != NULL)
+    if (request_query(app->request, "changed"))
         template_set(template_section(d, "NOTICE"), "TEXT", "The password is changed. Sign in with the new one.");
     page_send(app, status, "sign_in.tpl", d);
 }
@@ -71,7 +71,7 @@ void page_sign_in_subjects(const struct app *app, const char *email, struct sign
     char *lower = talloc_strdup(app->request->pool, email);
     char network[REQUEST_NETWORK_SIZE];
 
-    for (char *p = lower; p != NULL && *p != '\0'; p++)
+    for (char *p = lower; p && *p != '\0'; p++)
         *p = (char)tolower((unsigned char)*p);
     request_network(app->request->address, network);
     session_hash_text(talloc_asprintf(app->request->pool, "account:%s|%s", lower, network), out->account);
@@ -114,7 +114,7 @@ static enum status open_session(struct app *app, const struct account *account, 
 
     session_make(token);
     session_hash(token, hash);
-    if (s == STATUS_OK && renewed != NULL)
+    if (s == STATUS_OK && renewed)
         s = account_renew_hash(app->db, account, renewed);
     if (s == STATUS_OK)
         s = signin_ok(app->db, subjects->account, subjects->address);
@@ -182,7 +182,7 @@ void page_sign_in(struct app *app)
 {
     const char *email = request_form(app->request, "email"), *password = request_form(app->request, "password");
 
-    if (email == NULL || password == NULL || strlen(email) > 320 || strlen(password) > 1024)
+    if (!email || !password || strlen(email) > 320 || strlen(password) > 1024)
         show(app, 400, "Give an e-mail address and a password.");
     else if (page_hashing_begin(app)) /* first, so that a try that was not looked at does not count */
         sign_in(app, email, password);

@@ -121,7 +121,7 @@ static double since(struct json_object *collector, const char *name)
 
 static struct counted count_now(const struct limit_stats *stats, const struct samples_before *before)
 {
-    bool on = before != NULL && before->stats.table == stats->table;
+    bool on = before && before->stats.table == stats->table;
     struct samples_calls calls = samples_calls(stats);
     struct counted c = {.seconds = on ? before->age_seconds : 0,
                         .let = calls.admitted + calls.passed - (on ? before->calls.admitted + before->calls.passed : 0),
@@ -141,7 +141,7 @@ static void card(struct template_dict *d, const char *label, const char *figure,
     template_set(c, "FIGURE", figure);
     template_set(c, "NOTE", foot);
     template_set(c, "LOOK", look);
-    if (word != NULL)
+    if (word)
         template_set(template_section(c, "WORDS"), "WORD", word);
 }
 
@@ -296,7 +296,7 @@ static void show_now(struct app *app, struct template_dict *d, struct json_objec
         log_warning("status: limit table: %s", status_text(s));
         warn(d, "over", "There is no limit table: the gates can't decide. The collector makes it; is it running?");
     }
-    if (collector != NULL) {
+    if (collector) {
         show_lag(pool, d, collector);
         show_spool(app, d);
         show_collector(pool, d, collector);

@@ -60,7 +60,7 @@ void page_tenants(struct app *app)
         return;
     }
     d = page_open(app, "Tenants");
-    template_set(d, "SEARCH", search == NULL ? "" : search);
+    template_set(d, "SEARCH", !search ? "" : search);
     n = db_count(rows);
     if (n == 0)
         template_show(d, "EMPTY");

@@ -616,7 +616,7 @@ static size_t along(const char *at, const char *row)
 {
     size_t best = 0;
 
-    for (const char *start = strchr(row, *at); start != NULL && *at != '\0'; start = strchr(start + 1, *at)) {
+    for (const char *start = strchr(row, *at); start && *at != '\0'; start = strchr(start + 1, *at)) {
         size_t there = 1, back = 1;
 
         while (at[there] != '\0' && at[there] == start[there])
@@ -657,7 +657,7 @@ static bool is_made_of(const char *core, size_t parts, const char *own)
     for (run = run_of(core); run >= RUN_LEAST; run--)
         if (is_made_of(core + run, parts - 1, own))
             return true;
-    n = own == NULL ? 0 : begins_with(core, own);
+    n = !own ? 0 : begins_with(core, own);
     if (n > 0 && is_made_of(core + n, parts - 1, own))
         return true;
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
@@ -689,7 +689,7 @@ const char *password_problem(const char *password, const char *email)
         return "A password has 12 to 1024 bytes.";
     if (repeats(password))
         return "This password repeats the same few characters.";
-    if (!core_of(email, at == NULL ? strlen(email) : (size_t)(at - email), false, own) || strlen(own) < RUN_LEAST)
+    if (!core_of(email, !at ? strlen(email) : (size_t)(at - email), false, own) || strlen(own) < RUN_LEAST)
         own[0] = '\0';
     for (int signs = 0; signs < 2; signs++) {
         if (!core_of(password, length, signs, core))

@@ -217,7 +217,7 @@ enum status feed_counts(struct feed *p, const char *only, feed_count_fn *fn, voi
 {
     char after[LIMIT_TENANT_SIZE] = "";
     const struct page page = {only, after, TENANTS_A_PAGE};
-    bool last = only != NULL;
+    bool last = only;
     enum status s;
 
     do {

@@ -82,7 +82,7 @@ enum status health_ask(struct db *d, size_t question, int64_t partitions_ahead, 
     char ahead[24];
 
     snprintf(ahead, sizeof(ahead), "%" PRId64, partitions_ahead);
-    return db_query(d, sql, strstr(sql, "$1") != NULL, (const char *[]){ahead}, rows);
+    return db_query(d, sql, strstr(sql, "$1") ? 1 : 0, (const char *[]){ahead}, rows);
 }
 
 enum status health_clock(struct db *d, int64_t *now_us, char future[HEALTH_TIME_SIZE])

@@ -95,7 +95,7 @@ static enum status find_tenant(struct db *d, const char *tenant, char *name, siz
 
     if (s == STATUS_OK && db_count(rows) == 0)
         s = STATUS_NOT_FOUND;
-    if (s == STATUS_OK && name != NULL)
+    if (s == STATUS_OK && name)
         copy(name, size, db_text(rows, 0, 0));
     db_rows_free(rows);
     return s;
@@ -171,7 +171,7 @@ enum status usage_report_read(struct db *d, const char *tenant, struct usage_rep
         copy(report.tier_id, sizeof report.tier_id, db_text(rows, 0, 0));
         copy(report.tier_name, sizeof report.tier_name, db_text(rows, 0, 1));
         report.limits = strdup(db_text(rows, 0, 2));
-        s = report.limits == NULL ? STATUS_NO_MEMORY : read_limits(d, tenant, &report);
+        s = !report.limits ? STATUS_NO_MEMORY : read_limits(d, tenant, &report);
     }
     db_rows_free(rows);
     if (s == STATUS_OK)

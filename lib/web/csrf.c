@@ -24,7 +24,7 @@ bool csrf_token_is(const unsigned char secret[CSRF_SECRET_BYTES], const char *to
 
     csrf_token(secret, right);
     length = strlen(right);
-    return token != NULL && strlen(token) == length && sodium_memcmp(token, right, length) == 0;
+    return token && strlen(token) == length && sodium_memcmp(token, right, length) == 0;
 }
 
 bool csrf_origin_is_own(const struct request *r, const char *public_url)
@@ -33,12 +33,12 @@ bool csrf_origin_is_own(const struct request *r, const char *public_url)
     const char *scheme = r->https ? "https://" : "http://";
     size_t length = strlen(public_url);
 
-    if (origin == NULL)
+    if (!origin)
         return true;
     while (length > 0 && public_url[length - 1] == '/')
         length--;
     if (length > 0 && strlen(origin) == length && strncasecmp(origin, public_url, length) == 0)
         return true;
-    return length == 0 && host != NULL && strncmp(origin, scheme, strlen(scheme)) == 0 &&
+    return length == 0 && host && strncmp(origin, scheme, strlen(scheme)) == 0 &&
            strcasecmp(origin + strlen(scheme), host) == 0;
 }

@@ -35,10 +35,10 @@ static const char *known_metrics(struct reading *rd, const char *name)
     const struct limit_catalogue *c = rd->rules->catalogue;
     char *text = talloc_asprintf(rd->r->pool, "there is no metric %.100s; known are", name);
 
-    for (uint32_t i = 0; i < c->n_metrics && text != NULL; i++)
+    for (uint32_t i = 0; i < c->n_metrics && text; i++)
         if (!c->metrics[i].derived)
             text = talloc_asprintf_append(text, "%s %s", i == 0 ? "" : ",", c->metrics[i].name);
-    return text == NULL ? "there is no such metric" : text;
+    return !text ? "there is no such metric" : text;
 }
 
 /* ---- parts of an event ---- */
@@ -66,9 +66,9 @@ static bool take_string(struct reading *rd, struct json_object *value, const cha
 static bool take_metric(struct reading *rd, const char *name, const char *field, uint8_t *metric, struct event *e)
 {
     const struct limit_catalogue *c = rd->rules->catalogue;
-    int index = name == NULL ? -1 : limit_table_metric(c, name, strlen(name));
+    int index = !name ? -1 : limit_table_metric(c, name, strlen(name));
 
-    if (name == NULL)
+    if (!name)
         return fault(rd, field, "field_missing", "it is needed");
     if (index < 0)
         return fault(rd, field, "metric_unknown", known_metrics(rd, name));
@@ -82,16 +82,16 @@ static bool take_metric(struct reading *rd, const char *name, const char *field,
 static bool take_tenant(struct reading *rd, const char *name, const char *field, struct event *e)
 {
     const struct event_rules *rules = rd->rules;
-    const char *tenant = name != NULL ? name : rules->tenant != NULL ? rules->tenant : rules->named;
+    const char *tenant = name ? name : rules->tenant ? rules->tenant : rules->named;
     enum limit_state state = LIMIT_TENANT_FREE;
     enum status s;
 
-    if (tenant == NULL)
+    if (!tenant)
         return fault(rd, field, "tenant_missing", "an operator's key has to name the tenant");
-    if (rules->tenant != NULL && strcmp(tenant, rules->tenant) != 0)
+    if (rules->tenant && strcmp(tenant, rules->tenant) != 0)
         return fault(rd, field, "tenant_forbidden", "this is not your key's tenant");
     e->tenant = (struct text){tenant, strlen(tenant)};
-    if (rd->last_tenant != NULL && strcmp(rd->last_tenant, tenant) == 0)
+    if (rd->last_tenant && strcmp(rd->last_tenant, tenant) == 0)
         return true;
     s = rules->state(rules->arg, tenant, &state);
     if (s == STATUS_NOT_FOUND)
@@ -143,7 +143,7 @@ static bool take_metadata(struct reading *rd, struct json_object *object, const 
     if (length > EVENT_METADATA_MAX)
         return fault(rd, field, "too_long", "at most 65536 bytes");
     text = talloc_strndup(rd->r->pool, text, length);
-    if (text == NULL) {
+    if (!text) {
         rd->broken = STATUS_NO_MEMORY;
         return false;
     }
@@ -188,10 +188,10 @@ static bool read_plain(struct reading *rd, struct json_object *o)
                                  "known are tenant_id, metric_type, metric_value, recorded_at, metadata, id");
     }
     good = good && take_tenant(rd, tenant, "tenant_id", &e) && take_metric(rd, metric, "metric_type", &index, &e) &&
-           (time == NULL || take_time(rd, time, "recorded_at", &e));
+           (!time || take_time(rd, time, "recorded_at", &e));
     if (!good)
         return false;
-    if (id != NULL) {
+    if (id) {
         e.id = (struct text){id, strlen(id)};
         e.source = (struct text){EVENT_INPUT_SOURCE, strlen(EVENT_INPUT_SOURCE)};
     }
@@ -229,14 +229,14 @@ static bool read_cloud(struct reading *rd, const struct cloud *c)
     struct event e = {.value = EVENT_MILLION};
     uint8_t index;
 
-    if (c->specversion == NULL || strcmp(c->specversion, "1.0") != 0)
+    if (!c->specversion || strcmp(c->specversion, "1.0") != 0)
         return fault(rd, "specversion", "specversion", "it has to be \"1.0\"");
-    if (c->id == NULL)
+    if (!c->id)
         return fault(rd, "id", "field_missing", "it is needed");
-    if (c->source == NULL)
+    if (!c->source)
         return fault(rd, "source", "field_missing", "it is needed");
     if (!take_tenant(rd, c->subject, "subject", &e) || !take_metric(rd, c->type, "type", &index, &e) ||
-        (c->time != NULL && !take_time(rd, c->time, "time", &e)) || (c->data != NULL && !take_data(rd, c->data, &e)))
+        (c->time && !take_time(rd, c->time, "time", &e)) || (c->data && !take_data(rd, c->data, &e)))
         return false;
     e.id = (struct text){c->id, strlen(c->id)};
     e.source = (struct text){c->source, strlen(c->source)};
@@ -298,7 +298,7 @@ static enum status make_room(struct reading *rd, size_t n)
     in->events = talloc_zero_array(rd->r->pool, struct event, n + 1);
     in->metrics = talloc_zero_array(rd->r->pool, uint8_t, n + 1);
     in->errors = talloc_zero_array(rd->r->pool, struct event_error, EVENT_INPUT_ERRORS);
-    return in->events == NULL || in->metrics == NULL || in->errors == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+    return !in->events || !in->metrics || !in->errors ? STATUS_NO_MEMORY : STATUS_OK;
 }
 
 /* A whole document: an object is one event, an array many (`single`: refused). */
@@ -344,7 +344,7 @@ static enum status read_lines(struct reading *rd, struct request_refusal *why)
     s = make_room(rd, lines < rd->rules->max ? lines : rd->rules->max);
     while (s == STATUS_OK && at < end) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
-        size_t length = (size_t)((stop == NULL ? end : stop) - at);
+        size_t length = (size_t)((!stop ? end : stop) - at);
         struct json_object *line = NULL;
         struct json_problem problem;
 
@@ -376,10 +376,10 @@ static bool take_header(struct reading *rd, const char *header, const char *fiel
     char *text;
     long length;
 
-    if (raw == NULL)
+    if (!raw)
         return true;
     text = talloc_array(rd->r->pool, char, strlen(raw) + 1);
-    length = text == NULL ? -1 : text_percent_decode(raw, strlen(raw), false, text);
+    length = !text ? -1 : text_percent_decode(raw, strlen(raw), false, text);
     if (length <= 0 || (size_t)length > max)
         return fault(rd, field, "header_invalid", "the header is empty, too long or badly encoded");
     *out = text;
@@ -430,7 +430,7 @@ enum status event_input_read(const struct request *r, const struct event_rules *
         return read_document(&rd, true, false, read_structured, why);
     if (strcmp(r->media_type, "application/cloudevents-batch+json") == 0)
         return read_document(&rd, false, true, read_structured, why);
-    if (request_header(r, "ce-specversion") != NULL)
+    if (request_header(r, "ce-specversion"))
         return read_binary(&rd, why);
     if (strcmp(r->media_type, "application/x-ndjson") == 0)
         return read_lines(&rd, why);

@@ -105,7 +105,7 @@ static struct scan scan(const char *text, size_t length)
     struct scan found = {.message = "a character that JSON does not allow here"};
     const char *at = text, *end = text + length;
 
-    while (at < end && found.oddity == NULL) {
+    while (at < end && !found.oddity) {
         if (*at == '"') {
             at = scan_string(at, end, &found);
             continue;
@@ -113,7 +113,7 @@ static struct scan scan(const char *text, size_t length)
         if (*at == '-' || isdigit((unsigned char)*at)) {
             const char *behind = scan_number(at, end);
 
-            if (behind == NULL) {
+            if (!behind) {
                 found.oddity = at;
                 found.message = "a number that JSON does not allow";
             }
@@ -134,7 +134,7 @@ static bool is_finite(struct json_object *o)
     if (json_object_is_type(o, json_type_double)) {
         const char *text = json_object_get_string(o);
 
-        return text != NULL && strpbrk(text, "nNiI") == NULL;
+        return text && !strpbrk(text, "nNiI");
     }
     if (json_object_is_type(o, json_type_array)) {
         for (size_t i = 0; i < json_object_array_length(o); i++)
@@ -169,9 +169,9 @@ static enum status look_through(const char *text, size_t length, size_t *budget,
     if (!utf8_valid(text, length))
         return wrong(problem, 0, "it is not UTF-8");
     found = scan(text, length);
-    if (found.oddity != NULL)
+    if (found.oddity)
         return wrong(problem, (size_t)(found.oddity - text), found.message);
-    if (budget == NULL)
+    if (!budget)
         return STATUS_OK;
     if (found.cost > *budget)
         return STATUS_LIMIT;
@@ -204,7 +204,7 @@ static enum status look_behind(const char *text, size_t length, size_t end, stru
                                struct json_problem *problem)
 {
     for (size_t i = end; i < length; i++)
-        if (text[i] == '\0' || strchr(" \t\r\n", text[i]) == NULL)
+        if (text[i] == '\0' || !strchr(" \t\r\n", text[i]))
             return wrong(problem, i, "there is something after the document");
     return is_finite(document) ? STATUS_OK : wrong(problem, end, "NaN and Infinity are not JSON numbers");
 }
@@ -218,7 +218,7 @@ enum status json_read(const char *text, size_t length, size_t *budget, struct js
     enum status s;
 
     *problem = (struct json_problem){0};
-    if (tokener == NULL)
+    if (!tokener)
         return STATUS_NO_MEMORY;
     if ((s = look_through(text, length, budget, problem)) == STATUS_OK)
         s = parse(tokener, text, length, &document, &end, problem);
@@ -257,7 +257,7 @@ struct json_object *json_pool(void *pool, struct json_object *document)
 {
     struct json_object **held = talloc(pool, struct json_object *);
 
-    if (held != NULL) {
+    if (held) {
         *held = document;
         talloc_set_destructor(held, put_document);
     }
@@ -272,7 +272,7 @@ enum status json_millionths(struct json_object *number, int64_t *out)
         return STATUS_INVALID;
     /* a double that was read keeps its text */
     text = json_object_get_string(number);
-    return text == NULL ? STATUS_NO_MEMORY : decimal_parse(text, strlen(text), EVENT_VALUE_MAX, out);
+    return !text ? STATUS_NO_MEMORY : decimal_parse(text, strlen(text), EVENT_VALUE_MAX, out);
 }
 
 struct json_object *json_from_millionths(int64_t millionths)
@@ -286,7 +286,7 @@ struct json_object *json_from_millionths(int64_t millionths)
 
 struct json_object *json_text(const char *text)
 {
-    return text == NULL ? NULL : json_object_new_string(text);
+    return !text ? NULL : json_object_new_string(text);
 }
 
 struct json_object *json_from_percent(double percent)
@@ -298,7 +298,7 @@ struct json_object *json_from_percent(double percent)
 static bool is_moderate(const char *text)
 {
     const char *e = strpbrk(text, "eE");
-    long exponent = e == NULL ? 0 : strtol(e + 1, NULL, 10); /* what is out of range gives the outermost long */
+    long exponent = !e ? 0 : strtol(e + 1, NULL, 10); /* what is out of range gives the outermost long */
 
     return strlen(text) <= 1000 && exponent >= -EXPONENT_MAX && exponent <= EXPONENT_MAX;
 }
@@ -308,7 +308,7 @@ bool json_fits_database(struct json_object *document)
     if (json_object_is_type(document, json_type_double)) {
         const char *text = json_object_get_string(document);
 
-        return text != NULL && is_moderate(text);
+        return text && is_moderate(text);
     }
     if (json_object_is_type(document, json_type_int))
         return json_object_get_int64(document) != INT64_MIN && json_object_get_uint64(document) != UINT64_MAX;

@@ -21,7 +21,7 @@ static const char *parameter(char *const environment[], const char *name)
 {
     size_t length = strlen(name);
 
-    for (; environment != NULL && *environment != NULL; environment++)
+    for (; environment && *environment; environment++)
         if (strncmp(*environment, name, length) == 0 && (*environment)[length] == '=')
             return *environment + length + 1;
     return NULL;
@@ -37,7 +37,7 @@ static enum status refuse(struct request_refusal *why, int status, const char *c
 /* Is `address` (of `length` bytes) one of the comma-separated `list`? */
 static bool listed(const char *list, const char *address, size_t length)
 {
-    while (list != NULL && *list != '\0') {
+    while (list && *list != '\0') {
         size_t n;
 
         list += strspn(list, ", \t");
@@ -70,26 +70,26 @@ void request_network(const char *address, char out[REQUEST_NETWORK_SIZE])
         return;
     }
     memset(bytes + 8, 0, 8);
-    if (inet_ntop(AF_INET6, bytes, text, sizeof text) != NULL)
+    if (inet_ntop(AF_INET6, bytes, text, sizeof text))
         snprintf(out, REQUEST_NETWORK_SIZE, "%s/64", text);
 }
 
 /* The client by X-Forwarded-For: from the right, the first that is no trusted proxy. */
 static const char *client_address(struct request *r, const char *peer, const char *forwarded, const char *trusted)
 {
-    size_t end = forwarded == NULL ? 0 : strlen(forwarded);
+    size_t end = !forwarded ? 0 : strlen(forwarded);
     const char *address = peer;
 
     while (end > 0 && listed(trusted, address, strlen(address))) {
         size_t start;
         char *one;
 
-        while (end > 0 && strchr(", \t", forwarded[end - 1]) != NULL)
+        while (end > 0 && strchr(", \t", forwarded[end - 1]))
             end--;
-        for (start = end; start > 0 && strchr(", \t", forwarded[start - 1]) == NULL;)
+        for (start = end; start > 0 && !strchr(", \t", forwarded[start - 1]);)
             start--;
         one = talloc_strndup(r->pool, forwarded + start, end - start);
-        if (one == NULL || !is_address(one))
+        if (!one || !is_address(one))
             break;
         address = one;
         end = start;
@@ -104,11 +104,11 @@ static void read_connection(struct request *r, const char *trusted)
     const char *scheme = parameter(r->environment, "REQUEST_SCHEME");
     const char *proto = parameter(r->environment, "HTTP_X_FORWARDED_PROTO");
 
-    if (peer == NULL)
+    if (!peer)
         peer = "";
-    r->https = (https != NULL && (strcasecmp(https, "on") == 0 || strcmp(https, "1") == 0)) ||
-               (scheme != NULL && strcmp(scheme, "https") == 0);
-    if (proto != NULL && listed(trusted, peer, strlen(peer)))
+    r->https = (https && (strcasecmp(https, "on") == 0 || strcmp(https, "1") == 0)) ||
+               (scheme && strcmp(scheme, "https") == 0);
+    if (proto && listed(trusted, peer, strlen(peer)))
         r->https = strcasecmp(proto, "https") == 0;
     r->address = client_address(r, peer, parameter(r->environment, "HTTP_X_FORWARDED_FOR"), trusted);
 }
@@ -134,10 +134,10 @@ static enum request_method method_of(const char *name, bool *head)
 /* "Application/JSON; charset=utf-8" → "application/json" */
 static const char *media_type_of(struct request *r, const char *header)
 {
-    size_t length = header == NULL ? 0 : strcspn(header, "; \t,");
-    char *type = talloc_strndup(r->pool, header == NULL ? "" : header, length);
+    size_t length = !header ? 0 : strcspn(header, "; \t,");
+    char *type = talloc_strndup(r->pool, !header ? "" : header, length);
 
-    if (type == NULL)
+    if (!type)
         return "";
     for (char *c = type; *c != '\0'; c++)
         *c = (char)tolower((unsigned char)*c);
@@ -152,14 +152,14 @@ static bool parse_pairs(struct request *r, const char *text, size_t length, cons
     const char *end = text + length;
     size_t found = 0;
 
-    if (pairs == NULL || to == NULL)
+    if (!pairs || !to)
         return false;
     while (text < end) {
         const char *amp = memchr(text, '&', (size_t)(end - text));
-        const char *stop = amp == NULL ? end : amp;
+        const char *stop = !amp ? end : amp;
         const char *equals = memchr(text, '=', (size_t)(stop - text));
-        const char *name_end = equals == NULL ? stop : equals;
-        const char *value = equals == NULL ? stop : equals + 1;
+        const char *name_end = !equals ? stop : equals;
+        const char *value = !equals ? stop : equals + 1;
         long used;
 
         if (stop > text) {
@@ -191,7 +191,7 @@ static enum status read_target(struct request *r, struct request_refusal *why)
     const char *query;
     enum status s;
 
-    if (uri == NULL)
+    if (!uri)
         return refuse(why, 400, "path_invalid", "The server sent no REQUEST_URI", NULL);
     s = endpoint_resolve(uri, path, &length);
     if (s == STATUS_LIMIT)
@@ -200,10 +200,10 @@ static enum status read_target(struct request *r, struct request_refusal *why)
         return refuse(why, 400, "path_invalid", "The path is ambiguous or badly encoded",
                       "Send it percent-encoded once, as UTF-8, without encoded slashes.");
     r->path = talloc_strndup(r->pool, path, length);
-    if (r->path == NULL)
+    if (!r->path)
         return STATUS_NO_MEMORY;
     query = strchr(uri, '?');
-    if (query == NULL)
+    if (!query)
         return STATUS_OK;
     length = strcspn(++query, "#");
     if (length > REQUEST_QUERY_BYTES)
@@ -219,7 +219,7 @@ static enum status read_length(struct request *r, struct request_refusal *why)
     const char *header = parameter(r->environment, "CONTENT_LENGTH");
     char *end;
 
-    if (header == NULL || *header == '\0')
+    if (!header || *header == '\0')
         return STATUS_OK;
     errno = 0;
     r->declared = strtoull(header, &end, 10);
@@ -232,7 +232,7 @@ static size_t headers_length(char *const environment[])
 {
     size_t sum = 0;
 
-    for (; *environment != NULL; environment++)
+    for (; *environment; environment++)
         if (strncmp(*environment, "HTTP_", 5) == 0)
             sum += strlen(*environment);
     return sum;
@@ -246,7 +246,7 @@ static void make_id(struct request *r)
     randombytes_buf(bytes, sizeof bytes);
     sodium_bin2hex(text, sizeof text, bytes, sizeof bytes);
     r->id = talloc_strdup(r->pool, text);
-    if (r->id == NULL)
+    if (!r->id)
         r->id = "";
 }
 
@@ -265,14 +265,14 @@ enum status request_open(struct request *r, char *const environment[], const str
                           .method = METHOD_OTHER,
                           .pool = talloc_new(NULL)};
     *why = (struct request_refusal){500, "internal", "The request could not be read", NULL};
-    if (r->pool == NULL)
+    if (!r->pool)
         return STATUS_NO_MEMORY;
     make_id(r);
     r->accept = parameter(environment, "HTTP_ACCEPT");
     r->tenant_header = parameter(environment, "HTTP_X_TENANT_ID");
     r->cookie = parameter(environment, "HTTP_COOKIE");
     r->media_type = media_type_of(r, parameter(environment, "CONTENT_TYPE"));
-    if (parameter(environment, "REQUEST_METHOD") != NULL)
+    if (parameter(environment, "REQUEST_METHOD"))
         r->method_name = parameter(environment, "REQUEST_METHOD");
     r->method = method_of(r->method_name, &r->head);
     read_connection(r, options->trusted_proxies);
@@ -325,7 +325,7 @@ const char *request_variable(const struct request *r, const char *name, size_t *
     size_t length = strlen(name);
 
     *times = 0;
-    for (char *const *at = r->environment; first_one != NULL && *at != NULL; at++)
+    for (char *const *at = r->environment; first_one && *at; at++)
         *times += strncmp(*at, name, length) == 0 && (*at)[length] == '=';
     return first_one;
 }
@@ -348,7 +348,7 @@ const char *request_cookie(const struct request *r, const char *name)
     size_t length = strlen(name);
     const char *at = r->cookie;
 
-    while (at != NULL && *at != '\0') {
+    while (at && *at != '\0') {
         at += strspn(at, "; \t");
         if (strncmp(at, name, length) == 0 && at[length] == '=')
             return talloc_strndup(r->pool, at + length + 1, strcspn(at + length + 1, "; \t"));
@@ -359,8 +359,8 @@ const char *request_cookie(const struct request *r, const char *name)
 
 bool request_wants_html(const struct request *r)
 {
-    const char *html = r->accept == NULL ? NULL : strstr(r->accept, "text/html");
-    const char *json = r->accept == NULL ? NULL : strstr(r->accept, "application/json");
+    const char *html = !r->accept ? NULL : strstr(r->accept, "text/html");
+    const char *json = !r->accept ? NULL : strstr(r->accept, "application/json");
 
-    return html != NULL && (json == NULL || html < json);
+    return html && (!json || html < json);
 }

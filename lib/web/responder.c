@@ -73,7 +73,7 @@ struct responder {
 
 static void forget_request(struct connection *c)
 {
-    if (c->request.kept != NULL)
+    if (c->request.kept)
         c->let_go(c->request.kept);
     buffer_term(&c->parameters);
     buffer_term(&c->body);
@@ -131,7 +131,7 @@ static struct connection *accept_one(struct responder *r)
     if (r->n == CONNECTIONS)
         make_room(r);
     c = calloc(1, sizeof *c);
-    if (c == NULL) {
+    if (!c) {
         close(fd);
         return NULL;
     }
@@ -162,7 +162,7 @@ static bool take_pair(const unsigned char **at, const unsigned char *end, const 
                       size_t *value)
 {
     if (!take_length(at, end, name) || !take_length(at, end, value) || *name > (size_t)(end - *at) ||
-        *value > (size_t)(end - *at) - *name || memchr(*at, '\0', *name + *value) != NULL)
+        *value > (size_t)(end - *at) - *name || memchr(*at, '\0', *name + *value))
         return false;
     *text = *at;
     *at += *name + *value;
@@ -182,7 +182,7 @@ static bool make_environment(struct connection *c)
         bytes += name + value + 2;
     }
     c->environment = malloc((n + 1) * sizeof *c->environment + bytes);
-    if (c->environment == NULL)
+    if (!c->environment)
         return false;
     to = (char *)(c->environment + n + 1);
     at = start;
@@ -401,7 +401,7 @@ void responder_answer(struct responder *r, const char *bytes, size_t length)
     static const unsigned char complete[8];
     struct connection *c = r->serving;
 
-    if (c == NULL)
+    if (!c)
         return;
     r->serving = NULL;
     while (length > 0) {
@@ -438,8 +438,8 @@ bool responder_later(struct responder *r, int64_t at_us, void *kept, void (*let_
     size_t n = 0;
 
     for (size_t i = 0; i < r->n; i++)
-        n += r->connections[i]->request.kept != NULL;
-    if (c->request.kept == NULL && n >= LATER)
+        n += r->connections[i]->request.kept ? 1 : 0;
+    if (!c->request.kept && n >= LATER)
         return false;
     r->serving = NULL;
     c->request.kept = kept;
@@ -452,9 +452,9 @@ bool responder_later(struct responder *r, int64_t at_us, void *kept, void (*let_
 
 bool responder_left(const struct responder *r)
 {
-    struct pollfd p = {.fd = r->serving == NULL ? -1 : r->serving->fd};
+    struct pollfd p = {.fd = !r->serving ? -1 : r->serving->fd};
 
-    return r->serving == NULL || (poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0);
+    return !r->serving || (poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0);
 }
 
 /* ---- waiting ---- */
@@ -463,7 +463,7 @@ enum status responder_create(int listener, int64_t timeout_us, size_t memory, st
 {
     struct responder *r = calloc(1, sizeof *r);
 
-    if (r == NULL)
+    if (!r)
         return STATUS_NO_MEMORY;
     r->listener = listener;
     r->timeout_us = timeout_us;
@@ -479,7 +479,7 @@ enum status responder_create(int listener, int64_t timeout_us, size_t memory, st
 
 void responder_destroy(struct responder *r)
 {
-    while (r != NULL && r->n > 0)
+    while (r && r->n > 0)
         drop(r, r->connections[0]);
     free(r);
 }
@@ -496,7 +496,7 @@ static bool ready(struct responder *r, struct connection *c)
         return false;
     }
     c->request.environment = c->environment;
-    c->request.body = c->body.data == NULL ? "" : c->body.data;
+    c->request.body = !c->body.data ? "" : c->body.data;
     c->request.body_length = c->body.length;
     return true;
 }
@@ -592,7 +592,7 @@ static bool look_around(struct responder *r, bool stopping)
     if (r->polled[n].revents == 0 || prefork_stopping())
         return false;
     c = accept_one(r);
-    return c != NULL && look_at(r, c);
+    return c && look_at(r, c);
 }
 
 const struct responder_request *responder_next(struct responder *r)

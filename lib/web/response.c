@@ -92,7 +92,7 @@ void response_json(struct response *r, int status, struct json_object *document)
     r->status = status;
     r->media_type = "application/json";
     buffer_clear(&r->body);
-    buffer_add(&r->body, text == NULL ? "{}" : text, text == NULL ? 2 : length);
+    buffer_add(&r->body, !text ? "{}" : text, !text ? 2 : length);
     buffer_text(&r->body, "\n");
     json_object_put(document);
 }
@@ -103,7 +103,7 @@ void response_error(struct response *r, int status, const char *code, const char
 
     json_object_object_add(document, "error", json_object_new_string(message));
     json_object_object_add(document, "code", json_object_new_string(code));
-    if (detail != NULL)
+    if (detail)
         json_object_object_add(document, "detail", json_object_new_string(detail));
     response_json(r, status, document);
 }
@@ -122,11 +122,11 @@ static bool has_header(const struct buffer *headers, const char *name)
     size_t length = strlen(name);
     const char *line = headers->data;
 
-    while (line != NULL && *line != '\0') {
+    while (line && *line != '\0') {
         if (strncasecmp(line, name, length) == 0 && line[length] == ':')
             return true;
         line = strchr(line, '\n');
-        if (line != NULL)
+        if (line)
             line++;
     }
     return false;
@@ -137,13 +137,13 @@ void response_write(const struct response *r, const struct request *request, str
     bool bare = r->status == 204 || r->status == 304;
 
     buffer_format(out, "Status: %d %s\r\n", r->status, reason_of(r->status));
-    if (r->media_type != NULL && !bare)
+    if (r->media_type && !bare)
         buffer_format(out, "Content-Type: %s\r\n", r->media_type);
     for (size_t i = 0; i < sizeof standing / sizeof standing[0]; i++)
         if (!has_header(&r->headers, standing[i].name))
             buffer_format(out, "%s: %s\r\n", standing[i].name, standing[i].value);
     buffer_format(out, "X-Request-Id: %s\r\n", request->id);
-    buffer_add(out, r->headers.data == NULL ? "" : r->headers.data, r->headers.length);
+    buffer_add(out, !r->headers.data ? "" : r->headers.data, r->headers.length);
     if (!bare)
         buffer_format(out, "Content-Length: %zu\r\n", r->body.length);
     buffer_text(out, "\r\n");

@@ -12,7 +12,7 @@ static int digit(char c)
     static const char digits[] = "0123456789ABCDEF";
     const char *at = c == '\0' ? NULL : strchr(digits, c);
 
-    return at == NULL ? -1 : (int)(at - digits);
+    return !at ? -1 : (int)(at - digits);
 }
 
 /* A segment with its "~2F" decoded; false when that gives a NUL or no UTF-8. */
@@ -22,7 +22,7 @@ static bool decode(void *pool, const char *segment, size_t length, const char **
     size_t n = 0;
 
     *out = value;
-    if (value == NULL)
+    if (!value)
         return true; /* router_find tells it */
     for (size_t i = 0; i < length; i++) {
         int high = value[i] == '~' ? digit(value[i + 1]) : -1;
@@ -46,7 +46,7 @@ char *router_segment(void *pool, const char *value)
     bool dots = value[strspn(value, ".")] == '\0';
     char *segment = talloc_array(pool, char, 3 * strlen(value) + 1), *to = segment;
 
-    if (segment == NULL)
+    if (!segment)
         return NULL;
     for (const char *p = value; *p != '\0'; p++) {
         bool plain = (*p >= '0' && *p <= '9') || (*p >= 'A' && *p <= 'Z') || (*p >= 'a' && *p <= 'z') || *p == '-' ||
@@ -68,7 +68,7 @@ static bool same_path(const char *pattern, const char *path, struct route_match 
             if (b == 0 || b > 3 * ROUTER_VALUE_MAX || m->n == ROUTER_VALUES ||
                 !decode(pool, path, b, &m->values[m->n].value))
                 return false;
-            if (m->values[m->n].value != NULL && strlen(m->values[m->n].value) > ROUTER_VALUE_MAX)
+            if (m->values[m->n].value && strlen(m->values[m->n].value) > ROUTER_VALUE_MAX)
                 return false;
             m->values[m->n].name = talloc_strndup(pool, pattern + 1, a - 1);
             m->n++;
@@ -97,15 +97,15 @@ enum status router_find(const struct route routes[], size_t n, const struct requ
         if (!same_path(routes[i].path, r->path, &m, r->pool))
             continue;
         allowed |= routes[i].method;
-        if (routes[i].method == r->method && found.route == NULL)
+        if (routes[i].method == r->method && !found.route)
             found = m;
     }
     for (size_t i = 0; i < found.n; i++)
-        if (found.values[i].name == NULL || found.values[i].value == NULL)
+        if (!found.values[i].name || !found.values[i].value)
             return STATUS_NO_MEMORY;
     *out = found;
     out->allowed = allowed;
-    return found.route != NULL ? STATUS_OK : allowed != 0 ? STATUS_DENIED : STATUS_NOT_FOUND;
+    return found.route ? STATUS_OK : allowed != 0 ? STATUS_DENIED : STATUS_NOT_FOUND;
 }
 
 const char *router_value(const struct route_match *m, const char *name)

@@ -46,8 +46,7 @@ enum status session_cookie_read(const struct request *r, const char *name, bool 
 
     cookie_name(name, secure, full);
     value = request_cookie(r, full);
-    if (value == NULL ||
-        sodium_base642bin(read, sizeof read, value, strlen(value), NULL, &length, NULL, VARIANT) != 0 ||
+    if (!value || sodium_base642bin(read, sizeof read, value, strlen(value), NULL, &length, NULL, VARIANT) != 0 ||
         length != sizeof read)
         return STATUS_NOT_FOUND;
     memcpy(token, read, sizeof read);
@@ -60,9 +59,9 @@ void session_cookie_set(struct response *response, const char *name, bool secure
     char full[64], value[64] = "", line[256];
 
     cookie_name(name, secure, full);
-    if (token != NULL)
+    if (token)
         sodium_bin2base64(value, sizeof value, token, SESSION_BYTES, VARIANT);
     snprintf(line, sizeof line, "%s=%s; Path=/; HttpOnly; SameSite=Lax%s%s", full, value, secure ? "; Secure" : "",
-             token == NULL ? "; Max-Age=0" : "");
+             !token ? "; Max-Age=0" : "");
     response_header(response, "Set-Cookie", line);
 }
