@@ -60,6 +60,6 @@ const char *as_user_self(void)
     static char name[256];
     const struct passwd *user = getpwuid(getuid());
 
-    snprintf(name, sizeof name, "%s", user ? user->pw_name : "root");
+    snprintf(name, sizeof(name), "%s", user ? user->pw_name : "root");
     return name;
 }

@@ -157,7 +157,7 @@ bool cli_confirm(struct cli *c, const char *what, const char *word)
         return false;
     }
     fprintf(stderr, "%s This can't be undone.\nType \"%s\" to go on: ", what, word);
-    if (!fgets(line, sizeof line, stdin))
+    if (!fgets(line, sizeof(line), stdin))
         line[0] = 0;
     line[strcspn(line, "\r\n")] = 0;
     if (strcmp(line, word) == 0)
@@ -219,13 +219,13 @@ bool cli_password(bool from_stdin, const char *email, char *out, size_t size)
         cli_say("%s", problem);
         goto done;
     }
-    if (!from_stdin && (!read_hidden("Once more: ", again, sizeof again) || strcmp(out, again) != 0)) {
+    if (!from_stdin && (!read_hidden("Once more: ", again, sizeof(again)) || strcmp(out, again) != 0)) {
         cli_say("the two are not the same; nothing was changed");
         goto done;
     }
     ok = true;
 done:
-    sodium_memzero(again, sizeof again);
+    sodium_memzero(again, sizeof(again));
     if (!ok)
         sodium_memzero(out, size);
     return ok;
@@ -239,7 +239,7 @@ bool cli_tenant_id(const char *id)
         cli_say("this id %s; a tenant's id has 1 to 255 bytes, no control character, no comma and no white space at "
                 "its ends",
                 problem);
-    return problem == NULL;
+    return !problem;
 }
 
 bool cli_number(const char *name, const char *text, long long least, long long most, long long *out)

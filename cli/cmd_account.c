@@ -25,13 +25,13 @@ enum status cli_ask_hash(const struct config *config, bool from_stdin, const cha
     char password[PASSWORD_SIZE];
     enum status s;
 
-    if (!cli_password(from_stdin, email, password, sizeof password))
+    if (!cli_password(from_stdin, email, password, sizeof(password)))
         return STATUS_INVALID;
     s = password_hash(config, password, hash);
     if (s != STATUS_OK)
         cli_say("there is not enough memory to hash the password (%d KiB, web.password_memory_kib)",
                 (int)config->web.password_memory_kib);
-    sodium_memzero(password, sizeof password);
+    sodium_memzero(password, sizeof(password));
     return s;
 }
 
@@ -126,7 +126,7 @@ int cmd_account_remove(struct cli *c, int argc, char *argv[])
 
     if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &email, 1, 1))
         return CLI_USAGE;
-    snprintf(what, sizeof what, "The account %.255s goes.", email);
+    snprintf(what, sizeof(what), "The account %.255s goes.", email);
     if (!cli_confirm(c, what, email))
         return CLI_REFUSED;
     if (cli_begin(c))

@@ -45,7 +45,7 @@ void doctor_line(struct doctor *d, bool ok, const char *part, const char *format
     va_list args;
 
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     d->wrong += !ok;
     if (d->json) {
@@ -108,7 +108,7 @@ static bool collector_lives(const struct doctor *d)
     int fd;
     bool held;
 
-    if (io_path(path, sizeof path, d->config->paths.spool_dir, "collector.lock") != STATUS_OK ||
+    if (io_path(path, sizeof(path), d->config->paths.spool_dir, "collector.lock") != STATUS_OK ||
         (fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
         return false;
     held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
@@ -174,7 +174,7 @@ static void judge_worker(struct doctor *d, struct json_object *o)
     char part[64];
     double busy = since(o, "busy_since"), done = since(o, "last_done");
 
-    snprintf(part, sizeof part, "worker %s", text_of(o, "name"));
+    snprintf(part, sizeof(part), "worker %s", text_of(o, "name"));
     if (number_of(o, "failing"))
         doctor_line(d, false, part, "fails since %s: %s", text_of(o, "failing_since"), text_of(o, "last_error"));
     else if (busy > BUSY_MOST_S)
@@ -199,7 +199,7 @@ static void judge_jobs(struct doctor *d, struct json_object *jobs)
         if (!number_of(o, "failing"))
             continue;
         failing++;
-        snprintf(part, sizeof part, "job %s", text_of(o, "name"));
+        snprintf(part, sizeof(part), "job %s", text_of(o, "name"));
         doctor_line(d, false, part, "fails since %s: %s; it is tried again", text_of(o, "failing_since"),
                     text_of(o, "last_error"));
     }
@@ -247,7 +247,7 @@ static void look_at_collector(struct doctor *d)
     char path[4096], *text;
     size_t length;
 
-    if (io_path(path, sizeof path, d->config->paths.run_dir, "collector.json") != STATUS_OK)
+    if (io_path(path, sizeof(path), d->config->paths.run_dir, "collector.json") != STATUS_OK)
         return;
     if (io_read_file(path, STATUS_FILE_MOST, &text, &length) == STATUS_OK) {
         o = json_tokener_parse(text);
@@ -279,7 +279,7 @@ static void look_at_spool(struct doctor *d)
     for (size_t i = 0; i < n; i++) {
         bytes += list[i].bytes;
         live += list[i].live;
-        foreign += list[i].header_intact && memcmp(list[i].node, node.uuid, sizeof node.uuid) != 0;
+        foreign += list[i].header_intact && memcmp(list[i].node, node.uuid, sizeof(node.uuid)) != 0;
     }
     free(list);
     doctor_line(d, true, "spool", "%zu segments, %zu being written, %" PRIu64 " bytes", n, live, bytes);

@@ -27,7 +27,7 @@ static const struct table_column made_columns[] = {{"id", "id", TABLE_TEXT}, {"k
 static bool scopes_fit(const char *list)
 {
     static const char *const known[] = {"call", "track", "read", "admin", "metrics"};
-    const size_t most = sizeof known / sizeof known[0];
+    const size_t most = sizeof(known) / sizeof(known[0]);
 
     for (const char *at = list;; at++) {
         size_t n = strcspn(at, ","), i = 0;
@@ -90,8 +90,8 @@ static enum status make_text(bool from_stdin, char text[APIKEY_MAX + 2], char id
     enum status s = apikey_make(made, id);
 
     if (!s && !from_stdin)
-        memcpy(text, made, sizeof made);
-    sodium_memzero(made, sizeof made);
+        memcpy(text, made, sizeof(made));
+    sodium_memzero(made, sizeof(made));
     if (s || !from_stdin)
         return s;
     if (!fgets(text, APIKEY_MAX + 2, stdin))
@@ -109,7 +109,7 @@ enum status cli_store_key(struct cli *c, const char *text, const char *id, const
 
     if (s)
         return s;
-    sodium_bin2hex(hex, sizeof hex, hash, sizeof hash);
+    sodium_bin2hex(hex, sizeof(hex), hash, sizeof(hash));
     return keys_create(c->db, id, hex, name, tenant, scopes, expires);
 }
 
@@ -175,7 +175,7 @@ int cmd_key_create(struct cli *c, int argc, char *argv[])
     else if (!cli_commit(c))
         result = show_new(c, id, from_stdin ? NULL : text);
 done:
-    sodium_memzero(text, sizeof text);
+    sodium_memzero(text, sizeof(text));
     return result;
 }
 
@@ -209,7 +209,7 @@ int cmd_key_remove(struct cli *c, int argc, char *argv[])
 
     if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &id, 1, 1))
         return CLI_USAGE;
-    snprintf(what, sizeof what, "The key %.255s is refused from now on.", id);
+    snprintf(what, sizeof(what), "The key %.255s is refused from now on.", id);
     if (!cli_confirm(c, what, id))
         return CLI_REFUSED;
     if (cli_begin(c))

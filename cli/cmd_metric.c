@@ -83,7 +83,7 @@ int cmd_metric_remove(struct cli *c, int argc, char *argv[])
 
     if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &type, 1, 1))
         return CLI_USAGE;
-    snprintf(what, sizeof what, "The metric %.100s and its limit will be removed.", type);
+    snprintf(what, sizeof(what), "The metric %.100s and its limit will be removed.", type);
     if (!cli_confirm(c, what, type))
         return CLI_REFUSED;
     if (cli_begin(c))

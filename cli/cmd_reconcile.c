@@ -58,7 +58,7 @@ static void say_progress(struct comparison *c, const char *what, const char *of,
         return;
     p->said_us = now;
     if (done > 0 && took > CLOCK_US_PER_SECOND)
-        snprintf(left, sizeof left, ", about %lld s left",
+        snprintf(left, sizeof(left), ", about %lld s left",
                  (long long)((double)took / (double)done * (double)(total - done) / 1e6) + 1);
     fprintf(stderr, "%s%s: %zu of %zu %s, %zu differences%s%s", p->terminal ? "\r\033[K" : "", what, done, total, of,
             c->differences, left, p->terminal ? "" : "\n");
@@ -81,7 +81,7 @@ static enum status remember(struct comparison *c, const char *tenant)
         return STATUS_OK;
     if (c->n_tenants == c->capacity) {
         size_t more = c->capacity ? c->capacity * 2 : 64;
-        char **grown = realloc(c->tenants, more * sizeof *grown);
+        char **grown = realloc(c->tenants, more * sizeof(*grown));
 
         if (!grown)
             return STATUS_NO_MEMORY;
@@ -120,7 +120,7 @@ static enum status repair(struct comparison *c)
     enum status s = STATUS_OK;
 
     if (c->n_tenants > 0)
-        qsort(c->tenants, c->n_tenants, sizeof *c->tenants, by_name);
+        qsort(c->tenants, c->n_tenants, sizeof(*c->tenants), by_name);
     for (size_t i = 0; i < c->n_tenants && s == STATUS_OK; i++) {
         say_progress(c, "repairing", "tenants", i, c->n_tenants);
         if (i == 0 || strcmp(c->tenants[i - 1], c->tenants[i]) != 0)

@@ -169,7 +169,7 @@ int cmd_setup(struct cli *c, int argc, char *argv[])
         result = run(&s);
     setup_place_term(&s);
     free(copy);
-    sodium_memzero(s.password, sizeof s.password);
-    sodium_memzero(s.key, sizeof s.key);
+    sodium_memzero(s.password, sizeof(s.password));
+    sodium_memzero(s.key, sizeof(s.key));
     return result;
 }

@@ -24,7 +24,7 @@ static bool read_choice(int argc, char *argv[], struct spool_choice *choice, con
                                          {"dead", NULL, &choice->dead},
                                          {0}};
 
-    memset(choice, 0, sizeof *choice);
+    memset(choice, 0, sizeof(*choice));
     return cli_parse(argc, argv, options, word, 0, 1) == STATUS_OK && spool_choice_valid(choice);
 }
 
@@ -79,7 +79,7 @@ static void list_row(struct table *t, const struct spool_view *v, const struct s
         table_cell(t, NULL);
     }
     if (uuid)
-        memcpy(node.uuid, uuid, sizeof node.uuid);
+        memcpy(node.uuid, uuid, sizeof(node.uuid));
     spool_node_text(&node, text);
     table_cell(t, uuid ? text : NULL);
 }

@@ -124,7 +124,7 @@ static bool is_served(const char *dir)
     bool served = false;
     int fd;
 
-    if (io_path(path, sizeof path, dir, "collector.lock") == STATUS_OK && (fd = open(path, O_RDWR | O_CLOEXEC)) >= 0) {
+    if (io_path(path, sizeof(path), dir, "collector.lock") == STATUS_OK && (fd = open(path, O_RDWR | O_CLOEXEC)) >= 0) {
         served = flock(fd, LOCK_EX | LOCK_NB) != 0;
         close(fd);
     }
@@ -142,7 +142,7 @@ static void report(const struct intake *in)
                in->n, in->stored, in->duplicates, in->rejected, in->damaged, in->failed);
         return;
     }
-    json_write_begin(&w, text, sizeof text);
+    json_write_begin(&w, text, sizeof(text));
     json_write_count(&w, "segments", in->n);
     json_write_count(&w, "stored", in->stored);
     json_write_count(&w, "duplicates", in->duplicates);

@@ -167,7 +167,7 @@ static int show_damaged(struct cli *c, const struct spool_view *v, const struct 
     if (books && spool_recorded_damage(c, v, &l.recorded) != STATUS_OK)
         cli_say("what the collector recorded is not shown: %s", db_error(c->db));
     table_init(&l.table, damage_columns);
-    if (l.recorded && !(l.matched = calloc(db_count(l.recorded) + 1, sizeof *l.matched)))
+    if (l.recorded && !(l.matched = calloc(db_count(l.recorded) + 1, sizeof(*l.matched))))
         l.table.failed = true;
     for (size_t i = 0; i < v->n && !l.table.failed; i++) {
         enum status s = spool_chosen(choice, &v->list[i]) ? spool_walk(v, &v->list[i], &visitor, &sum) : STATUS_OK;

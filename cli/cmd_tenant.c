@@ -143,7 +143,7 @@ int cmd_tenant_remove(struct cli *c, int argc, char *argv[])
 
     if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &id, 1, 1))
         return CLI_USAGE;
-    snprintf(what, sizeof what,
+    snprintf(what, sizeof(what),
              "The tenant %.255s will be removed with all its usage, users, keys and accounts; its schema stays.", id);
     if (!cli_confirm(c, what, id))
         return CLI_REFUSED;

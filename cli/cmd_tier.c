@@ -110,7 +110,7 @@ int cmd_tier_remove(struct cli *c, int argc, char *argv[])
 
     if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &id, 1, 1))
         return CLI_USAGE;
-    snprintf(what, sizeof what, "The tier %.255s goes.", id);
+    snprintf(what, sizeof(what), "The tier %.255s goes.", id);
     if (!cli_confirm(c, what, id))
         return CLI_REFUSED;
     if (cli_begin(c))

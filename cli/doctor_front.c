@@ -23,7 +23,7 @@ static const char *const odd[] = {"%s",      "%s/tollgate-doctor",  "%s/tollgate
                                   "%s/%%c3", "/%s/tollgate-doctor", "%s/tollgate-doctor;\x80"};
 static const char *const forged[] = {"X-Tenant-ID: tollgate-doctor", "X-Tollgate-Tier: forged",
                                      "X-Tollgate-Gate: metered"};
-#define FORGED (sizeof forged / sizeof forged[0])
+#define FORGED (sizeof(forged) / sizeof(forged[0]))
 
 static bool is_refusal(int status)
 {
@@ -42,10 +42,10 @@ static bool knock(struct doctor *d, const struct front *f, const char *prefix, c
     /* the form is one of the table's */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    snprintf(path, sizeof path, form, base);
+    snprintf(path, sizeof(path), form, base);
 #pragma GCC diagnostic pop
     if (with_forged)
-        memcpy(headers + 1, forged, sizeof forged);
+        memcpy(headers + 1, forged, sizeof(forged));
     if (!*path || probe_http(f->authority, f->length, "80", path, headers, &status) != PROBE_ANSWERS)
         return true; /* a server may close without a word */
     for (char *p = path; *p; p++)
@@ -71,7 +71,7 @@ static bool knock(struct doctor *d, const struct front *f, const char *prefix, c
 
 static bool try_prefix(struct doctor *d, const struct front *f, const char *prefix)
 {
-    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++)
+    for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++)
         if (!knock(d, f, prefix, odd[i], false) || !knock(d, f, prefix, odd[i], true))
             return false;
     return true;
@@ -93,7 +93,7 @@ static void try_doors(struct doctor *d, const struct front *f)
         }
     if (ok)
         doctor_line(d, true, "doors", "%zu metered paths were called without a key, in %zu spellings: all refused",
-                    tried, sizeof odd / sizeof odd[0]);
+                    tried, sizeof(odd) / sizeof(odd[0]));
 }
 
 /* ---- the configuration ---- */
@@ -138,7 +138,7 @@ void doctor_front(struct doctor *d, const char *url)
     int status = 0;
 
     site = site ? site + 3 : f.authority;
-    snprintf(f.host, sizeof f.host, "Host: %.*s", site ? (int)strcspn(site, "/?#") : 0, site ? site : "");
+    snprintf(f.host, sizeof(f.host), "Host: %.*s", site ? (int)strcspn(site, "/?#") : 0, site ? site : "");
     for (size_t i = 0; i < server_n_confs; i++)
         compare(d, &server_confs[i]);
     if (!at)
@@ -153,7 +153,7 @@ void doctor_front(struct doctor *d, const char *url)
                     url);
         return;
     }
-    snprintf(healthz, sizeof healthz, "%s/healthz", address_base(d->config->web.page_prefix));
+    snprintf(healthz, sizeof(healthz), "%s/healthz", address_base(d->config->web.page_prefix));
     switch (probe_http(f.authority, f.length, "80", healthz, (const char *const[]){f.host, NULL}, &status)) {
     case PROBE_NOTHING:
         doctor_line(d, false, "web server", "nothing listens at %s (web.public_url): start the web server", url);

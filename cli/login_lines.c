@@ -10,7 +10,7 @@ bool login_lines_plain(const char *name)
 {
     static const char *const words[] = {"all", "replication", "sameuser", "samerole", "samegroup"};
 
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (strcmp(name, words[i]) == 0)
             return false;
     return *name && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == strlen(name);

@@ -119,7 +119,7 @@ static const struct cli_command commands[] = {
      "--sample prints a file to start from. --check reads FILE, or the file in use, and names every problem in it; exit status 2\n"
      "when there is one.\n"},
 };
-#define COMMANDS (sizeof commands / sizeof commands[0])
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
 static const char options_text[] = "Options of every command:\n"
                                    "  --config FILE  the configuration ($TOLLGATE_CONF, /etc/tollgate/tollgate.conf)\n"

@@ -36,7 +36,7 @@ static struct place *add(const struct config *c, struct place *list, size_t *n, 
 {
     struct place *p = &list[(*n)++];
 
-    snprintf(p->path, sizeof p->path, "%s", path);
+    snprintf(p->path, sizeof(p->path), "%s", path);
     p->answer = answer;
     p->metered = asks_gate(c, path);
     p->counted = is_metered(address_of(c, path));
@@ -48,7 +48,7 @@ static struct place *add_below(const struct config *c, struct places *out, const
 {
     char path[BACKEND_PATH_SIZE];
 
-    snprintf(path, sizeof path, "%s%s", address_base(prefix), route);
+    snprintf(path, sizeof(path), "%s%s", address_base(prefix), route);
     return add(c, out->answers, &out->n_answers, path, answer);
 }
 
@@ -80,7 +80,7 @@ void places_of(const struct config *c, struct places *out)
 {
     static const char *const alone[] = {"/healthz", "/readyz", "/metrics"};
 
-    memset(out, 0, sizeof *out);
+    memset(out, 0, sizeof(*out));
     for (size_t i = 0; i < CONFIG_METERED && c->gate.prefix[i]; i++) {
         add(c, out->regions, &out->n_regions, c->gate.prefix[i], PLACE_REGION)->metered = true;
         if (!has_backend(c, c->gate.prefix[i]))
@@ -90,12 +90,12 @@ void places_of(const struct config *c, struct places *out)
     add_free(c, out, c->web.api_prefix);
     for (size_t i = 0; address_api_routes[i]; i++)
         add_below(c, out, c->web.api_prefix, address_api_routes[i], PLACE_WEB);
-    for (size_t i = 0; i < sizeof alone / sizeof alone[0]; i++)
+    for (size_t i = 0; i < sizeof(alone) / sizeof(alone[0]); i++)
         add_below(c, out, c->web.page_prefix, alone[i], PLACE_WEB)->alone = true;
     add_below(c, out, c->web.page_prefix, "/static", PLACE_STATIC);
     add(c, out->answers, &out->n_answers, c->web.page_prefix, PLACE_PAGES);
     for (size_t i = 0; i < c->n_backends; i++)
         add(c, out->answers, &out->n_answers, c->backends[i].path, PLACE_BACKEND)->backend = &c->backends[i];
-    qsort(out->regions, out->n_regions, sizeof out->regions[0], by_length);
-    qsort(out->answers, out->n_answers, sizeof out->answers[0], by_length);
+    qsort(out->regions, out->n_regions, sizeof(out->regions[0]), by_length);
+    qsort(out->answers, out->n_answers, sizeof(out->answers[0]), by_length);
 }

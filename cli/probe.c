@@ -22,8 +22,8 @@ static void be_patient(int fd)
 {
     struct timeval patience = {.tv_sec = PROBE_PATIENCE_S};
 
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 }
 
 /* A connected socket, or -1. */
@@ -35,8 +35,8 @@ static int connect_unix(const char *path)
     if (fd < 0)
         return -1;
     be_patient(fd);
-    snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
-    if (connect(fd, (const struct sockaddr *)&a, sizeof a) == 0)
+    snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+    if (connect(fd, (const struct sockaddr *)&a, sizeof(a)) == 0)
         return fd;
     close(fd);
     return -1;
@@ -67,7 +67,7 @@ static int connect_authority(const char *text, size_t length, const char *standa
 {
     char host[256], *port;
 
-    if (length >= sizeof host)
+    if (length >= sizeof(host))
         return -1;
     memcpy(host, text, length);
     host[length] = 0;
@@ -100,7 +100,7 @@ static CURL *curl_for(const char *authority, size_t length, const char *standard
     char url[300];
 
     port = memchr(port ? port : authority, ':', length - (size_t)(port ? port - authority : 0));
-    snprintf(url, sizeof url, "http://%.*s%s%s/", (int)length, authority, port ? "" : ":", port ? "" : standard);
+    snprintf(url, sizeof(url), "http://%.*s%s%s/", (int)length, authority, port ? "" : ":", port ? "" : standard);
     if (!c || curl_easy_setopt(c, CURLOPT_URL, url) != CURLE_OK) {
         curl_easy_cleanup(c);
         return NULL;
@@ -159,12 +159,12 @@ static void put_record(struct message *m, int type, const unsigned char *body, s
     const unsigned char head[FCGI_HEADER_LEN] = {
         FCGI_VERSION_1, (unsigned char)type, 0, 1, (unsigned char)(length >> 8), (unsigned char)length, 0, 0};
 
-    if (m->n + sizeof head + length > sizeof m->bytes)
+    if (m->n + sizeof(head) + length > sizeof(m->bytes))
         return;
-    memcpy(m->bytes + m->n, head, sizeof head);
+    memcpy(m->bytes + m->n, head, sizeof(head));
     if (length)
-        memcpy(m->bytes + m->n + sizeof head, body, length);
-    m->n += sizeof head + length;
+        memcpy(m->bytes + m->n + sizeof(head), body, length);
+    m->n += sizeof(head) + length;
 }
 
 /* Both shorter than 128 bytes. */
@@ -186,13 +186,13 @@ static void ask(struct message *m, bool authorizer, const char *path)
     char uri[128]; /* what put_pair takes; a longer prefix is asked by its beginning */
     size_t n = 0;
 
-    snprintf(uri, sizeof uri, "%s", path);
+    snprintf(uri, sizeof(uri), "%s", path);
     n += put_pair(params + n, "REQUEST_METHOD", "GET");
     n += put_pair(params + n, "REQUEST_URI", uri);
     n += put_pair(params + n, "SCRIPT_NAME", uri);
     n += put_pair(params + n, "SERVER_PROTOCOL", "HTTP/1.1");
     m->n = 0;
-    put_record(m, FCGI_BEGIN_REQUEST, begin, sizeof begin);
+    put_record(m, FCGI_BEGIN_REQUEST, begin, sizeof(begin));
     put_record(m, FCGI_PARAMS, params, n);
     put_record(m, FCGI_PARAMS, NULL, 0);
     put_record(m, FCGI_STDIN, NULL, 0);
@@ -217,7 +217,7 @@ static bool read_output(int fd, char out[ANSWER_MOST])
     size_t used = 0;
 
     for (int records = 0; records < 64; records++) {
-        if (!read_whole(fd, head, sizeof head))
+        if (!read_whole(fd, head, sizeof(head)))
             return false;
         size_t length = (size_t)head[4] << 8 | head[5];
 

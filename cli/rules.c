@@ -10,8 +10,8 @@ static void known_metrics(struct limit_catalogue *c)
 {
     static const char *const derived[] = {"patients_count", "users_count", "storage_used_gb", "appointment_created"};
 
-    memset(c, 0, sizeof *c);
-    c->n_metrics = sizeof derived / sizeof derived[0];
+    memset(c, 0, sizeof(*c));
+    c->n_metrics = sizeof(derived) / sizeof(derived[0]);
     for (uint32_t i = 0; i < c->n_metrics; i++) {
         strcpy(c->metrics[i].name, derived[i]);
         c->metrics[i].derived = true;
@@ -48,7 +48,7 @@ size_t rules_check(const struct config *c, const char *path, config_report *repo
 
         if (metric < 0 ? !whole : limit_table_for_rules(&catalogue, metric))
             continue;
-        snprintf(text, sizeof text,
+        snprintf(text, sizeof(text),
                  metric < 0
                      ? "%.100s:%d: rules: \"%s %.100s = %.100s\" names a metric that does not exist, so its calls "
                        "are refused; create the metric or remove the line"

@@ -25,7 +25,7 @@ const struct server_conf server_confs[] = {
     {"nginx", "server", "nginx-conf/server.conf.tpl", "/etc/nginx/snippets/tollgate.conf",
      "/etc/nginx/snippets/tollgate.conf"},
 };
-const size_t server_n_confs = sizeof server_confs / sizeof server_confs[0];
+const size_t server_n_confs = sizeof(server_confs) / sizeof(server_confs[0]);
 
 enum kind { LIGHTTPD, APACHE, NGINX };
 
@@ -120,7 +120,7 @@ static enum status own_address(struct filling *f, const char *slot, const char *
         return refuse(f, "%s: a web server's configuration can't carry \"%.200s\"; use letters, digits and ._~-/:@+,",
                       key, found);
     if (f->kind == APACHE && tcp_only)
-        snprintf(text, sizeof text, "%s", found);
+        snprintf(text, sizeof(text), "%s", found);
     else
         write_address(f, true, strcmp(slot, "WEB_ADDRESS") == 0 ? "tollgate-web" : "tollgate-pages", found, text);
     template_set_everywhere(f->dict, slot, text);
@@ -135,7 +135,7 @@ static bool is_address_or_net(const char *text)
     char address[64], *end, *slash;
     long bits;
 
-    if (strlen(text) >= sizeof address)
+    if (strlen(text) >= sizeof(address))
         return false;
     strcpy(address, text);
     slash = strchr(address, '/');
@@ -153,7 +153,7 @@ static enum status fill_proxies(struct filling *f)
     char list[1024], *rest = list, *one;
     struct template_dict *section = NULL;
 
-    if (strlen(f->config->web.trusted_proxies) >= sizeof list)
+    if (strlen(f->config->web.trusted_proxies) >= sizeof(list))
         return refuse(f, "web.trusted_proxies is too long; name networks such as 10.0.0.0/8");
     strcpy(list, f->config->web.trusted_proxies);
     while ((one = strtok_r(rest, ", \t", &rest))) {
@@ -231,7 +231,7 @@ static void add_blocks(struct filling *f, const char *section, const struct plac
         return;
     }
     if (itself) {
-        snprintf(match, sizeof match, f->kind == NGINX ? "= %s" : "== \"%s\"", base);
+        snprintf(match, sizeof(match), f->kind == NGINX ? "= %s" : "== \"%s\"", base);
         add_block(f, section, p, match, *first);
         *first = false;
     }
@@ -240,9 +240,9 @@ static void add_blocks(struct filling *f, const char *section, const struct plac
         const char *mark = !*base || p->answer == PLACE_REST ? "" : "^~ ";
 
         if (f->kind == NGINX)
-            snprintf(match, sizeof match, "%s%s/", mark, base);
+            snprintf(match, sizeof(match), "%s%s/", mark, base);
         else
-            snprintf(match, sizeof match, "=^ \"%s/\"", base);
+            snprintf(match, sizeof(match), "=^ \"%s/\"", base);
         add_block(f, section, p, match, *first);
         *first = false;
     }
@@ -353,9 +353,9 @@ static enum status fill(struct filling *f, const char *conf_path)
         return s;
     template_set_everywhere(f->dict, "CONF", conf_path);
     template_set_everywhere(f->dict, "SHARE", c->paths.share_dir);
-    snprintf(number, sizeof number, "%" PRId64, c->gate.body_bytes);
+    snprintf(number, sizeof(number), "%" PRId64, c->gate.body_bytes);
     template_set_everywhere(f->dict, "BODY_BYTES", number);
-    snprintf(number, sizeof number, "%" PRId64, (c->gate.body_bytes + 1023) / 1024);
+    snprintf(number, sizeof(number), "%" PRId64, (c->gate.body_bytes + 1023) / 1024);
     template_set_everywhere(f->dict, "BODY_KIB", number);
     places_of(c, &f->places);
     fill_places(f);
@@ -368,7 +368,7 @@ enum status server_conf_render(const struct server_conf *s, const struct config 
                                struct buffer *out, char problem[512])
 {
     char path[4096];
-    struct filling *f = calloc(1, sizeof *f);
+    struct filling *f = calloc(1, sizeof(*f));
     enum status result = STATUS_NO_MEMORY;
 
     snprintf(problem, 512, "out of memory");
@@ -381,7 +381,7 @@ enum status server_conf_render(const struct server_conf *s, const struct config 
     if (f->dict)
         result = fill(f, conf_path);
     if (result == STATUS_OK) {
-        snprintf(path, sizeof path, "%s/%s", c->paths.share_dir, s->template);
+        snprintf(path, sizeof(path), "%s/%s", c->paths.share_dir, s->template);
         result = template_render_text(path, f->dict, out);
         if (out->length && out->data[out->length - 1] != '\n')
             buffer_text(out, "\n"); /* it is taken with the blank lines when it ends in a section */

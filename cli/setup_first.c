@@ -40,9 +40,9 @@ static enum status make_hash(struct setup *s, char hash[PASSWORD_HASH_SIZE])
 
     if (s->password_stdin || isatty(STDIN_FILENO))
         return cli_ask_hash(s->c->config, s->password_stdin, s->email, hash);
-    randombytes_buf(bytes, sizeof bytes);
-    sodium_bin2base64(s->password, sizeof s->password, bytes, sizeof bytes, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    sodium_memzero(bytes, sizeof bytes);
+    randombytes_buf(bytes, sizeof(bytes));
+    sodium_bin2base64(s->password, sizeof(s->password), bytes, sizeof(bytes), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    sodium_memzero(bytes, sizeof(bytes));
     if ((st = password_hash(s->c->config, s->password, hash)))
         cli_say("there is not enough memory to hash the password (web.password_memory_kib)");
     return st;
@@ -63,7 +63,7 @@ int setup_operator(struct setup *s)
         s->email = NULL;
         return CLI_OK;
     }
-    if (!s->email && setup_ask("E-mail address of the first operator (empty: none now): ", typed, sizeof typed))
+    if (!s->email && setup_ask("E-mail address of the first operator (empty: none now): ", typed, sizeof(typed)))
         s->email = typed;
     if (!s->email) {
         setup_step("No operator is created: none was named with --operator-email.");

@@ -81,7 +81,7 @@ static bool try_login(struct setup_login *l)
     if (db_open(l->conninfo, "tollgate", &d))
         return false;
     l->works = connect_as(d, l->os_user) == STATUS_OK;
-    snprintf(l->error, sizeof l->error, "%s", l->works ? "" : db_error(d));
+    snprintf(l->error, sizeof(l->error), "%s", l->works ? "" : db_error(d));
     db_close(d);
     return l->works;
 }
@@ -160,7 +160,7 @@ static int make_roles(struct setup *s)
         return CLI_OK;
     }
     setup_step("Creating the roles tollgate_owner, tollgate_web, tollgate_collector and tollgate_counter.");
-    if (st == STATUS_OK && (st = io_path(path, sizeof path, s->c->config->paths.sql_dir, "roles.sql")) == STATUS_OK &&
+    if (st == STATUS_OK && (st = io_path(path, sizeof(path), s->c->config->paths.sql_dir, "roles.sql")) == STATUS_OK &&
         (st = io_read_file(path, FILE_MAX, &sql, &length)) != STATUS_OK) {
         cli_say("%s can't be read: %s", path, status_text(st));
         return CLI_FAILED;
@@ -211,9 +211,9 @@ static bool make_lines(const struct setup *s, struct lines *out)
     for (size_t i = 0; i < SETUP_LOGINS; i++) {
         if (!login_lines_plain(l[i].to.user) || !login_lines_plain(l[i].os_user))
             return false;
-        snprintf(out->ident[i], sizeof out->ident[i], "%-10s %-10s %s", LOGIN_MAP, l[i].os_user, l[i].to.user);
+        snprintf(out->ident[i], sizeof(out->ident[i]), "%-10s %-10s %s", LOGIN_MAP, l[i].os_user, l[i].to.user);
     }
-    snprintf(out->hba, sizeof out->hba, "local  %s  %s,%s,%s  peer map=%s", l[SETUP_OWNER].to.database,
+    snprintf(out->hba, sizeof(out->hba), "local  %s  %s,%s,%s  peer map=%s", l[SETUP_OWNER].to.database,
              l[SETUP_WEB].to.user, l[SETUP_COLLECTOR].to.user, l[SETUP_OWNER].to.user, LOGIN_MAP);
     return login_lines_plain(l[SETUP_OWNER].to.database);
 }
@@ -270,7 +270,7 @@ static int write_ident(const struct lines *lines, const char *path)
         return CLI_FAILED;
     for (size_t i = 0; i < SETUP_LOGINS; i++)
         if (!login_lines_has(text, lines->ident[i]))
-            n += (size_t)snprintf(missing + n, sizeof missing - n, "%s%s", n ? "\n" : "", lines->ident[i]);
+            n += (size_t)snprintf(missing + n, sizeof(missing) - n, "%s%s", n ? "\n" : "", lines->ident[i]);
     with = n ? login_lines_last(text, missing) : NULL;
     free(text);
     return n ? replace(path, with) : CLI_OK;
@@ -382,7 +382,7 @@ static int make_logins(struct setup *s)
     setup_step("PostgreSQL does not let them in yet (%s). It will with these lines.", first_error(s));
     print_lines(&lines, &files);
     if (!s->write_login && !s->c->yes &&
-        !(setup_ask("Add them now? [y/N] ", answer, sizeof answer) && answer[0] == 'y')) {
+        !(setup_ask("Add them now? [y/N] ", answer, sizeof(answer)) && answer[0] == 'y')) {
         setup_step("Add them and run `systemctl reload postgresql`, then this again; or run this with --write-login.");
         return CLI_REFUSED;
     }

@@ -13,7 +13,7 @@ static const char *const kinds[] = {"?", "gate", "web", "collector"};
 
 enum status spool_view_open(struct cli *c, const char *word, struct spool_view *v)
 {
-    memset(v, 0, sizeof *v);
+    memset(v, 0, sizeof(*v));
     v->dir = word ? word : c->config->paths.spool_dir;
     v->known = spool_node_load(v->dir, false, &v->node) == STATUS_OK;
     enum status s = spool_list(v->dir, &v->list, &v->n);
@@ -36,7 +36,7 @@ bool spool_choice_valid(const struct spool_choice *choice)
         cli_say("--segment must be a segment's hexadecimal number, not \"%s\"", choice->segment);
         return false;
     }
-    for (size_t i = 1; choice->writer && i < sizeof kinds / sizeof kinds[0]; i++)
+    for (size_t i = 1; choice->writer && i < sizeof(kinds) / sizeof(kinds[0]); i++)
         if (strcmp(choice->writer, kinds[i]) == 0)
             return true;
     if (choice->writer)
@@ -65,7 +65,7 @@ void spool_number_cell(struct table *t, uint64_t v)
 {
     char text[24];
 
-    snprintf(text, sizeof text, "%" PRIu64, v);
+    snprintf(text, sizeof(text), "%" PRIu64, v);
     table_cell(t, text);
 }
 
@@ -73,7 +73,7 @@ void spool_segment_cell(struct table *t, uint64_t number)
 {
     char text[24];
 
-    snprintf(text, sizeof text, "%016" PRIx64, number);
+    snprintf(text, sizeof(text), "%016" PRIx64, number);
     table_cell(t, text);
 }
 
@@ -107,7 +107,7 @@ enum status spool_walk(const struct spool_view *v, const struct spool_segment *g
     bool final;
     enum status s = spool_reader_open(v->dir, g->number, 0, v->known ? v->node.uuid : NULL, &r);
 
-    memset(sum, 0, sizeof *sum);
+    memset(sum, 0, sizeof(*sum));
     if (s != STATUS_OK)
         return s == STATUS_NOT_FOUND ? STATUS_OK : s;
     while ((s = spool_read(r, &e, &next, &damage, &final)) == STATUS_OK || s == STATUS_DAMAGED) {
@@ -147,7 +147,7 @@ int64_t spool_committed(struct cli *c, const struct spool_view *v, const struct 
 
     if (!uuid)
         return -1;
-    memcpy(node.uuid, uuid, sizeof node.uuid);
+    memcpy(node.uuid, uuid, sizeof(node.uuid));
     spool_node_text(&node, text);
     return journal_position(c->db, text, g->number, &position) == STATUS_OK
                ? (int64_t)(position > g->bytes ? g->bytes : position)

@@ -24,7 +24,7 @@ void table_cell(struct table *t, const char *text)
         return;
     if (t->n_cells == t->capacity) {
         size_t more = t->capacity ? t->capacity * 2 : 64;
-        char **grown = realloc(t->cells, more * sizeof *grown);
+        char **grown = realloc(t->cells, more * sizeof(*grown));
 
         if (!grown) {
             t->failed = true;

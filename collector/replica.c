@@ -89,7 +89,7 @@ void replica_give_up(struct replica *r)
     replica_lock(r);
     limit_table_close(r->next);
     r->next = NULL;
-    r->rebuild = r->table != NULL;
+    r->rebuild = (bool)r->table;
     replica_unlock(r);
 }
 

@@ -18,7 +18,7 @@ static void add(struct answer *a, const char *format, ...) PRINTF_LIKE(2, 3);
 
 static void add(struct answer *a, const char *format, ...)
 {
-    size_t room = sizeof a->bytes - a->length;
+    size_t room = sizeof(a->bytes) - a->length;
     va_list args;
     va_start(args, format);
     int n = vsnprintf(a->bytes + a->length, room, format, args);
@@ -87,7 +87,7 @@ static void add_rate_limits(struct answer *a, const struct limit_catalogue *c, c
 static void add_value(struct answer *a, const char *name, const char *value)
 {
     add(a, "%s: ", name);
-    for (; *value && a->length < sizeof a->bytes - 1; value++)
+    for (; *value && a->length < sizeof(a->bytes) - 1; value++)
         a->bytes[a->length++] = (unsigned char)*value < 0x20 || *value == 0x7f ? '?' : *value;
     add(a, "\r\n");
 }
@@ -141,7 +141,7 @@ static void add_refusal(struct answer *a, const struct answer_form *form, int st
 {
     const char *type = form->html ? "text/html; charset=utf-8" : "application/problem+json";
     char shown[17];
-    snprintf(shown, sizeof shown, "%016" PRIx64, form->number);
+    snprintf(shown, sizeof(shown), "%016" PRIx64, form->number);
     a->length = 0;
     if (form->nginx) {
         add(a,
@@ -183,7 +183,7 @@ static void problem_document(char body[BODY_SIZE], const struct answer_form *for
 {
     char instance[48];
     struct json_write w;
-    snprintf(instance, sizeof instance, "urn:request:%016" PRIx64, form->number);
+    snprintf(instance, sizeof(instance), "urn:request:%016" PRIx64, form->number);
     json_write_begin(&w, body, BODY_SIZE);
     json_write_text(&w, "type", type);
     json_write_text(&w, "title", title);
@@ -235,10 +235,10 @@ void answer_limited(struct answer *a, const struct answer_form *form, const stru
 
     clock_rfc3339(resets, v->resets_us, taken->limits[i].end_offset_s, 0);
     if (taken->limits[i].window == LIMIT_WINDOW_MINUTE)
-        snprintf(words, sizeof words, "%s limit reached: %s %s, the next passes at %s", what,
+        snprintf(words, sizeof(words), "%s limit reached: %s %s, the next passes at %s", what,
                  decimal_grouped(v->limit, 0, ",", limit), window_words(LIMIT_WINDOW_MINUTE), resets);
     else
-        snprintf(words, sizeof words, "%s limit reached: %s of %s %s, resets %s", what,
+        snprintf(words, sizeof(words), "%s limit reached: %s of %s %s, resets %s", what,
                  decimal_grouped(v->used, 0, ",", used), decimal_grouped(v->limit, 0, ",", limit),
                  window_words(taken->limits[i].window), resets);
 

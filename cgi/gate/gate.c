@@ -100,8 +100,8 @@ static const struct refusal {
 /* The answers to a missing or wrong key, which name the header that the key belongs in. */
 static void prepare_problems(struct gate *g)
 {
-    snprintf(g->challenge[0], sizeof g->challenge[0], "WWW-Authenticate: %s\r\n", g->source.challenge);
-    snprintf(g->challenge[1], sizeof g->challenge[1], "WWW-Authenticate: %s, error=\"invalid_token\"\r\n",
+    snprintf(g->challenge[0], sizeof(g->challenge[0]), "WWW-Authenticate: %s\r\n", g->source.challenge);
+    snprintf(g->challenge[1], sizeof(g->challenge[1]), "WWW-Authenticate: %s, error=\"invalid_token\"\r\n",
              g->source.challenge);
     g->key_missing = (struct answer_problem){401, "key_missing", "No API key", g->source.advice, g->challenge[0]};
     g->key_unknown = (struct answer_problem){401, "key_unknown", "The API key is not known",
@@ -113,13 +113,13 @@ static void prepare_problems(struct gate *g)
 enum status gate_open(const struct config *config, struct gate **out)
 {
     enum status s = STATUS_NO_MEMORY;
-    struct gate *g = calloc(1, sizeof *g);
+    struct gate *g = calloc(1, sizeof(*g));
     if (!g)
         return s;
     g->config = config;
     apikey_source_init(&g->source, config->gate.key_header);
     prepare_problems(g);
-    randombytes_buf(&g->number, sizeof g->number);
+    randombytes_buf(&g->number, sizeof(g->number));
     struct spool_options options = {
         .dir = config->paths.spool_dir,
         .kind = SPOOL_GATE,
@@ -198,14 +198,14 @@ static bool is_variable(const char *pair, const char *name, const char **value)
 static bool is_reserved(const char *pair)
 {
     static const char prefix[] = "HTTP_X_TOLLGATE_";
-    return strncmp(pair, prefix, sizeof prefix - 1) == 0;
+    return strncmp(pair, prefix, sizeof(prefix) - 1) == 0;
 }
 
 static void read_call(struct call *c, char *const *environment, const struct gate *g)
 {
     const char *value;
     memset(c, 0, offsetof(struct call, path));
-    memset(&c->form, 0, sizeof c->form);
+    memset(&c->form, 0, sizeof(c->form));
     c->n_asks = 0;
     for (; *environment; environment++) {
         if (is_variable(*environment, "REQUEST_URI", &value)) {
@@ -270,12 +270,12 @@ static void remember(struct gate *g, const struct call *c)
     struct caller *k = known_slot(g, c->hash);
     if (c->key.is_operator)
         return;
-    if (c->now_us - k->seen_us < CLOCK_US_PER_SECOND && memcmp(k->hash, c->hash, sizeof k->hash) == 0)
+    if (c->now_us - k->seen_us < CLOCK_US_PER_SECOND && memcmp(k->hash, c->hash, sizeof(k->hash)) == 0)
         return;
-    memcpy(k->hash, c->hash, sizeof k->hash);
-    memcpy(k->key_id, c->key.id, sizeof k->key_id);
-    memcpy(k->tenant, c->taken.tenant, sizeof k->tenant);
-    memcpy(k->tier, c->taken.tier, sizeof k->tier);
+    memcpy(k->hash, c->hash, sizeof(k->hash));
+    memcpy(k->key_id, c->key.id, sizeof(k->key_id));
+    memcpy(k->tenant, c->taken.tenant, sizeof(k->tenant));
+    memcpy(k->tier, c->taken.tier, sizeof(k->tier));
     k->seen_us = c->now_us;
     k->expires_us = c->key.expires_us;
 }
@@ -405,16 +405,16 @@ static size_t describe(char out[METADATA_SIZE], const struct call *c, const char
     char text[3 * ENDPOINT_MAX / 2], name[ENDPOINT_NAME_SIZE];
     struct json_write w;
     json_write_begin(&w, out, METADATA_SIZE);
-    json_write_text(&w, "endpoint", printable(text, sizeof text, c->path, ENDPOINT_MAX));
-    json_write_text(&w, "method", printable(text, sizeof text, c->method, 16));
+    json_write_text(&w, "endpoint", printable(text, sizeof(text), c->path, ENDPOINT_MAX));
+    json_write_text(&w, "method", printable(text, sizeof(text), c->method, 16));
     if (rule) {
-        snprintf(text, sizeof text, "%s %s", rule->method, rule->path);
+        snprintf(text, sizeof(text), "%s %s", rule->method, rule->path);
         json_write_text(&w, "rule", text);
     } else {
         clock_rfc3339(text, c->now_us, 0, 1);
         json_write_text(&w, "timestamp", text);
         endpoint_normalise(c->path, c->path_length, name);
-        json_write_text(&w, "normalized", printable(text, sizeof text, name, sizeof name));
+        json_write_text(&w, "normalized", printable(text, sizeof(text), name, sizeof(name)));
         json_write_text(&w, "key", key_id);
     }
     return json_write_end(&w);
@@ -431,7 +431,7 @@ static enum status append(struct gate *g, const struct call *c, const char *tena
     struct event events[ASKS_MAX];
     char metadata[ASKS_MAX][METADATA_SIZE];
     size_t n = c->n_asks ? c->n_asks : 1;
-    memset(events, 0, sizeof events[0] * n);
+    memset(events, 0, sizeof(events[0]) * n);
     for (size_t i = 0; i < n; i++) {
         const char *metric = i && c->rules[i] ? c->rules[i]->metric : CALL_METRIC;
         events[i].tenant = text_of(tenant);
@@ -462,7 +462,7 @@ static bool go_on_degraded(struct gate *g, const struct call *c)
 static enum limit_result without_table(struct gate *g, struct call *c, struct answer *a)
 {
     struct caller *k = known_slot(g, c->hash);
-    bool same = sodium_memcmp(k->hash, c->hash, sizeof k->hash) == 0;
+    bool same = sodium_memcmp(k->hash, c->hash, sizeof(k->hash)) == 0;
     ask_blindly(g, c);
     if (!g->config->gate.admit_on_failure || !same || c->now_us - k->seen_us > KNOWN_US || k->expires_us <= c->now_us ||
         (c->tenant_header && strcmp(c->tenant_header, k->tenant) != 0) ||
@@ -470,9 +470,9 @@ static enum limit_result without_table(struct gate *g, struct call *c, struct an
         answer_refuse(a, &c->form, &unavailable);
         return LIMIT_RESULT_UNAVAILABLE;
     }
-    memset(&c->taken, 0, sizeof c->taken);
-    memcpy(c->taken.tenant, k->tenant, sizeof k->tenant);
-    memcpy(c->taken.tier, k->tier, sizeof k->tier);
+    memset(&c->taken, 0, sizeof(c->taken));
+    memcpy(c->taken.tenant, k->tenant, sizeof(k->tenant));
+    memcpy(c->taken.tier, k->tier, sizeof(k->tier));
     c->taken.decisive = -1;
     answer_admit(a, &g->catalogue, &c->taken, c->now_us);
     return LIMIT_RESULT_DEGRADED;
@@ -493,7 +493,7 @@ static enum limit_result take_and_append(struct gate *g, struct call *c, struct 
         answer_limited(a, &c->form, &g->catalogue, &c->taken, c->now_us);
         return LIMIT_RESULT_LIMITED;
     }
-    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++)
+    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
         if (c->taken.reason == refusals[i].reason) {
             answer_refuse(a, &c->form, refusals[i].problem);
             return LIMIT_RESULT_FORBIDDEN;

@@ -67,7 +67,7 @@ int main(int argc, char *argv[])
     }
     const struct prefork_pool pool = {
         .listen = config->gate.listen,
-        .n_listen = sizeof config->gate.listen / sizeof config->gate.listen[0],
+        .n_listen = sizeof(config->gate.listen) / sizeof(config->gate.listen[0]),
         .processes = (int)config->gate.processes,
     };
     struct prefork gates = {

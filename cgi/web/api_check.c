@@ -188,7 +188,7 @@ static enum status record(struct app *app, uint32_t tenant, const struct asked *
     enum status s, undone;
     struct json_write w;
 
-    json_write_begin(&w, metadata, sizeof metadata);
+    json_write_begin(&w, metadata, sizeof(metadata));
     json_write_boolean(&w, "consumed", true);
     json_write_text(&w, "key", app->caller.key_id);
     size_t length = json_write_end(&w);

@@ -43,7 +43,7 @@ void api_health_ready(struct app *app)
     } parts[] = {{"database", database_answers}, {"limit_table", table_answers}, {"spool", spool_answers}};
     struct json_object *document = json_object_new_object(), *missing = json_object_new_array();
 
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         enum status s = parts[i].answers(app);
 
         json_object_object_add(document, parts[i].name, json_object_new_string(status_text(s)));

@@ -80,7 +80,7 @@ static void collector_metrics(struct buffer *b, struct json_object *status)
     };
     struct json_object *value;
 
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (!json_object_object_get_ex(status, known[i].member, &value) ||
             !(json_object_is_type(value, json_type_int) || json_object_is_type(value, json_type_double)))
             continue;
@@ -131,9 +131,9 @@ static void health_metrics(struct buffer *b, struct json_object *status)
          "Runs since the start that took longer than the job's deadline.", false},
     };
 
-    for (size_t i = 0; i < sizeof workers / sizeof workers[0]; i++)
+    for (size_t i = 0; i < sizeof(workers) / sizeof(workers[0]); i++)
         part_metrics(b, status, "workers", "worker", &workers[i]);
-    for (size_t i = 0; i < sizeof jobs / sizeof jobs[0]; i++)
+    for (size_t i = 0; i < sizeof(jobs) / sizeof(jobs[0]); i++)
         part_metrics(b, status, "jobs", "job", &jobs[i]);
 }
 
@@ -158,7 +158,8 @@ void api_metrics(struct app *app)
         log_warning("metrics: limit table: %s", status_text(s));
     }
     spool_metrics(b, app);
-    gauge(b, "tollgate_collector_known", "Whether the collector of this node has written its status.", collector ? 1 : 0);
+    gauge(b, "tollgate_collector_known", "Whether the collector of this node has written its status.",
+          collector ? 1 : 0);
     if (collector) {
         collector_metrics(b, collector);
         health_metrics(b, collector);

@@ -20,7 +20,7 @@ static const struct {
     {"storage_gb", "storage", "Storage limit approaching"},
     {"api_calls_per_day", "api_calls", "API call limit approaching"},
 };
-#define N_MAIN (sizeof main_limits / sizeof main_limits[0])
+#define N_MAIN (sizeof(main_limits) / sizeof(main_limits[0]))
 
 static const struct usage_limit *limit_by_key(const struct usage_report *r, const char *key)
 {
@@ -52,7 +52,7 @@ static struct json_object *alert_shape(const struct usage_limit *l, double perce
     char used[DECIMAL_SIZE], max[DECIMAL_SIZE], message[512];
     struct json_object *o = json_object_new_object();
 
-    snprintf(message, sizeof message, "%s: %s of %s %s used (%.0f %%)", l->label, decimal_text(l->used, used),
+    snprintf(message, sizeof(message), "%s: %s of %s %s used (%.0f %%)", l->label, decimal_text(l->used, used),
              decimal_text(l->max, max), l->unit, percent > 100 || percent < 99.5 ? percent : floor(percent));
     json_object_object_add(o, "metric", json_object_new_string(l->metric));
     json_object_object_add(o, "limit_key", json_object_new_string(l->key));

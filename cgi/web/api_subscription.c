@@ -22,7 +22,7 @@ static struct json_object *subscription_shape(const struct db_rows *rows)
     };
     struct json_object *o = json_object_new_object();
 
-    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
         const char *text = db_text(rows, 0, members[i].column);
 
         json_object_object_add(o, members[i].name,
@@ -108,7 +108,7 @@ static struct json_object *warnings_of(const struct usage_report *r)
 
         if (l->max < 0 || l->used <= l->max)
             continue;
-        snprintf(text, sizeof text, "%s: the limit of %s is lower than the %s %s in use", l->key,
+        snprintf(text, sizeof(text), "%s: the limit of %s is lower than the %s %s in use", l->key,
                  decimal_text(l->max, max), decimal_text(l->used, used), l->unit);
         json_object_array_add(list, json_object_new_string(text));
     }
@@ -127,7 +127,7 @@ static void refuse(struct app *app)
          "usage_limits.%s: send -1 (unlimited), 0 to 1000000000000 with at most six decimal places, or null."},
     };
 
-    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++) {
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
         size_t before = strcspn(reasons[i].detail, "%");
 
         if (strcmp(db_sqlstate(app->db), reasons[i].sqlstate) != 0)

@@ -197,7 +197,7 @@ static const char *key_needs(const struct app *app, const struct route *route)
     char *text = talloc_asprintf(app->request->pool, "It takes %s with the scope", kind);
     const char *before = " ";
 
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if ((route->scopes & names[i].scope) == 0)
             continue;
         text = talloc_asprintf_append(text, "%s%s", before, names[i].name);

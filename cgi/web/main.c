@@ -168,7 +168,7 @@ int main(int argc, char *argv[])
         log_error("libsodium could not be started");
         return 1;
     }
-    if (template_load(config->paths.template_dir, problem, sizeof problem) != STATUS_OK) {
+    if (template_load(config->paths.template_dir, problem, sizeof(problem)) != STATUS_OK) {
         log_error("%s", problem);
         return 1;
     }

@@ -20,7 +20,7 @@ struct json_object *node_collector(const struct app *app)
     char path[512], *text = NULL;
     size_t length;
 
-    if (io_path(path, sizeof path, app->config->paths.run_dir, "collector.json") == STATUS_OK &&
+    if (io_path(path, sizeof(path), app->config->paths.run_dir, "collector.json") == STATUS_OK &&
         io_read_file(path, STATUS_FILE_MAX, &text, &length) == STATUS_OK &&
         json_read(text, length, NULL, &status, &problem) != STATUS_OK)
         status = NULL;

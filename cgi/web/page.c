@@ -50,7 +50,7 @@ enum status page_identify(struct app *app)
     *c = (struct caller){.kind = CALLER_SESSION, .role = role_of(account.role), .account = account.id};
     c->email = talloc_strdup(pool, account.email);
     c->tenant = account.tenant[0] == '\0' ? NULL : talloc_strdup(pool, account.tenant);
-    c->session = talloc_memdup(pool, token, sizeof token);
+    c->session = talloc_memdup(pool, token, sizeof(token));
     if (!c->email || !c->session || (account.tenant[0] != '\0' && !c->tenant)) {
         *c = (struct caller){0};
         return STATUS_NO_MEMORY;
@@ -115,7 +115,7 @@ void page_error(struct app *app, int status, const char *code, const char *messa
     char number[16];
 
     (void)code;
-    snprintf(number, sizeof number, "%d", status);
+    snprintf(number, sizeof(number), "%d", status);
     template_set(d, "STATUS", number);
     template_set(d, "MESSAGE", message);
     template_set(d, "DETAIL", !detail ? "" : detail);

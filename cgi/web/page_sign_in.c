@@ -144,7 +144,7 @@ static void slow_down(struct app *app, int64_t seconds)
 {
     char wait[24];
 
-    snprintf(wait, sizeof wait, "%d", (int)seconds);
+    snprintf(wait, sizeof(wait), "%d", (int)seconds);
     response_header(app->response, "Retry-After", wait);
     show(app, 429, talloc_asprintf(app->request->pool, "Too many tries. Try again in %d seconds.", (int)seconds));
 }

@@ -51,7 +51,7 @@ static const struct {
     {LIMIT_RESULT_BAD_REQUEST, "Refused: bad request"},
     {LIMIT_RESULT_UNAVAILABLE, "Refused: gate not ready"},
 };
-_Static_assert(sizeof decisions / sizeof decisions[0] == LIMIT_RESULTS, "each result is shown");
+_Static_assert(sizeof(decisions) / sizeof(decisions[0]) == LIMIT_RESULTS, "each result is shown");
 
 /* ---- numbers as people read them ---- */
 
@@ -87,7 +87,7 @@ static const char *bytes_text(void *pool, double bytes)
     static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB"};
     size_t unit = 0;
 
-    for (; bytes >= 999.5 && unit + 1 < sizeof units / sizeof units[0]; unit++)
+    for (; bytes >= 999.5 && unit + 1 < sizeof(units) / sizeof(units[0]); unit++)
         bytes /= 1000;
     return unit == 0 ? talloc_asprintf(pool, "%.0f\u202fbytes", bytes) : amount_text(pool, bytes, units[unit]);
 }

@@ -16,10 +16,10 @@ static void show_row(const struct app *app, struct template_dict *list, const st
     char text[32] = "Unlimited", width[32];
 
     if (limited && used)
-        snprintf(text, sizeof text, percent > 0 && percent < 1 ? "< 1\u202f%%" : "%.0f\u202f%%", percent);
+        snprintf(text, sizeof(text), percent > 0 && percent < 1 ? "< 1\u202f%%" : "%.0f\u202f%%", percent);
     else if (limited)
-        snprintf(text, sizeof text, "Unused");
-    snprintf(width, sizeof width, "%.2f", percent > 100 ? 100.0 : percent);
+        snprintf(text, sizeof(text), "Unused");
+    snprintf(width, sizeof(width), "%.2f", percent > 100 ? 100.0 : percent);
     template_set(row, "ID", db_text(rows, i, 0));
     template_set(row, "PATH", page_tenant_path(app, db_text(rows, i, 0), ""));
     template_set(row, "NAME", db_text(rows, i, 1));

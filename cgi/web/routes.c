@@ -38,7 +38,7 @@ const struct route routes[] = {
     {METHOD_GET, "/tenants", WHO_OPERATOR, 0, BODY_NONE, false, page_tenants},
     {METHOD_GET, "/status", WHO_OPERATOR, 0, BODY_NONE, false, page_status},
 };
-const size_t n_routes = sizeof routes / sizeof routes[0];
+const size_t n_routes = sizeof(routes) / sizeof(routes[0]);
 
 const struct app_hooks app_hooks = {
     .identify = page_identify,

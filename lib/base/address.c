@@ -158,10 +158,10 @@ static bool header_is_taken(const char *name)
                                         "X-Real-IP"};
     static const char *const families[] = {"Accept-", "Access-Control-", "CE-",        "Content-", "If-", "Proxy-",
                                            "Sec-",    "X-Forwarded-",    "X-Tollgate-"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcasecmp(name, names[i]) == 0)
             return true;
-    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
+    for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++)
         if (strncasecmp(name, families[i], strlen(families[i])) == 0)
             return true;
     return false;

@@ -35,7 +35,7 @@ static bool is_host_and_port(const char *address)
     char host[128];
     size_t n = colon ? (size_t)(colon - address) : 0;
 
-    if (!colon || n == 0 || n >= sizeof host || !is_port(colon + 1))
+    if (!colon || n == 0 || n >= sizeof(host) || !is_port(colon + 1))
         return false;
     memcpy(host, address, n);
     host[n] = '\0';
@@ -55,7 +55,7 @@ enum status backend_parse(const char *path, const char *target, struct backend *
 {
     const char *address = NULL;
 
-    memset(out, 0, sizeof *out);
+    memset(out, 0, sizeof(*out));
     if (strncmp(target, "http://", 7) == 0)
         address = target + 7;
     else if (strncmp(target, "http:unix:", 10) == 0)
@@ -65,7 +65,7 @@ enum status backend_parse(const char *path, const char *target, struct backend *
     else if (strncmp(target, "fastcgi:unix:", 13) == 0)
         address = target + 8;
     out->fastcgi = target[0] == 'f';
-    if (!address || strlen(address) >= sizeof out->address || !backend_address_is_plain(address)) {
+    if (!address || strlen(address) >= sizeof(out->address) || !backend_address_is_plain(address)) {
         const char *slash = address && strncmp(address, "unix:", 5) != 0 ? strchr(address, '/') : NULL;
 
         if (slash)
@@ -76,7 +76,7 @@ enum status backend_parse(const char *path, const char *target, struct backend *
             snprintf(problem, 512, "backends.%.100s: \"%.100s\" is wrong; %s", path, target, right);
         return STATUS_INVALID;
     }
-    if (strlen(path) >= sizeof out->path || !address_is_path(path)) {
+    if (strlen(path) >= sizeof(out->path) || !address_is_path(path)) {
         snprintf(problem, 512,
                  "backends: \"%.100s\" is not a path; it must begin with a slash and not end in one, without empty or "
                  "dot segments, of letters, digits and . _ ~ -",

@@ -151,7 +151,7 @@ const struct config_key config_keys[] = {
     CHOICE("log", "level", log.level, "info", "error|warning|info|debug",
            "The least important lines that are written."),
 };
-#define KEYS (sizeof config_keys / sizeof config_keys[0])
+#define KEYS (sizeof(config_keys) / sizeof(config_keys[0]))
 const size_t config_n_keys = KEYS;
 
 /* Parsing state, and what a config owns beside its fields. */
@@ -176,11 +176,11 @@ static void complain(struct loaded *l, const char *where, const char *format, ..
 static void complain(struct loaded *l, const char *where, const char *format, ...)
 {
     char text[512];
-    int n = snprintf(text, sizeof text, "%s: ", where);
+    int n = snprintf(text, sizeof(text), "%s: ", where);
     va_list args;
 
     va_start(args, format);
-    vsnprintf(text + n, sizeof text - (size_t)n, format, args);
+    vsnprintf(text + n, sizeof(text) - (size_t)n, format, args);
     va_end(args);
     l->problems++;
     l->report(l->arg, text);
@@ -343,8 +343,8 @@ static void add_rule(struct loaded *l, int line, const char *where, const char *
     size_t method = strcspn(name, " ");
     const char *path = name + method + strspn(name + method, " ");
 
-    if (method == 0 || method >= sizeof rule.method || path[0] != '/' || strlen(path) >= sizeof rule.path || !*metric ||
-        strlen(metric) >= sizeof rule.metric || strpbrk(metric, " \t")) {
+    if (method == 0 || method >= sizeof(rule.method) || path[0] != '/' || strlen(path) >= sizeof(rule.path) ||
+        !*metric || strlen(metric) >= sizeof(rule.metric) || strpbrk(metric, " \t")) {
         complain(l, where, "rules: \"%.60s = %.60s\" is wrong; write METHOD /path = metric", name, metric);
         return;
     }
@@ -352,7 +352,7 @@ static void add_rule(struct loaded *l, int line, const char *where, const char *
         complain(l, where, "rules: there are more than %d rules", CONFIG_RULES);
         return;
     }
-    memset(&rule, 0, sizeof rule);
+    memset(&rule, 0, sizeof(rule));
     memcpy(rule.method, name, method);
     strcpy(rule.path, path);
     strcpy(rule.metric, metric);
@@ -401,7 +401,7 @@ static void on_section(void *arg, int line, const char *name)
     if (i == KEYS && strcmp(name, "rules") != 0 && strcmp(name, "backends") != 0)
         complain(l, place(l, line, where), "[%.60s] is not a section; `tollgate config` lists them", name);
     else
-        snprintf(l->section, sizeof l->section, "%s", name);
+        snprintf(l->section, sizeof(l->section), "%s", name);
 }
 
 static void on_pair(void *arg, int line, const char *key, const char *value)
@@ -462,7 +462,7 @@ static void read_environment(struct loaded *l)
         size_t n = strlen(name);
         const char *value;
 
-        snprintf(name + n, sizeof name - n, "%s_%s", config_keys[i].section, config_keys[i].key);
+        snprintf(name + n, sizeof(name) - n, "%s_%s", config_keys[i].section, config_keys[i].key);
         for (char *p = name; *p; p++)
             *p = (char)toupper((unsigned char)*p);
         value = getenv(name);
@@ -487,7 +487,7 @@ static enum status check_addresses(struct loaded *l)
     if (s == STATUS_OK)
         s = backend_check(&l->config, what);
     if (s != STATUS_OK) {
-        snprintf(problem, sizeof problem, "%.200s: %.300s", l->path, what);
+        snprintf(problem, sizeof(problem), "%.200s: %.300s", l->path, what);
         l->report(l->arg, problem);
     }
     return s;
@@ -506,9 +506,9 @@ static int64_t addresses(const char *const *listen, size_t most)
 static enum status check_processes(struct loaded *l)
 {
     const struct config *c = &l->config;
-    int64_t gate = addresses(c->gate.listen, sizeof c->gate.listen / sizeof *c->gate.listen);
-    int64_t web = addresses(c->web.listen, sizeof c->web.listen / sizeof *c->web.listen);
-    int64_t pages = addresses(c->web.pages_listen, sizeof c->web.pages_listen / sizeof *c->web.pages_listen);
+    int64_t gate = addresses(c->gate.listen, sizeof(c->gate.listen) / sizeof(*c->gate.listen));
+    int64_t web = addresses(c->web.listen, sizeof(c->web.listen) / sizeof(*c->web.listen));
+    int64_t pages = addresses(c->web.pages_listen, sizeof(c->web.pages_listen) / sizeof(*c->web.pages_listen));
     int64_t all = gate * c->gate.processes + web * c->web.processes + pages * c->web.pages_processes;
 
     if (all <= CONFIG_PROCESSES)
@@ -526,7 +526,7 @@ static enum status check_processes(struct loaded *l)
 /* Reads everything, reports every problem and returns the first kind of failure. */
 static enum status load(const char *path, config_report *report, void *arg, struct config **out)
 {
-    struct loaded *l = calloc(1, sizeof *l);
+    struct loaded *l = calloc(1, sizeof(*l));
     enum status s;
 
     if (!l) {

@@ -83,7 +83,7 @@ void config_print_sample(FILE *to)
             section = k->section;
             fprintf(to, "\n[%s]\n", section);
         }
-        snprintf(comment, sizeof comment, "%s (%s)", k->sentence, config_type_text(k, type));
+        snprintf(comment, sizeof(comment), "%s (%s)", k->sentence, config_type_text(k, type));
         print_comment(to, comment);
         fprintf(to, "#%s =%s%s\n", k->key, *k->fallback ? " " : "", k->fallback);
     }

@@ -127,8 +127,8 @@ enum status io_replace_file(const char *path, const void *bytes, size_t length, 
 
     if (folder_of(path, folder))
         return s;
-    n = snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
-    if (n < 0 || (size_t)n >= sizeof temporary)
+    n = snprintf(temporary, sizeof(temporary), "%s.XXXXXX", path);
+    if (n < 0 || (size_t)n >= sizeof(temporary))
         return s;
     fd = mkostemp(temporary, O_CLOEXEC);
     if (fd < 0)
@@ -158,7 +158,7 @@ enum status io_make_dir(const char *path, mode_t mode)
 
     if (length == 0)
         return STATUS_INVALID;
-    if (length >= sizeof part)
+    if (length >= sizeof(part))
         return STATUS_LIMIT;
     memcpy(part, path, length + 1);
     for (char *p = part + 1;; p++) {

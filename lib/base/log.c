@@ -49,15 +49,15 @@ void log_write(enum log_level level, const char *format, ...)
     if (level > log_most)
         return;
     va_start(args, format);
-    if (vsnprintf(text, sizeof text, format, args) < 0)
+    if (vsnprintf(text, sizeof(text), format, args) < 0)
         text[0] = 0;
     va_end(args);
     clock_rfc3339(when, clock_wall_us(), 0, 1);
-    head = snprintf(line, sizeof line, "%s %s[%d] %s: ", when, log_program, (int)getpid(), level_names[level]);
-    if (head < 0 || (size_t)head >= sizeof line)
+    head = snprintf(line, sizeof(line), "%s %s[%d] %s: ", when, log_program, (int)getpid(), level_names[level]);
+    if (head < 0 || (size_t)head >= sizeof(line))
         return;
     n = (size_t)head;
-    n += escape(line + n, sizeof line - n - 1, text);
+    n += escape(line + n, sizeof(line) - n - 1, text);
     line[n++] = '\n';
     /* nothing can be done about a log that cannot be written */
     if (write(STDERR_FILENO, line, n) < 0)

@@ -575,7 +575,7 @@ static bool stands_for(char c, char letter)
 {
     static const char *const pairs[] = {"4a", "3e", "1i", "1l", "0o", "5s", "7t", "8b"};
 
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
         if (c == pairs[i][0] && letter == pairs[i][1])
             return true;
     return c == letter;
@@ -635,7 +635,7 @@ static size_t run_of(const char *at)
 
     while (at[best] != '\0' && at[best] == at[0])
         best++;
-    for (size_t i = 0; i < sizeof walks / sizeof walks[0]; i++) {
+    for (size_t i = 0; i < sizeof(walks) / sizeof(walks[0]); i++) {
         size_t n = along(at, walks[i]);
 
         best = n > best ? n : best;
@@ -660,7 +660,7 @@ static bool is_made_of(const char *core, size_t parts, const char *own)
     n = !own ? 0 : begins_with(core, own);
     if (n > 0 && is_made_of(core + n, parts - 1, own))
         return true;
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         n = begins_with(core, words[i]);
         if (n > 0 && is_made_of(core + n, parts - 1, own))
             return true;

@@ -164,7 +164,7 @@ static bool make_way(int fd, const struct sockaddr_un *a)
         errno = EEXIST;
         return false;
     }
-    if (connect(fd, (const struct sockaddr *)a, sizeof *a) == 0) {
+    if (connect(fd, (const struct sockaddr *)a, sizeof(*a)) == 0) {
         errno = EADDRINUSE;
         return false;
     }
@@ -174,7 +174,7 @@ static bool make_way(int fd, const struct sockaddr_un *a)
 static int bind_unix(const char *path)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof a.sun_path) {
+    if (strlen(path) >= sizeof(a.sun_path)) {
         errno = ENAMETOOLONG;
         return -1;
     }
@@ -183,7 +183,7 @@ static int bind_unix(const char *path)
     if (fd < 0)
         return -1;
     mode_t before = umask(0117); /* the web server's group may connect */
-    bool ok = make_way(fd, &a) && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(fd, BACKLOG) == 0;
+    bool ok = make_way(fd, &a) && bind(fd, (struct sockaddr *)&a, sizeof(a)) == 0 && listen(fd, BACKLOG) == 0;
     int kept = errno;
     umask(before);
     if (ok)
@@ -197,7 +197,7 @@ static int bind_tcp(const char *address)
 {
     char host[128];
     const char *colon = strrchr(address, ':');
-    if (!colon || (size_t)(colon - address) >= sizeof host) {
+    if (!colon || (size_t)(colon - address) >= sizeof(host)) {
         errno = EINVAL;
         return -1;
     }
@@ -212,7 +212,7 @@ static int bind_tcp(const char *address)
         return -1;
     }
     int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
-    if (fd >= 0 && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
+    if (fd >= 0 && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
                     bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0)) {
         int kept = errno;
         close(fd);
@@ -272,7 +272,7 @@ static enum status open_listeners(struct parent *d)
             return errno == EINVAL ? STATUS_INVALID : STATUS_IO;
         }
         int one = 1; /* connections inherit it; a Unix socket has no such option and needs none */
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
         d->listeners[d->n_listeners++] = fd;
     }
     return STATUS_OK;
@@ -409,11 +409,11 @@ static void become_successor(struct parent *d, int ready)
         moved[i] = fcntl(i < n ? d->listeners[i] : ready, F_DUPFD_CLOEXEC, FIRST_FD + LISTEN_MAX + 1);
     for (size_t i = 0; i <= n; i++)
         dup2(moved[i], FIRST_FD + (int)i);
-    snprintf(text, sizeof text, "%zu", n);
+    snprintf(text, sizeof(text), "%zu", n);
     setenv("LISTEN_FDS", text, 1);
-    snprintf(text, sizeof text, "%d", FIRST_FD + (int)n);
+    snprintf(text, sizeof(text), "%d", FIRST_FD + (int)n);
     setenv(READY_VARIABLE, text, 1);
-    snprintf(text, sizeof text, "%d", (int)getpid());
+    snprintf(text, sizeof(text), "%d", (int)getpid());
     setenv("LISTEN_PID", text, 1);
     sigset_t none;
     sigemptyset(&none);
@@ -505,7 +505,7 @@ static int next_signal(struct parent *d)
     struct pollfd wait[] = {{.fd = d->signals, .events = POLLIN}, {.fd = d->successor_fd, .events = POLLIN}};
     struct signalfd_siginfo info;
     poll(wait, 2, SLOW_MS);
-    return read(d->signals, &info, sizeof info) == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
+    return read(d->signals, &info, sizeof(info)) == (ssize_t)sizeof(info) ? (int)info.ssi_signo : 0;
 }
 
 static void supervise(struct parent *d)
@@ -536,13 +536,13 @@ static void supervise(struct parent *d)
 
 enum status prefork_run(const struct prefork *p)
 {
-    struct parent *d = calloc(1, sizeof *d);
+    struct parent *d = calloc(1, sizeof(*d));
     if (!d)
         return STATUS_NO_MEMORY;
     d->p = p;
     d->signals = -1;
     d->successor_fd = -1;
-    void *shared = mmap(NULL, CHILDREN_MAX * sizeof *d->deadlines, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+    void *shared = mmap(NULL, CHILDREN_MAX * sizeof(*d->deadlines), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
                         -1, 0);
     if (shared == MAP_FAILED) {
         free(d);
@@ -568,7 +568,7 @@ done:
         close(d->listeners[i]);
     if (d->signals >= 0)
         close(d->signals);
-    munmap(shared, CHILDREN_MAX * sizeof *d->deadlines);
+    munmap(shared, CHILDREN_MAX * sizeof(*d->deadlines));
     free(d);
     return s;
 }

@@ -15,7 +15,7 @@
 static enum status open_file(struct seats *s, const char *dir, const char *name)
 {
     char path[PATH_MAX];
-    enum status st = io_path(path, sizeof path, dir, name);
+    enum status st = io_path(path, sizeof(path), dir, name);
 
     if (st == STATUS_OK && s->fd < 0)
         s->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);

@@ -20,11 +20,11 @@ enum status apikey_make(char text[APIKEY_TEXT_SIZE], char id[APIKEY_ID_SIZE])
     for (size_t i = 0; i < APIKEY_ID_SIZE - 1; i++)
         id[i] = letters[randombytes_uniform(32)];
     id[APIKEY_ID_SIZE - 1] = '\0';
-    randombytes_buf(secret, sizeof secret);
-    sodium_bin2base64(encoded, sizeof encoded, secret, sizeof secret, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    randombytes_buf(secret, sizeof(secret));
+    sodium_bin2base64(encoded, sizeof(encoded), secret, sizeof(secret), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     snprintf(text, APIKEY_TEXT_SIZE, "tg_%s_%s", id, encoded);
-    sodium_memzero(secret, sizeof secret);
-    sodium_memzero(encoded, sizeof encoded);
+    sodium_memzero(secret, sizeof(secret));
+    sodium_memzero(encoded, sizeof(encoded));
     return STATUS_OK;
 }
 
@@ -39,15 +39,15 @@ enum status apikey_hash(const char *text, size_t length, unsigned char hash[APIK
 void apikey_source_init(struct apikey_source *s, const char *header)
 {
     *s = (struct apikey_source){.authorization = strcasecmp(header, "Authorization") == 0};
-    size_t n = (size_t)snprintf(s->variable, sizeof s->variable, "HTTP_%s", header);
-    for (size_t i = 0; i < n && i < sizeof s->variable - 1; i++)
+    size_t n = (size_t)snprintf(s->variable, sizeof(s->variable), "HTTP_%s", header);
+    for (size_t i = 0; i < n && i < sizeof(s->variable) - 1; i++)
         s->variable[i] = s->variable[i] == '-' ? '_' : (char)toupper((unsigned char)s->variable[i]);
     if (s->authorization) {
-        snprintf(s->advice, sizeof s->advice, "Send Authorization: Bearer with your key.");
-        snprintf(s->challenge, sizeof s->challenge, "Bearer realm=\"tollgate\"");
+        snprintf(s->advice, sizeof(s->advice), "Send Authorization: Bearer with your key.");
+        snprintf(s->challenge, sizeof(s->challenge), "Bearer realm=\"tollgate\"");
     } else {
-        snprintf(s->advice, sizeof s->advice, "Send your key in the header %s.", header);
-        snprintf(s->challenge, sizeof s->challenge, "ApiKey realm=\"tollgate\", header=\"%s\"", header);
+        snprintf(s->advice, sizeof(s->advice), "Send your key in the header %s.", header);
+        snprintf(s->challenge, sizeof(s->challenge), "ApiKey realm=\"tollgate\", header=\"%s\"", header);
     }
 }
 

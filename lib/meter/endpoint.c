@@ -134,10 +134,10 @@ size_t endpoint_normalise(const char *path, size_t length, char name[ENDPOINT_NA
         size_t segment = end - begin;
         if (segment) {
             bool id = is_id(path + begin, segment);
-            size_t need = id ? sizeof ID_NAME - 1 : segment + 1;
-            if (n + need + sizeof more > ENDPOINT_NAME_SIZE) {
-                memcpy(name + n, more, sizeof more - 1);
-                n += sizeof more - 1;
+            size_t need = id ? sizeof(ID_NAME) - 1 : segment + 1;
+            if (n + need + sizeof(more) > ENDPOINT_NAME_SIZE) {
+                memcpy(name + n, more, sizeof(more) - 1);
+                n += sizeof(more) - 1;
                 break;
             }
             if (id) {

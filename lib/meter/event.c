@@ -14,39 +14,39 @@
 static void put16(unsigned char *at, size_t v)
 {
     uint16_t le = htole16((uint16_t)v);
-    memcpy(at, &le, sizeof le);
+    memcpy(at, &le, sizeof(le));
 }
 
 static void put32(unsigned char *at, size_t v)
 {
     uint32_t le = htole32((uint32_t)v);
-    memcpy(at, &le, sizeof le);
+    memcpy(at, &le, sizeof(le));
 }
 
 static void put64(unsigned char *at, uint64_t v)
 {
     v = htole64(v);
-    memcpy(at, &v, sizeof v);
+    memcpy(at, &v, sizeof(v));
 }
 
 static size_t get16(const unsigned char *at)
 {
     uint16_t le;
-    memcpy(&le, at, sizeof le);
+    memcpy(&le, at, sizeof(le));
     return le16toh(le);
 }
 
 static uint32_t get32(const unsigned char *at)
 {
     uint32_t le;
-    memcpy(&le, at, sizeof le);
+    memcpy(&le, at, sizeof(le));
     return le32toh(le);
 }
 
 static uint64_t get64(const unsigned char *at)
 {
     uint64_t le;
-    memcpy(&le, at, sizeof le);
+    memcpy(&le, at, sizeof(le));
     return le64toh(le);
 }
 

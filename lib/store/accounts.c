@@ -62,10 +62,10 @@ enum status accounts_read(struct db *d, const char *sql, size_t n, const char *c
 
     if (s == STATUS_OK) {
         *out = (struct account){.id = db_int(rows, 0, 0)};
-        snprintf(out->email, sizeof out->email, "%s", db_text(rows, 0, 1));
-        snprintf(out->role, sizeof out->role, "%s", db_text(rows, 0, 2));
-        snprintf(out->tenant, sizeof out->tenant, "%s", db_text(rows, 0, 3));
-        snprintf(out->password_hash, sizeof out->password_hash, "%s", db_text(rows, 0, 4));
+        snprintf(out->email, sizeof(out->email), "%s", db_text(rows, 0, 1));
+        snprintf(out->role, sizeof(out->role), "%s", db_text(rows, 0, 2));
+        snprintf(out->tenant, sizeof(out->tenant), "%s", db_text(rows, 0, 3));
+        snprintf(out->password_hash, sizeof(out->password_hash), "%s", db_text(rows, 0, 4));
     }
     db_rows_free(rows);
     return s;
@@ -88,6 +88,6 @@ enum status account_renew_hash(struct db *d, const struct account *account, cons
     char id[24];
     const char *params[] = {id, account->password_hash, hash};
 
-    snprintf(id, sizeof id, "%" PRId64, account->id);
+    snprintf(id, sizeof(id), "%" PRId64, account->id);
     return db_query(d, "SELECT tollgate.account_renew_hash($1::bigint, $2, $3)", 3, params, NULL);
 }

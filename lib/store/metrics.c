@@ -39,7 +39,7 @@ enum status metrics_show(struct db *d, const char *type, struct db_rows **rows)
 enum status metrics_create(struct db *d, const char *type, const struct metric_values *v, char full[CAPACITY_TEXT])
 {
     const char *const params[] = {type, v->kind, v->unit, v->label, v->limit_key, v->window};
-    enum status s = capacity_check(d, 1, v->limit_key != NULL, full);
+    enum status s = capacity_check(d, 1, v->limit_key ? 1 : 0, full);
 
     if (!s)
         s = db_query(d, insert_sql, 6, params, NULL);

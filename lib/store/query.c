@@ -63,6 +63,6 @@ enum status overview_endpoints(struct db *d, const char *tenant, int n, struct d
     char most[16];
     const char *params[] = {tenant, most};
 
-    snprintf(most, sizeof most, "%d", n);
+    snprintf(most, sizeof(most), "%d", n);
     return db_query(d, endpoints_sql, 2, params, rows);
 }

@@ -93,8 +93,8 @@ enum status samples_put(struct db *d, const struct sample *s)
     if (status != STATUS_OK)
         return status;
     clock_rfc3339(since, s->collecting_since_us, 0, 1);
-    snprintf(lag, sizeof lag, "%.3f", s->lag_seconds);
-    status = db_query(d, put_sql, sizeof params / sizeof params[0], params, NULL);
+    snprintf(lag, sizeof(lag), "%.3f", s->lag_seconds);
+    status = db_query(d, put_sql, sizeof(params) / sizeof(params[0]), params, NULL);
     if (status == STATUS_OK)
         return db_commit(d);
     db_rollback(d);
@@ -108,10 +108,10 @@ enum status samples_before(struct db *d, const char *node, int age_s, struct sam
     struct db_rows *rows = NULL;
     enum status s;
 
-    snprintf(age, sizeof age, "%d", age_s);
+    snprintf(age, sizeof(age), "%d", age_s);
     if ((s = db_query_found(d, before_sql, 2, params, &rows)) != STATUS_OK)
         return s;
-    memset(out, 0, sizeof *out);
+    memset(out, 0, sizeof(*out));
     out->age_seconds = db_double(rows, 0, 0);
     out->stats.table = (uint64_t)db_int(rows, 0, 1);
     out->calls.admitted = (uint64_t)db_int(rows, 0, 2);
@@ -128,8 +128,8 @@ enum status samples_steps(struct db *d, int step_minutes, int steps, int nodes, 
     char step[NUMBER_SIZE], count[NUMBER_SIZE], most[NUMBER_SIZE];
     const char *params[] = {step, count, most};
 
-    snprintf(step, sizeof step, "%d", step_minutes);
-    snprintf(count, sizeof count, "%d", steps);
-    snprintf(most, sizeof most, "%d", nodes);
+    snprintf(step, sizeof(step), "%d", step_minutes);
+    snprintf(count, sizeof(count), "%d", steps);
+    snprintf(most, sizeof(most), "%d", nodes);
     return db_query(d, steps_sql, 3, params, rows);
 }

@@ -12,7 +12,7 @@ enum status session_store(struct db *d, const char *token_hash, int64_t account)
     char id[24];
     const char *params[] = {token_hash, id};
 
-    snprintf(id, sizeof id, "%" PRId64, account);
+    snprintf(id, sizeof(id), "%" PRId64, account);
     return db_query(d, "SELECT tollgate.session_open($1::bytea, $2::bigint)", 2, params, NULL);
 }
 
@@ -22,8 +22,8 @@ enum status session_lookup(struct db *d, const char *token_hash, int64_t idle_s,
     char idle[24], absolute[24];
     const char *params[] = {token_hash, idle, absolute};
 
-    snprintf(idle, sizeof idle, "%" PRId64, idle_s);
-    snprintf(absolute, sizeof absolute, "%" PRId64, absolute_s);
+    snprintf(idle, sizeof(idle), "%" PRId64, idle_s);
+    snprintf(absolute, sizeof(absolute), "%" PRId64, absolute_s);
     return accounts_read(d, lookup_sql, 3, params, out);
 }
 

@@ -43,7 +43,7 @@ enum status tenants_all(struct db *d, const char *after, int n, struct db_rows *
     char most[16];
     const char *const params[] = {after, most};
 
-    snprintf(most, sizeof most, "%d", n);
+    snprintf(most, sizeof(most), "%d", n);
     return db_query(d, "SELECT tenant_id, name, tier_id, state FROM tollgate.operator_tenant_ids($1, $2::int)", 2,
                     params, rows);
 }
@@ -59,7 +59,7 @@ enum status tenants_by_percent(struct db *d, const char *after_percent, const ch
     char most[16];
     const char *params[] = {after_percent, after_id, search, most};
 
-    snprintf(most, sizeof most, "%d", n);
+    snprintf(most, sizeof(most), "%d", n);
     return db_query(d, by_percent_sql, 4, params, rows);
 }
 

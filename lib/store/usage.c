@@ -57,9 +57,9 @@ static void copy(char *to, size_t size, const char *text)
 static void fill(struct usage *u, const struct db_rows *r)
 {
     u->id = db_int(r, 0, 0);
-    copy(u->tenant_id, sizeof u->tenant_id, db_text(r, 0, 1));
-    copy(u->period_start, sizeof u->period_start, db_text(r, 0, 2));
-    copy(u->period_end, sizeof u->period_end, db_text(r, 0, 3));
+    copy(u->tenant_id, sizeof(u->tenant_id), db_text(r, 0, 1));
+    copy(u->period_start, sizeof(u->period_start), db_text(r, 0, 2));
+    copy(u->period_end, sizeof(u->period_end), db_text(r, 0, 3));
     u->patients = db_int(r, 0, 4);
     u->users = db_int(r, 0, 5);
     u->api_calls = db_int(r, 0, 6);
@@ -67,8 +67,8 @@ static void fill(struct usage *u, const struct db_rows *r)
     u->appointments = db_int(r, 0, 8);
     u->storage = db_int(r, 0, 9);
     u->api_calls_today = db_int(r, 0, 10);
-    copy(u->created_at, sizeof u->created_at, db_text(r, 0, 11));
-    copy(u->updated_at, sizeof u->updated_at, db_text(r, 0, 12));
+    copy(u->created_at, sizeof(u->created_at), db_text(r, 0, 11));
+    copy(u->updated_at, sizeof(u->updated_at), db_text(r, 0, 12));
 }
 
 /* STATUS_END: there is no row of this period. */
@@ -130,7 +130,7 @@ static int64_t used_by_summary(const struct usage *u, const struct usage_limit *
         {"file_upload", "period", decimal_of_whole(u->file_uploads)},
     };
 
-    for (size_t i = 0; i < sizeof held / sizeof held[0]; i++)
+    for (size_t i = 0; i < sizeof(held) / sizeof(held[0]); i++)
         if (strcmp(held[i].metric, l->metric) == 0 && strcmp(held[i].window, l->window) == 0)
             return held[i].used;
     return counted;
@@ -144,11 +144,11 @@ static enum status read_limits(struct db *d, const char *tenant, struct usage_re
     for (size_t i = 0; s == STATUS_OK && i < db_count(rows) && i < USAGE_LIMITS; i++) {
         struct usage_limit *l = &out->limit[out->n++];
 
-        copy(l->key, sizeof l->key, db_text(rows, i, 0));
-        copy(l->metric, sizeof l->metric, db_text(rows, i, 1));
-        copy(l->window, sizeof l->window, db_text(rows, i, 2));
-        copy(l->label, sizeof l->label, db_text(rows, i, 3));
-        copy(l->unit, sizeof l->unit, db_text(rows, i, 4));
+        copy(l->key, sizeof(l->key), db_text(rows, i, 0));
+        copy(l->metric, sizeof(l->metric), db_text(rows, i, 1));
+        copy(l->window, sizeof(l->window), db_text(rows, i, 2));
+        copy(l->label, sizeof(l->label), db_text(rows, i, 3));
+        copy(l->unit, sizeof(l->unit), db_text(rows, i, 4));
         l->max = db_int(rows, i, 5);
         l->used = used_by_summary(&out->usage, l, db_int(rows, i, 6));
     }
@@ -163,13 +163,13 @@ enum status usage_report_read(struct db *d, const char *tenant, struct usage_rep
     enum status s = usage_current(d, tenant, &report.usage);
 
     if (s == STATUS_OK)
-        s = find_tenant(d, tenant, report.tenant_name, sizeof report.tenant_name);
+        s = find_tenant(d, tenant, report.tenant_name, sizeof(report.tenant_name));
     if (s == STATUS_OK)
         s = db_query(d, plan_sql, 1, &tenant, &rows);
     if (s == STATUS_OK && db_count(rows) > 0) {
         report.subscribed = true;
-        copy(report.tier_id, sizeof report.tier_id, db_text(rows, 0, 0));
-        copy(report.tier_name, sizeof report.tier_name, db_text(rows, 0, 1));
+        copy(report.tier_id, sizeof(report.tier_id), db_text(rows, 0, 0));
+        copy(report.tier_name, sizeof(report.tier_name), db_text(rows, 0, 1));
         report.limits = strdup(db_text(rows, 0, 2));
         s = !report.limits ? STATUS_NO_MEMORY : read_limits(d, tenant, &report);
     }
@@ -205,7 +205,7 @@ enum status usage_committed(struct db *d, const char *node, uint64_t number, uin
     struct db_rows *rows = NULL;
     enum status s;
 
-    snprintf(segment, sizeof segment, "%" PRId64, (int64_t)number);
+    snprintf(segment, sizeof(segment), "%" PRId64, (int64_t)number);
     s = db_query(d, "SELECT tollgate.segment_position($1::uuid, $2::bigint)", 2, params, &rows);
     if (s == STATUS_OK)
         *position = (uint64_t)db_int(rows, 0, 0);
@@ -222,7 +222,7 @@ enum status usage_claimed(struct db *d, const char *tenant, int64_t appended_us,
     struct db_rows *rows = NULL;
     enum status s;
 
-    snprintf(instant, sizeof instant, "%" PRId64, appended_us);
+    snprintf(instant, sizeof(instant), "%" PRId64, appended_us);
     s = db_query(d, sql, 2, params, &rows);
     if (s == STATUS_OK)
         *n = db_int(rows, 0, 0);

@@ -12,9 +12,9 @@ void csrf_token(const unsigned char secret[CSRF_SECRET_BYTES], char out[CSRF_TOK
     static const char purpose[] = "tollgate form";
     unsigned char hash[TOKEN_BYTES];
 
-    crypto_generichash(hash, sizeof hash, (const unsigned char *)purpose, sizeof purpose - 1, secret,
+    crypto_generichash(hash, sizeof(hash), (const unsigned char *)purpose, sizeof(purpose) - 1, secret,
                        CSRF_SECRET_BYTES);
-    sodium_bin2base64(out, CSRF_TOKEN_SIZE, hash, sizeof hash, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    sodium_bin2base64(out, CSRF_TOKEN_SIZE, hash, sizeof(hash), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 }
 
 bool csrf_token_is(const unsigned char secret[CSRF_SECRET_BYTES], const char *token)

@@ -260,7 +260,7 @@ static bool read_structured(struct reading *rd, struct json_object *o)
 
     if (!json_object_is_type(o, json_type_object))
         return fault(rd, "", "type", "an event has to be an object");
-    for (size_t i = 0; i < sizeof attributes / sizeof attributes[0]; i++)
+    for (size_t i = 0; i < sizeof(attributes) / sizeof(attributes[0]); i++)
         if (json_object_object_get_ex(o, attributes[i].name, &value) &&
             !take_string(rd, value, attributes[i].name, attributes[i].max, attributes[i].to))
             return false;

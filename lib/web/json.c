@@ -155,7 +155,7 @@ static bool is_finite(struct json_object *o)
 static enum status wrong(struct json_problem *problem, size_t offset, const char *message)
 {
     problem->offset = offset;
-    snprintf(problem->message, sizeof problem->message, "%s", message);
+    snprintf(problem->message, sizeof(problem->message), "%s", message);
     return STATUS_INVALID;
 }
 

@@ -65,12 +65,12 @@ void request_network(const char *address, char out[REQUEST_NETWORK_SIZE])
     snprintf(out, REQUEST_NETWORK_SIZE, "%s", address);
     if (inet_pton(AF_INET6, address, bytes) != 1)
         return;
-    if (memcmp(bytes, mapped, sizeof mapped) == 0) {
-        inet_ntop(AF_INET, bytes + sizeof mapped, out, REQUEST_NETWORK_SIZE);
+    if (memcmp(bytes, mapped, sizeof(mapped)) == 0) {
+        inet_ntop(AF_INET, bytes + sizeof(mapped), out, REQUEST_NETWORK_SIZE);
         return;
     }
     memset(bytes + 8, 0, 8);
-    if (inet_ntop(AF_INET6, bytes, text, sizeof text))
+    if (inet_ntop(AF_INET6, bytes, text, sizeof(text)))
         snprintf(out, REQUEST_NETWORK_SIZE, "%s/64", text);
 }
 
@@ -125,7 +125,7 @@ static enum request_method method_of(const char *name, bool *head)
                  {"DELETE", METHOD_DELETE}};
 
     *head = strcmp(name, "HEAD") == 0;
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         if (strcmp(name, known[i].name) == 0)
             return known[i].method;
     return METHOD_OTHER;
@@ -243,8 +243,8 @@ static void make_id(struct request *r)
     unsigned char bytes[ID_BYTES];
     char text[2 * ID_BYTES + 1];
 
-    randombytes_buf(bytes, sizeof bytes);
-    sodium_bin2hex(text, sizeof text, bytes, sizeof bytes);
+    randombytes_buf(bytes, sizeof(bytes));
+    sodium_bin2hex(text, sizeof(text), bytes, sizeof(bytes));
     r->id = talloc_strdup(r->pool, text);
     if (!r->id)
         r->id = "";
@@ -336,7 +336,7 @@ const char *request_header(const struct request *r, const char *name)
     size_t n = 5;
 
     for (; *name != '\0'; name++) {
-        if (n + 1 >= sizeof parameter_name)
+        if (n + 1 >= sizeof(parameter_name))
             return NULL;
         parameter_name[n++] = *name == '-' ? '_' : (char)toupper((unsigned char)*name);
     }

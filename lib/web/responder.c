@@ -130,7 +130,7 @@ static struct connection *accept_one(struct responder *r)
     }
     if (r->n == CONNECTIONS)
         make_room(r);
-    c = calloc(1, sizeof *c);
+    c = calloc(1, sizeof(*c));
     if (!c) {
         close(fd);
         return NULL;
@@ -181,7 +181,7 @@ static bool make_environment(struct connection *c)
             return false;
         bytes += name + value + 2;
     }
-    c->environment = malloc((n + 1) * sizeof *c->environment + bytes);
+    c->environment = malloc((n + 1) * sizeof(*c->environment) + bytes);
     if (!c->environment)
         return false;
     to = (char *)(c->environment + n + 1);
@@ -242,7 +242,7 @@ static bool is_own(const struct connection *c)
 static void take_content(struct responder *r, struct connection *c, const unsigned char *bytes, size_t n)
 {
     if (kind_of(c) == BEGIN) {
-        size_t room = sizeof c->begin - c->n_begin, some = n < room ? n : room;
+        size_t room = sizeof(c->begin) - c->n_begin, some = n < room ? n : room;
 
         memcpy(c->begin + c->n_begin, bytes, some);
         c->n_begin += some;
@@ -294,10 +294,10 @@ static void feed(struct responder *r, struct connection *c, const unsigned char 
     while (n > 0 && !c->broken) {
         size_t some;
 
-        if (c->n_head < sizeof c->head) {
+        if (c->n_head < sizeof(c->head)) {
             c->head[c->n_head++] = *bytes++;
             n--;
-            if (c->n_head < sizeof c->head)
+            if (c->n_head < sizeof(c->head))
                 continue;
             start_record(r, c);
         } else if (c->content > 0) {
@@ -312,7 +312,7 @@ static void feed(struct responder *r, struct connection *c, const unsigned char 
             bytes += some;
             n -= some;
         }
-        if (c->n_head == sizeof c->head && c->content == 0 && c->padding == 0) {
+        if (c->n_head == sizeof(c->head) && c->content == 0 && c->padding == 0) {
             end_record(c);
             c->n_head = 0;
         }
@@ -331,10 +331,10 @@ static bool receive(struct responder *r, struct connection *c)
     ssize_t n;
 
     do {
-        n = recv(c->fd, r->bytes, sizeof r->bytes, 0);
+        n = recv(c->fd, r->bytes, sizeof(r->bytes), 0);
         if (n > 0 && c->state != STATE_DRAINING)
             feed(r, c, r->bytes, (size_t)n);
-    } while (n == (ssize_t)sizeof r->bytes && goes_on(c));
+    } while (n == (ssize_t)sizeof(r->bytes) && goes_on(c));
     if (n == 0 && c->request.whole)
         return true; /* responder_left tells */
     return !c->broken && (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)));
@@ -353,7 +353,7 @@ static void add_record(struct connection *c, enum record kind, const void *bytes
                                    0,
                                    0};
 
-    buffer_add(&c->out, head, sizeof head);
+    buffer_add(&c->out, head, sizeof(head));
     if (length > 0)
         buffer_add(&c->out, bytes, length);
 }
@@ -412,7 +412,7 @@ void responder_answer(struct responder *r, const char *bytes, size_t length)
         length -= some;
     }
     add_record(c, OUTPUT, NULL, 0);
-    add_record(c, END, complete, sizeof complete);
+    add_record(c, END, complete, sizeof(complete));
     if (c->out.failed) {
         drop(r, c);
         return;
@@ -461,7 +461,7 @@ bool responder_left(const struct responder *r)
 
 enum status responder_create(int listener, int64_t timeout_us, size_t memory, struct responder **out)
 {
-    struct responder *r = calloc(1, sizeof *r);
+    struct responder *r = calloc(1, sizeof(*r));
 
     if (!r)
         return STATUS_NO_MEMORY;

@@ -51,7 +51,7 @@ static const struct {
 
 static const char *reason_of(int status)
 {
-    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
         if (reasons[i].status == status)
             return reasons[i].reason;
     return "Answer";
@@ -139,7 +139,7 @@ void response_write(const struct response *r, const struct request *request, str
     buffer_format(out, "Status: %d %s\r\n", r->status, reason_of(r->status));
     if (r->media_type && !bare)
         buffer_format(out, "Content-Type: %s\r\n", r->media_type);
-    for (size_t i = 0; i < sizeof standing / sizeof standing[0]; i++)
+    for (size_t i = 0; i < sizeof(standing) / sizeof(standing[0]); i++)
         if (!has_header(&r->headers, standing[i].name))
             buffer_format(out, "%s: %s\r\n", standing[i].name, standing[i].value);
     buffer_format(out, "X-Request-Id: %s\r\n", request->id);

@@ -125,7 +125,7 @@ const char *router_allow(unsigned allowed, char out[64])
     size_t length = 0;
 
     out[0] = '\0';
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if ((allowed & names[i].method) == 0)
             continue;
         if (length > 0)

@@ -16,9 +16,9 @@ static void hash_bytes(const void *bytes, size_t length, char out[SESSION_HASH_S
 {
     unsigned char hash[32];
 
-    crypto_generichash(hash, sizeof hash, bytes, length, NULL, 0);
+    crypto_generichash(hash, sizeof(hash), bytes, length, NULL, 0);
     memcpy(out, "\\x", 2);
-    sodium_bin2hex(out + 2, SESSION_HASH_SIZE - 2, hash, sizeof hash);
+    sodium_bin2hex(out + 2, SESSION_HASH_SIZE - 2, hash, sizeof(hash));
 }
 
 void session_hash(const unsigned char token[SESSION_BYTES], char out[SESSION_HASH_SIZE])
@@ -46,10 +46,10 @@ enum status session_cookie_read(const struct request *r, const char *name, bool 
 
     cookie_name(name, secure, full);
     value = request_cookie(r, full);
-    if (!value || sodium_base642bin(read, sizeof read, value, strlen(value), NULL, &length, NULL, VARIANT) != 0 ||
-        length != sizeof read)
+    if (!value || sodium_base642bin(read, sizeof(read), value, strlen(value), NULL, &length, NULL, VARIANT) != 0 ||
+        length != sizeof(read))
         return STATUS_NOT_FOUND;
-    memcpy(token, read, sizeof read);
+    memcpy(token, read, sizeof(read));
     return STATUS_OK;
 }
 
@@ -60,8 +60,8 @@ void session_cookie_set(struct response *response, const char *name, bool secure
 
     cookie_name(name, secure, full);
     if (token)
-        sodium_bin2base64(value, sizeof value, token, SESSION_BYTES, VARIANT);
-    snprintf(line, sizeof line, "%s=%s; Path=/; HttpOnly; SameSite=Lax%s%s", full, value, secure ? "; Secure" : "",
+        sodium_bin2base64(value, sizeof(value), token, SESSION_BYTES, VARIANT);
+    snprintf(line, sizeof(line), "%s=%s; Path=/; HttpOnly; SameSite=Lax%s%s", full, value, secure ? "; Secure" : "",
              !token ? "; Max-Age=0" : "");
     response_header(response, "Set-Cookie", line);
 }

@@ -47,7 +47,7 @@ static enum status add_place(struct limit_table *t, uint32_t index, uint32_t at)
     if (s != STATUS_OK)
         return s;
     struct table_more *more = (struct table_more *)&t->tenants[place];
-    memset(more, 0, sizeof *more);
+    memset(more, 0, sizeof(*more));
     more->owner = index + 1;
     atomic_store_explicit(&t->header->n_places, place + 1, memory_order_release);
     atomic_store_explicit(&tenant->more[which], place + 1, memory_order_release);
@@ -70,7 +70,7 @@ static enum status add_cell(struct limit_table *t, uint32_t index, uint32_t slot
             ? &tenant->cells[at]
             : &((struct table_more *)&t->tenants[atomic_load(&tenant->more[(at - TABLE_CELLS) / TABLE_CELLS_MORE]) - 1])
                    ->cells[(at - TABLE_CELLS) % TABLE_CELLS_MORE];
-    memset(cell, 0, sizeof *cell);
+    memset(cell, 0, sizeof(*cell));
     table_limit_put(t, index, slot, &cell->limits[0], &none);
     table_limit_put(t, index, slot, &cell->limits[1], &none);
     tenant->n_cells = at + 1;

@@ -10,13 +10,13 @@
 static enum status insert_key(struct limit_table *t, const struct index_key *from, uint64_t meta)
 {
     uint64_t first, places = t->key_places;
-    memcpy(&first, from->hash, sizeof first);
+    memcpy(&first, from->hash, sizeof(first));
     for (uint64_t i = 0; i < places; i++) {
         struct index_key *k = &table_index_keys(t)[(first + i) & (places - 1)];
         if (atomic_load(&k->meta))
             continue;
-        memcpy(k->hash, from->hash, sizeof k->hash);
-        memcpy(k->id, from->id, sizeof k->id);
+        memcpy(k->hash, from->hash, sizeof(k->hash));
+        memcpy(k->id, from->id, sizeof(k->id));
         for (int e = 0; e < 2; e++)
             atomic_store(&k->expires_us[e], atomic_load(&from->expires_us[e]));
         atomic_store_explicit(&k->meta, table_key_meta(k, meta), memory_order_release);
@@ -135,7 +135,7 @@ enum status table_index_for_writing(struct limit_table *t, bool room)
 static struct index_key *key_place(struct limit_table *t, const unsigned char hash[LIMIT_HASH_BYTES])
 {
     uint64_t first, mask = t->key_places - 1;
-    memcpy(&first, hash, sizeof first);
+    memcpy(&first, hash, sizeof(first));
     struct index_key *keys = table_index_keys(t);
     for (uint64_t i = 0; i <= mask && atomic_load(&keys[(first + i) & mask].meta); i++)
         if (memcmp(keys[(first + i) & mask].hash, hash, LIMIT_HASH_BYTES) == 0)
@@ -158,9 +158,9 @@ static enum status put_key(struct limit_table *t, const struct limit_key *key)
         return STATUS_OK;
     }
     struct index_key fresh;
-    memset(&fresh, 0, sizeof fresh);
-    memcpy(fresh.hash, key->hash, sizeof fresh.hash);
-    memcpy(fresh.id, key->id, sizeof fresh.id);
+    memset(&fresh, 0, sizeof(fresh));
+    memcpy(fresh.hash, key->hash, sizeof(fresh.hash));
+    memcpy(fresh.id, key->id, sizeof(fresh.id));
     atomic_store(&fresh.expires_us[0], key->expires_us);
     return insert_key(t, &fresh, meta);
 }

@@ -48,7 +48,7 @@ static size_t index_size(uint64_t key_places, uint64_t tenant_places)
 enum status table_index_path(char *out, size_t size, const char *run_dir, uint64_t table_id, bool making)
 {
     char name[64];
-    snprintf(name, sizeof name, TABLE_FILE ".%016" PRIx64 "%s", table_id, making ? ".new" : "");
+    snprintf(name, sizeof(name), TABLE_FILE ".%016" PRIx64 "%s", table_id, making ? ".new" : "");
     return io_path(out, size, run_dir, name);
 }
 
@@ -60,14 +60,14 @@ enum status table_index_make(const char *run_dir, uint64_t table_id, uint64_t ge
         .table_id = table_id, .generation = generation, .key_places = key_places, .tenant_places = tenant_places};
     memcpy(h.magic, INDEX_MAGIC, 8);
     h.checksum = table_index_checksum(&h);
-    enum status s = table_index_path(fresh, sizeof fresh, run_dir, table_id, true);
+    enum status s = table_index_path(fresh, sizeof(fresh), run_dir, table_id, true);
     if (s != STATUS_OK)
         return s;
     unlink(fresh);
     int fd = open(fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return STATUS_IO;
-    s = io_write_all(fd, &h, sizeof h);
+    s = io_write_all(fd, &h, sizeof(h));
     if (s == STATUS_OK && ftruncate(fd, (off_t)index_size(key_places, tenant_places)) != 0)
         s = STATUS_NO_SPACE;
     close(fd);
@@ -77,9 +77,9 @@ enum status table_index_make(const char *run_dir, uint64_t table_id, uint64_t ge
 enum status table_index_show(const char *run_dir, uint64_t table_id)
 {
     char path[PATH_MAX], fresh[PATH_MAX];
-    enum status s = table_index_path(path, sizeof path, run_dir, table_id, false);
+    enum status s = table_index_path(path, sizeof(path), run_dir, table_id, false);
     if (s == STATUS_OK)
-        s = table_index_path(fresh, sizeof fresh, run_dir, table_id, true);
+        s = table_index_path(fresh, sizeof(fresh), run_dir, table_id, true);
     if (s == STATUS_OK && rename(fresh, path) != 0)
         s = STATUS_IO;
     return s;
@@ -103,7 +103,7 @@ enum status table_index_map(struct limit_table *t, bool making)
 {
     char path[PATH_MAX];
     struct stat st;
-    enum status s = table_index_path(path, sizeof path, t->run_dir, t->id, making);
+    enum status s = table_index_path(path, sizeof(path), t->run_dir, t->id, making);
     if (s != STATUS_OK)
         return s;
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -111,7 +111,7 @@ enum status table_index_map(struct limit_table *t, bool making)
         return STATUS_UNAVAILABLE;
     struct index_header h;
     char *at = MAP_FAILED;
-    if (fstat(fd, &st) == 0 && pread(fd, &h, sizeof h, 0) == (ssize_t)sizeof h && sane(&h, (size_t)st.st_size, t->id))
+    if (fstat(fd, &st) == 0 && pread(fd, &h, sizeof(h), 0) == (ssize_t)sizeof(h) && sane(&h, (size_t)st.st_size, t->id))
         at = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
     if (at == MAP_FAILED)
@@ -143,7 +143,7 @@ uint64_t table_key_meta(const struct index_key *k, uint64_t meta)
 {
     uint64_t parts[] = {meta & ~INDEX_CHECK, (uint64_t)atomic_load(&k->expires_us[(meta & INDEX_SECOND) != 0])};
     uint64_t entry = XXH3_64bits(k, offsetof(struct index_key, expires_us));
-    return (meta & ~INDEX_CHECK) | (XXH3_64bits_withSeed(parts, sizeof parts, entry) & INDEX_CHECK);
+    return (meta & ~INDEX_CHECK) | (XXH3_64bits_withSeed(parts, sizeof(parts), entry) & INDEX_CHECK);
 }
 
 /* A consistent copy of an entry; published anew meanwhile it is read again. */
@@ -159,9 +159,9 @@ static enum status read_key(const struct index_key *k, uint64_t meta, struct lim
             meta = now;
             continue;
         }
-        memcpy(out->hash, k->hash, sizeof k->hash);
-        memcpy(out->id, k->id, sizeof k->id);
-        out->id[sizeof k->id] = '\0';
+        memcpy(out->hash, k->hash, sizeof(k->hash));
+        memcpy(out->id, k->id, sizeof(k->id));
+        out->id[sizeof(k->id)] = '\0';
         out->scopes = (uint8_t)(meta >> 8);
         out->is_operator = (meta & INDEX_OPERATOR) != 0;
         out->revoked = (meta & INDEX_REVOKED) != 0;
@@ -178,7 +178,7 @@ static enum status find_key(struct limit_table *t, const unsigned char hash[LIMI
     enum status s = table_index_refresh(t);
     if (s != STATUS_OK)
         return s;
-    memcpy(&first, hash, sizeof first);
+    memcpy(&first, hash, sizeof(first));
     uint64_t mask = t->key_places - 1;
     const struct index_key *keys = table_index_keys(t);
     for (uint64_t i = 0; i <= mask; i++) {

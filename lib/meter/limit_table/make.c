@@ -36,7 +36,7 @@ static void each_file(const char *run_dir, file_fn *fn, void *arg)
 static int open_file(const char *run_dir, const char *name, int flags)
 {
     char path[PATH_MAX];
-    return io_path(path, sizeof path, run_dir, name) == STATUS_OK ? open(path, flags | O_CLOEXEC | O_NOFOLLOW) : -1;
+    return io_path(path, sizeof(path), run_dir, name) == STATUS_OK ? open(path, flags | O_CLOEXEC | O_NOFOLLOW) : -1;
 }
 
 /* A table's identity says its mark in every version from 3 on. */
@@ -47,7 +47,7 @@ static void note_mark(void *arg, const char *run_dir, const char *name)
     int fd = open_file(run_dir, name, O_RDONLY);
     if (fd < 0)
         return;
-    if (pread(fd, &i, sizeof i, 0) == (ssize_t)sizeof i && memcmp(i.magic, TABLE_MAGIC, 8) == 0 && i.version >= 3 &&
+    if (pread(fd, &i, sizeof(i), 0) == (ssize_t)sizeof(i) && memcmp(i.magic, TABLE_MAGIC, 8) == 0 && i.version >= 3 &&
         i.mark && i.mark <= EVENT_TABLE_MOST)
         *marks |= UINT32_C(1) << i.mark;
     close(fd);
@@ -72,7 +72,7 @@ static bool belongs_to(const char *name, const char *table)
 static void remove_file(const char *run_dir, const char *name)
 {
     char path[PATH_MAX];
-    if (io_path(path, sizeof path, run_dir, name) == STATUS_OK)
+    if (io_path(path, sizeof(path), run_dir, name) == STATUS_OK)
         unlink(path);
 }
 
@@ -82,7 +82,7 @@ static void sweep_file(void *arg, const char *run_dir, const char *name)
     const struct limit_table *t = arg;
     char index[PATH_MAX];
     if (!belongs_to(name, TABLE_FILE) || strcmp(name, TABLE_FILE) == 0 ||
-        table_index_path(index, sizeof index, run_dir, t->id, false) != STATUS_OK ||
+        table_index_path(index, sizeof(index), run_dir, t->id, false) != STATUS_OK ||
         strcmp(index + strlen(index) - strlen(name), name) == 0)
         return;
     remove_file(run_dir, name);
@@ -102,7 +102,7 @@ static void sweep_version(void *arg, const char *run_dir, const char *name)
     (void)arg;
     if (belongs_to(name, TABLE_FILE))
         return;
-    snprintf(table, sizeof table, "%s", name);
+    snprintf(table, sizeof(table), "%s", name);
     if (!is_table(name))
         *strrchr(table, '.') = '\0';
     int fd = open_file(run_dir, table, O_RDWR);
@@ -120,7 +120,7 @@ static void identify(struct table_identity *i, const char *run_dir, const unsign
     i->version = LIMIT_TABLE_VERSION;
     i->tenant_bytes = sizeof(struct table_tenant);
     memcpy(i->node, node, 16);
-    randombytes_buf(&i->id, sizeof i->id);
+    randombytes_buf(&i->id, sizeof(i->id));
     i->mark = new_mark(run_dir);
     i->checksum = table_identity_checksum(i);
 }
@@ -129,14 +129,14 @@ static void identify(struct table_identity *i, const char *run_dir, const unsign
 static enum status make_files(const char *run_dir, const struct table_header *h)
 {
     char fresh[PATH_MAX];
-    enum status s = io_path(fresh, sizeof fresh, run_dir, TABLE_MAKING);
+    enum status s = io_path(fresh, sizeof(fresh), run_dir, TABLE_MAKING);
     if (s != STATUS_OK)
         return s;
     unlink(fresh);
     int fd = open(fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return STATUS_IO;
-    s = io_write_all(fd, h, sizeof *h);
+    s = io_write_all(fd, h, sizeof(*h));
     if (s == STATUS_OK && ftruncate(fd, (off_t)TABLE_TENANTS_AT) != 0)
         s = STATUS_NO_SPACE;
     if (s == STATUS_OK)
@@ -150,7 +150,7 @@ static enum status make_files(const char *run_dir, const struct table_header *h)
 enum status limit_table_make(const char *run_dir, const unsigned char node[16], struct limit_table **out)
 {
     enum status s = io_make_dir(run_dir, 0700);
-    struct table_header *h = s == STATUS_OK ? calloc(1, sizeof *h) : NULL;
+    struct table_header *h = s == STATUS_OK ? calloc(1, sizeof(*h)) : NULL;
     if (!h)
         return s == STATUS_OK ? STATUS_NO_MEMORY : s;
     identify(&h->identity, run_dir, node);
@@ -230,9 +230,9 @@ enum status limit_table_supersede(const struct limit_table *t)
 static enum status show(struct limit_table *t)
 {
     char path[PATH_MAX], fresh[PATH_MAX];
-    enum status s = io_path(path, sizeof path, t->run_dir, TABLE_FILE);
+    enum status s = io_path(path, sizeof(path), t->run_dir, TABLE_FILE);
     if (s == STATUS_OK)
-        s = io_path(fresh, sizeof fresh, t->run_dir, TABLE_MAKING);
+        s = io_path(fresh, sizeof(fresh), t->run_dir, TABLE_MAKING);
     if (s != STATUS_OK)
         return s;
     if (rename(fresh, path) != 0)

@@ -97,7 +97,7 @@ enum status table_map(const char *run_dir, const char *name, struct limit_table 
     struct limit_table *t = NULL;
     void *at = MAP_FAILED;
     size_t bytes = TABLE_TENANTS_AT + (size_t)TABLE_TENANTS_MAX * sizeof(struct table_tenant);
-    enum status s = io_path(path, sizeof path, run_dir, name);
+    enum status s = io_path(path, sizeof(path), run_dir, name);
     if (s != STATUS_OK)
         return s;
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -105,14 +105,14 @@ enum status table_map(const char *run_dir, const char *name, struct limit_table 
         return errno == ENOENT ? STATUS_UNAVAILABLE : STATUS_IO;
     s = STATUS_DAMAGED;
     if (fstat(fd, &st) != 0 || st.st_size < (off_t)TABLE_TENANTS_AT ||
-        pread(fd, &identity, sizeof identity, 0) != (ssize_t)sizeof identity)
+        pread(fd, &identity, sizeof(identity), 0) != (ssize_t)sizeof(identity))
         goto fail;
     s = check_identity(&identity);
     if (s != STATUS_OK)
         goto fail;
     s = STATUS_NO_MEMORY;
     at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    if (at == MAP_FAILED || !(t = calloc(1, sizeof *t)))
+    if (at == MAP_FAILED || !(t = calloc(1, sizeof(*t))))
         goto fail;
     table_touch(at, (size_t)st.st_size);
     t->fd = fd;
@@ -125,7 +125,7 @@ enum status table_map(const char *run_dir, const char *name, struct limit_table 
     t->writer = -1;
     t->looked_at_us = clock_mono_us();
     t->catalogue_version = UINT32_MAX;
-    snprintf(t->run_dir, sizeof t->run_dir, "%s", run_dir);
+    snprintf(t->run_dir, sizeof(t->run_dir), "%s", run_dir);
     install_guard();
     *out = t;
     return STATUS_OK;
@@ -180,10 +180,10 @@ static void unlink_hidden(const struct limit_table *t)
 {
     char path[PATH_MAX];
     struct stat there, mine;
-    if (io_path(path, sizeof path, t->run_dir, TABLE_MAKING) == STATUS_OK && stat(path, &there) == 0 &&
+    if (io_path(path, sizeof(path), t->run_dir, TABLE_MAKING) == STATUS_OK && stat(path, &there) == 0 &&
         fstat(t->fd, &mine) == 0 && there.st_ino == mine.st_ino)
         unlink(path);
-    if (table_index_path(path, sizeof path, t->run_dir, t->id, false) == STATUS_OK)
+    if (table_index_path(path, sizeof(path), t->run_dir, t->id, false) == STATUS_OK)
         unlink(path);
 }
 
@@ -209,7 +209,7 @@ static bool same_file(const struct limit_table *t)
 {
     char path[PATH_MAX];
     struct stat here, mapped;
-    return io_path(path, sizeof path, t->run_dir, TABLE_FILE) == STATUS_OK && stat(path, &here) == 0 &&
+    return io_path(path, sizeof(path), t->run_dir, TABLE_FILE) == STATUS_OK && stat(path, &here) == 0 &&
            fstat(t->fd, &mapped) == 0 && here.st_ino == mapped.st_ino && here.st_dev == mapped.st_dev &&
            mapped.st_size >= (off_t)TABLE_TENANTS_AT;
 }

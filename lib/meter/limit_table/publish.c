@@ -41,8 +41,9 @@ static enum status put_catalogue(struct limit_table *t, const struct limit_catal
     if (!keeps_places(&t->catalogue, c))
         return STATUS_CONFLICT;
     uint32_t version = atomic_load(&t->header->catalogue_version) + 1;
-    memcpy(&t->header->catalogues[version & 1].catalogue, c, sizeof *c);
-    t->header->catalogues[version & 1].checksum = XXH3_64bits(&t->header->catalogues[version & 1].catalogue, sizeof *c);
+    memcpy(&t->header->catalogues[version & 1].catalogue, c, sizeof(*c));
+    t->header->catalogues[version & 1].checksum = XXH3_64bits(&t->header->catalogues[version & 1].catalogue,
+                                                              sizeof(*c));
     atomic_store_explicit(&t->header->catalogue_version, version, memory_order_release);
     return STATUS_OK;
 }
@@ -60,7 +61,7 @@ static enum status put_config(struct limit_table *t, uint32_t index, const struc
     uint32_t version = atomic_load(&to->version) + 1;
     struct table_config *config = &to->configs[version & 1];
     struct table_cell *cell;
-    memcpy(config->tier, from->tier, sizeof config->tier);
+    memcpy(config->tier, from->tier, sizeof(config->tier));
     config->state = from->state;
     config->checksum = table_config_checksum(t, config, index);
     for (uint32_t i = 0; i < t->catalogue.n_limits; i++) {
@@ -144,7 +145,7 @@ static enum status place_of(struct limit_table *t, const char *id, uint32_t *ind
         const struct table_tenant *tenant = table_tenant_at(t, (uint32_t)(place - 1));
         if (!tenant)
             return STATUS_DAMAGED;
-        if (strncmp(tenant->id, id, sizeof tenant->id) == 0) {
+        if (strncmp(tenant->id, id, sizeof(tenant->id)) == 0) {
             *index = (uint32_t)(place - 1);
             return STATUS_OK;
         }
@@ -159,7 +160,7 @@ static enum status new_place(struct limit_table *t, const char *id, uint32_t *in
     enum status s = table_grow(t, at + 1);
     if (s != STATUS_OK)
         return s;
-    memset(&t->tenants[at], 0, sizeof t->tenants[at]);
+    memset(&t->tenants[at], 0, sizeof(t->tenants[at]));
     atomic_store_explicit(&t->header->n_places, at + 1, memory_order_release);
     memcpy(t->tenants[at].id, id, strlen(id) + 1);
     *index = at;
@@ -169,7 +170,7 @@ static enum status new_place(struct limit_table *t, const char *id, uint32_t *in
 static enum status put_tenant(struct limit_table *t, const struct limit_tenant *tenant, uint32_t *index)
 {
     uint32_t at = 0;
-    if (!tenant->id[0] || !memchr(tenant->id, '\0', sizeof tenant->id))
+    if (!tenant->id[0] || !memchr(tenant->id, '\0', sizeof(tenant->id)))
         return STATUS_INVALID;
     enum status s = table_catalogue_refresh(t);
     if (s == STATUS_OK)

@@ -32,7 +32,7 @@ void limit_table_observe(struct limit_table *t, enum limit_result r, int64_t lat
 enum status limit_table_stats(struct limit_table *t, struct limit_stats *out)
 {
     struct limit_stats sum;
-    memset(&sum, 0, sizeof sum);
+    memset(&sum, 0, sizeof(sum));
     if (!GUARD_ENTER(t))
         return guard_damaged(t);
     for (int i = 0; i < LIMIT_WRITERS; i++) {

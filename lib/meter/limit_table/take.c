@@ -75,7 +75,7 @@ static enum status locate(struct limit_table *t, uint32_t index, uint32_t versio
     uint8_t window = t->catalogue.limits[slot].window;
     uint32_t i = answer->n;
     int span;
-    memset(&answer->limits[i], 0, sizeof answer->limits[i]);
+    memset(&answer->limits[i], 0, sizeof(answer->limits[i]));
     answer->limits[i].slot = slot;
     answer->limits[i].metric = t->catalogue.limits[slot].metric;
     answer->limits[i].window = window;
@@ -256,9 +256,9 @@ static enum status read_limits(struct limit_table *t, uint32_t index, const stru
     } while (table_read_again(t, index, version, &tries));
     if (s == STATUS_OK && config.state == LIMIT_TENANT_FREE)
         return STATUS_NOT_FOUND;
-    memcpy(answer->tenant, tenant->id, sizeof answer->tenant);
-    answer->tenant[sizeof answer->tenant - 1] = '\0';
-    memcpy(answer->tier, config.tier, sizeof answer->tier);
+    memcpy(answer->tenant, tenant->id, sizeof(answer->tenant));
+    answer->tenant[sizeof(answer->tenant) - 1] = '\0';
+    memcpy(answer->tier, config.tier, sizeof(answer->tier));
     answer->state = (enum limit_state)config.state;
     answer->reason = s == STATUS_NOT_FOUND ? LIMIT_METRIC_UNKNOWN : reason_of_state(config.state);
     answer->decisive = -1;

@@ -57,7 +57,7 @@ enum status table_report(struct limit_table *t, enum status s)
 
 enum status table_config_copy(const struct limit_table *t, uint32_t index, uint32_t version, struct table_config *out)
 {
-    memcpy(out, &t->tenants[index].configs[version & 1], sizeof *out);
+    memcpy(out, &t->tenants[index].configs[version & 1], sizeof(*out));
     return out->checksum == table_config_checksum(t, out, index) ? STATUS_OK : STATUS_DAMAGED;
 }
 
@@ -112,7 +112,7 @@ enum status table_limit_copy(const struct limit_table *t, uint32_t index, uint32
                              uint32_t version, struct limit *out)
 {
     struct table_limit l;
-    memcpy(&l, &cell->limits[version & 1], sizeof l);
+    memcpy(&l, &cell->limits[version & 1], sizeof(l));
     *out = (struct limit){.max = l.max,
                           .until_us = l.until_us,
                           .max_after = l.max_after,
@@ -159,7 +159,7 @@ static void copy_spans(const struct table_span *from, int n, struct limit_span *
         to[i] = (struct limit_span){.start_us = atomic_load(&from[i].start_us),
                                     .end_us = atomic_load(&from[i].end_us),
                                     .end_offset_s = (int32_t)atomic_load(&from[i].end_offset_s)};
-    qsort(to, (size_t)n, sizeof *to, compare_spans);
+    qsort(to, (size_t)n, sizeof(*to), compare_spans);
 }
 
 /* The limits of `version`; what is not held is unlimited. */
@@ -197,9 +197,9 @@ static enum status copy_tenant(struct limit_table *t, uint32_t index, struct lim
     } while (table_read_again(t, index, version, &tries));
     if (s != STATUS_OK)
         return s;
-    memcpy(out->id, tenant->id, sizeof out->id);
-    out->id[sizeof out->id - 1] = '\0';
-    memcpy(out->tier, config.tier, sizeof out->tier);
+    memcpy(out->id, tenant->id, sizeof(out->id));
+    out->id[sizeof(out->id) - 1] = '\0';
+    memcpy(out->tier, config.tier, sizeof(out->tier));
     out->state = (uint8_t)config.state;
     out->held = atomic_load(&tenant->held);
     copy_spans(tenant->days, LIMIT_DAYS, out->days);
@@ -231,7 +231,7 @@ const struct limit_span *limit_table_window(const struct limit_tenant *tenant, u
 /* Which limits a metric has, in their order. */
 static void list_limits(struct limit_table *t)
 {
-    memset(t->first_limit, 0, sizeof t->first_limit);
+    memset(t->first_limit, 0, sizeof(t->first_limit));
     for (uint32_t i = t->catalogue.n_limits; i-- > 0;) {
         uint8_t *first = &t->first_limit[t->catalogue.limits[i].metric % LIMIT_TABLE_METRICS];
         t->next_limit[i] = *first;
@@ -245,11 +245,11 @@ enum status table_catalogue_refresh(struct limit_table *t)
         uint32_t version = atomic_load_explicit(&t->header->catalogue_version, memory_order_acquire);
         if (version == t->catalogue_version)
             return STATUS_OK;
-        memcpy(&t->catalogue, &t->header->catalogues[version & 1].catalogue, sizeof t->catalogue);
+        memcpy(&t->catalogue, &t->header->catalogues[version & 1].catalogue, sizeof(t->catalogue));
         uint64_t checksum = t->header->catalogues[version & 1].checksum;
         if (version == 0) /* nothing was put yet */
-            memset(&t->catalogue, 0, sizeof t->catalogue);
-        if ((version == 0 || checksum == XXH3_64bits(&t->catalogue, sizeof t->catalogue)) &&
+            memset(&t->catalogue, 0, sizeof(t->catalogue));
+        if ((version == 0 || checksum == XXH3_64bits(&t->catalogue, sizeof(t->catalogue))) &&
             t->catalogue.n_limits <= LIMIT_TABLE_LIMITS && t->catalogue.n_metrics <= LIMIT_TABLE_METRICS) {
             t->catalogue_version = version;
             list_limits(t);
@@ -269,7 +269,7 @@ enum status limit_table_catalogue(struct limit_table *t, struct limit_catalogue 
     uint64_t now = (uint64_t)t->catalogue_version + 1;
     if (s != STATUS_OK || (version && *version == now))
         return s;
-    memcpy(out, &t->catalogue, sizeof *out);
+    memcpy(out, &t->catalogue, sizeof(*out));
     if (version)
         *version = now;
     return STATUS_OK;

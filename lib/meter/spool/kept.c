@@ -24,7 +24,7 @@
 static enum status kept_path(char out[PATH_MAX], const char *dir, uint64_t number)
 {
     char folder[PATH_MAX];
-    enum status s = io_path(folder, sizeof folder, dir, FOLDER);
+    enum status s = io_path(folder, sizeof(folder), dir, FOLDER);
     return s == STATUS_OK ? spool_segment_path(out, folder, number) : s;
 }
 
@@ -34,7 +34,7 @@ enum status spool_keep(const char *dir, uint64_t number)
     enum status s = spool_segment_path(from, dir, number);
     if (s == STATUS_OK)
         s = kept_path(to, dir, number);
-    if (s == STATUS_OK && (s = io_path(folder, sizeof folder, dir, FOLDER)) == STATUS_OK)
+    if (s == STATUS_OK && (s = io_path(folder, sizeof(folder), dir, FOLDER)) == STATUS_OK)
         s = io_make_dir(folder, 0700);
     if (s != STATUS_OK)
         return s;
@@ -92,8 +92,8 @@ enum status spool_kept_list(const char *dir, struct spool_kept **out, size_t *n)
     size_t used = 0, room = 16;
     const struct dirent *entry;
     uint64_t number;
-    enum status s = io_path(folder, sizeof folder, dir, FOLDER);
-    struct spool_kept *found = s == STATUS_OK ? malloc(room * sizeof *found) : NULL;
+    enum status s = io_path(folder, sizeof(folder), dir, FOLDER);
+    struct spool_kept *found = s == STATUS_OK ? malloc(room * sizeof(*found)) : NULL;
     DIR *d = found ? opendir(folder) : NULL;
     if (!found)
         return s == STATUS_OK ? STATUS_NO_MEMORY : s;
@@ -103,7 +103,7 @@ enum status spool_kept_list(const char *dir, struct spool_kept **out, size_t *n)
         if (!spool_segment_number(entry->d_name, &number))
             continue;
         if (used == room) {
-            struct spool_kept *grown = realloc(found, 2 * room * sizeof *found);
+            struct spool_kept *grown = realloc(found, 2 * room * sizeof(*found));
             if (!grown) {
                 s = STATUS_NO_MEMORY;
                 break;
@@ -119,7 +119,7 @@ enum status spool_kept_list(const char *dir, struct spool_kept **out, size_t *n)
         free(found);
         return s;
     }
-    qsort(found, used, sizeof *found, by_age);
+    qsort(found, used, sizeof(*found), by_age);
     *out = found;
     *n = used;
     return STATUS_OK;
@@ -131,11 +131,11 @@ enum status spool_gone_add(const char *dir, uint64_t number, uint64_t bytes)
 {
     char path[PATH_MAX];
     uint64_t record[] = {htole64(number), htole64(bytes), htole64((uint64_t)clock_wall_us())};
-    enum status s = io_path(path, sizeof path, dir, "gone");
+    enum status s = io_path(path, sizeof(path), dir, "gone");
     int fd = s == STATUS_OK ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
     if (fd < 0)
         return s == STATUS_OK ? spool_errno() : s;
-    if (write(fd, record, sizeof record) != (ssize_t)sizeof record)
+    if (write(fd, record, sizeof(record)) != (ssize_t)sizeof(record))
         s = spool_errno();
     close(fd);
     return s;
@@ -145,16 +145,16 @@ enum status spool_gone_list(const char *dir, struct spool_kept **out, size_t *n)
 {
     char path[PATH_MAX], *bytes = NULL;
     size_t length = 0, count;
-    enum status s = io_path(path, sizeof path, dir, "gone");
+    enum status s = io_path(path, sizeof(path), dir, "gone");
     if (s == STATUS_OK)
         s = io_read_file(path, (size_t)GONE_BYTES * GONE_MOST * 4, &bytes, &length);
     if (s != STATUS_OK && s != STATUS_NOT_FOUND)
         return s;
     count = length / GONE_BYTES;
-    struct spool_kept *list = calloc(count + 1, sizeof *list);
+    struct spool_kept *list = calloc(count + 1, sizeof(*list));
     for (size_t i = 0; list && i < count; i++) {
         uint64_t v[3];
-        memcpy(v, bytes + i * GONE_BYTES, sizeof v);
+        memcpy(v, bytes + i * GONE_BYTES, sizeof(v));
         list[i] = (struct spool_kept){.number = le64toh(v[0]), .bytes = le64toh(v[1]), .at_us = (int64_t)le64toh(v[2])};
     }
     free(bytes);
@@ -168,7 +168,7 @@ enum status spool_gone_list(const char *dir, struct spool_kept **out, size_t *n)
 void spool_gone_clear(const char *dir)
 {
     char path[PATH_MAX];
-    if (io_path(path, sizeof path, dir, "gone") == STATUS_OK)
+    if (io_path(path, sizeof(path), dir, "gone") == STATUS_OK)
         unlink(path);
 }
 
@@ -178,7 +178,7 @@ static void halve_gone(const char *dir)
     char path[PATH_MAX], *bytes;
     struct stat st;
     size_t length, keep = (size_t)GONE_BYTES * GONE_MOST / 2;
-    if (io_path(path, sizeof path, dir, "gone") != STATUS_OK || stat(path, &st) != 0 ||
+    if (io_path(path, sizeof(path), dir, "gone") != STATUS_OK || stat(path, &st) != 0 ||
         st.st_size < (off_t)GONE_BYTES * GONE_MOST ||
         io_read_file(path, (size_t)st.st_size, &bytes, &length) != STATUS_OK)
         return;
@@ -252,23 +252,23 @@ enum status spool_floor_raise(const char *dir, uint64_t below)
     enum status s = spool_floor(dir, &now);
     if (s != STATUS_OK || now >= below)
         return s;
-    s = io_path(path, sizeof path, dir, "floor");
+    s = io_path(path, sizeof(path), dir, "floor");
     /* On the disk before the database knows: after a power cut it must not be lower than there. */
-    return s == STATUS_OK ? io_replace_file(path, &v, sizeof v, 0600) : s;
+    return s == STATUS_OK ? io_replace_file(path, &v, sizeof(v), 0600) : s;
 }
 
 enum status spool_floor(const char *dir, uint64_t *below)
 {
     char path[PATH_MAX];
     uint64_t v = 0;
-    enum status s = io_path(path, sizeof path, dir, "floor");
+    enum status s = io_path(path, sizeof(path), dir, "floor");
     if (s != STATUS_OK)
         return s;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0 && errno != ENOENT)
         return spool_errno();
     if (fd >= 0) {
-        if (pread(fd, &v, sizeof v, 0) != (ssize_t)sizeof v)
+        if (pread(fd, &v, sizeof(v), 0) != (ssize_t)sizeof(v))
             s = STATUS_IO;
         close(fd);
     }

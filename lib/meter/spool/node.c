@@ -42,19 +42,19 @@ void spool_node_text(const struct spool_node *node, char out[SPOOL_NODE_TEXT])
 enum status spool_node_store(const char *dir, const struct spool_node *node)
 {
     char path[PATH_MAX], uuid[SPOOL_NODE_TEXT], token[33], text[NODE_FILE_MAX];
-    enum status s = io_path(path, sizeof path, dir, "node");
+    enum status s = io_path(path, sizeof(path), dir, "node");
     if (s != STATUS_OK)
         return s;
     spool_node_text(node, uuid);
-    sodium_bin2hex(token, sizeof token, node->token, sizeof node->token);
-    int n = snprintf(text, sizeof text, "node %s\ntoken %s\n", uuid, token);
+    sodium_bin2hex(token, sizeof(token), node->token, sizeof(node->token));
+    int n = snprintf(text, sizeof(text), "node %s\ntoken %s\n", uuid, token);
     return io_replace_file(path, text, (size_t)n, 0600);
 }
 
 static enum status make_node(const char *dir, struct spool_node *node)
 {
-    randombytes_buf(node->uuid, sizeof node->uuid);
-    randombytes_buf(node->token, sizeof node->token);
+    randombytes_buf(node->uuid, sizeof(node->uuid));
+    randombytes_buf(node->token, sizeof(node->token));
     node->uuid[6] = (unsigned char)((node->uuid[6] & 0x0f) | 0x40); /* RFC 9562, version 4 */
     node->uuid[8] = (unsigned char)((node->uuid[8] & 0x3f) | 0x80);
     return spool_node_store(dir, node);
@@ -66,7 +66,7 @@ enum status spool_node_load(const char *dir, bool make, struct spool_node *node)
     size_t length;
     enum status s = make ? io_make_dir(dir, 0700) : STATUS_OK;
     if (s == STATUS_OK)
-        s = io_path(path, sizeof path, dir, "node");
+        s = io_path(path, sizeof(path), dir, "node");
     if (s != STATUS_OK)
         return s;
     s = io_read_file(path, NODE_FILE_MAX, &text, &length);
@@ -82,7 +82,7 @@ enum status spool_starts(const char *dir, unsigned char **out, size_t *n)
 {
     char path[PATH_MAX], *bytes = NULL;
     size_t length = 0;
-    enum status s = io_path(path, sizeof path, dir, "starts");
+    enum status s = io_path(path, sizeof(path), dir, "starts");
     if (s == STATUS_OK)
         s = io_read_file(path, (size_t)TOKEN_BYTES * STARTS_MOST, &bytes, &length);
     if (s == STATUS_NOT_FOUND && (bytes = calloc(1, 1)))
@@ -99,7 +99,7 @@ enum status spool_starts_add(const char *dir, const unsigned char token[16])
     char path[PATH_MAX];
     unsigned char *had = NULL, *grown = NULL;
     size_t n;
-    enum status s = io_path(path, sizeof path, dir, "starts");
+    enum status s = io_path(path, sizeof(path), dir, "starts");
     if (s == STATUS_OK && (s = spool_starts(dir, &had, &n)) == STATUS_OK) {
         size_t skip = n >= STARTS_MOST ? n - STARTS_MOST + 1 : 0;
         if (n > 0 && memcmp(had + (n - 1) * TOKEN_BYTES, token, TOKEN_BYTES) == 0)

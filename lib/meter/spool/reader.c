@@ -28,15 +28,15 @@ enum status spool_reader_open(const char *dir, uint64_t number, uint64_t offset,
     enum status s = spool_segment_open(dir, number, &fd);
     if (s != STATUS_OK)
         return s;
-    ssize_t n = pread(fd, header, sizeof header, 0);
-    s = n == (ssize_t)sizeof header ? spool_segment_decode(header, &found) : n < 0 ? STATUS_IO : STATUS_DAMAGED;
+    ssize_t n = pread(fd, header, sizeof(header), 0);
+    s = n == (ssize_t)sizeof(header) ? spool_segment_decode(header, &found) : n < 0 ? STATUS_IO : STATUS_DAMAGED;
     if (s == STATUS_OK && found.number != number)
         s = STATUS_DAMAGED;
     if (s == STATUS_DAMAGED && node) {
-        memcpy(found.node, node, sizeof found.node);
+        memcpy(found.node, node, sizeof(found.node));
         s = STATUS_OK;
     }
-    if (s == STATUS_OK && !(r = malloc(sizeof *r)))
+    if (s == STATUS_OK && !(r = malloc(sizeof(*r))))
         s = STATUS_NO_MEMORY;
     if (s != STATUS_OK) {
         close(fd);
@@ -65,7 +65,7 @@ static enum status fill(struct spool_reader *r, uint64_t at)
 {
     ssize_t n;
     do
-        n = pread(r->fd, r->window, sizeof r->window, (off_t)at);
+        n = pread(r->fd, r->window, sizeof(r->window), (off_t)at);
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return STATUS_IO;

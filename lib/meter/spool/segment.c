@@ -149,18 +149,18 @@ static bool look_at(const char *dir, uint64_t number, struct spool_segment *s)
     struct stat st;
     if (spool_segment_path(path, dir, number) != STATUS_OK)
         return false;
-    memset(s, 0, sizeof *s);
+    memset(s, 0, sizeof(*s));
     s->number = number;
     s->unreadable = true;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return errno != ENOENT;
     s->live = spool_segment_live(fd); /* before the size: a dead writer's size is final */
-    ssize_t n = fstat(fd, &st) == 0 ? pread(fd, header, sizeof header, 0) : -1;
+    ssize_t n = fstat(fd, &st) == 0 ? pread(fd, header, sizeof(header), 0) : -1;
     if (n >= 0) {
         s->unreadable = false;
         s->bytes = (uint64_t)st.st_size;
-        s->header_intact = n == (ssize_t)sizeof header && spool_segment_decode(header, s) == STATUS_OK &&
+        s->header_intact = n == (ssize_t)sizeof(header) && spool_segment_decode(header, s) == STATUS_OK &&
                            s->number == number;
         s->number = number;
     }
@@ -177,7 +177,7 @@ static int by_number(const void *a, const void *b)
 enum status spool_list(const char *dir, struct spool_segment **out, size_t *n)
 {
     size_t used = 0, room = 16;
-    struct spool_segment *found = malloc(room * sizeof *found);
+    struct spool_segment *found = malloc(room * sizeof(*found));
     DIR *d = opendir(dir);
     enum status s = !d ? spool_errno() : found ? STATUS_OK : STATUS_NO_MEMORY;
     const struct dirent *entry;
@@ -191,7 +191,7 @@ enum status spool_list(const char *dir, struct spool_segment **out, size_t *n)
         if (!spool_segment_number(entry->d_name, &number))
             continue;
         if (used == room) {
-            struct spool_segment *grown = realloc(found, 2 * room * sizeof *found);
+            struct spool_segment *grown = realloc(found, 2 * room * sizeof(*found));
             if (!grown) {
                 s = STATUS_NO_MEMORY;
                 break;
@@ -207,7 +207,7 @@ enum status spool_list(const char *dir, struct spool_segment **out, size_t *n)
         free(found);
         return s;
     }
-    qsort(found, used, sizeof *found, by_number);
+    qsort(found, used, sizeof(*found), by_number);
     *out = found;
     *n = used;
     return STATUS_OK;

@@ -39,7 +39,7 @@ struct spool_writer {
 
 enum status spool_writer_open(const struct spool_options *o, struct spool_writer **out)
 {
-    struct spool_writer *w = calloc(1, sizeof *w);
+    struct spool_writer *w = calloc(1, sizeof(*w));
     if (!w)
         return STATUS_NO_MEMORY;
     w->options = *o;
@@ -164,7 +164,7 @@ static enum status make_segment(struct spool_writer *w)
     unsigned char header[SPOOL_HEADER_BYTES];
     struct spool_segment made = {.made_us = clock_wall_us(), .pid = (uint32_t)getpid(), .kind = w->options.kind};
     enum status s = next_number(w, made.made_us, &made.number);
-    memcpy(made.node, w->node.uuid, sizeof made.node);
+    memcpy(made.node, w->node.uuid, sizeof(made.node));
     spool_segment_encode(header, &made);
     if (s == STATUS_OK)
         s = spool_segment_path(path, w->options.dir, made.number);
@@ -178,7 +178,7 @@ static enum status make_segment(struct spool_writer *w)
     if (flock(fd, LOCK_EX | LOCK_NB) != 0)
         s = STATUS_IO;
     else
-        s = io_write_all(fd, header, sizeof header);
+        s = io_write_all(fd, header, sizeof(header));
     if (s == STATUS_OK && link(hidden, path) != 0) /* never over an existing number */
         s = errno == EEXIST ? STATUS_CONFLICT : spool_errno();
     else if (s == STATUS_OK && (s = above_floor(w, made.number)) != STATUS_OK)
