@@ -99,10 +99,9 @@ static const struct cli_command commands[] = {
     {"spool", "rejected",
      "list|explain|replay [ID...] [--tenant T] [--since TIME] [--reason R] [--most NUMBER] [--all] [--dry-run]",
      "Events that could not be stored: which, why, and once more", cmd_spool_rejected,
-     "explain ID says the reason in words, what is in the event and what to do.\n"
-     "replay takes IDs, or all that the options choose, or --all. Each event is examined like a new one and stored\n"
-     "once; what can't be stored still stays as it is. --dry-run says what would come of it.\n"
-     "TIME is RFC 3339: 2026-11-24T09:00:00Z.\n"},
+     "explain ID gives the reason in words, what is in the event and what to do.\n"
+     "replay takes IDs, the options or --all. Each event is examined like a new one and stored once; what still can't be\n"
+     "stored stays as it is. --dry-run says what would happen. TIME is RFC 3339: 2026-11-24T09:00:00Z.\n"},
 
     {NULL, "reconcile", "[--tenant T] [--repair] [--progress]",
      "Compare rollups, counts, summaries and gauges with the rows", cmd_reconcile,
