@@ -1,0 +1,82 @@
+// An upgrade of the limit table's layout under load: gates of the other version go on with their table until they are replaced, nobody
+// is refused, and what they admit reaches the new table, so that exactly the limit passes.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { callParams, fcgi } from '../lib/fcgi.mjs';
+import { makeNode } from '../lib/node.mjs';
+import { eventually, root, sleep } from '../lib/stack.mjs';
+
+// The same programs, but for the number of the layout.
+const other = join(root, 'build/other-layout/release');
+const limit = 4000;
+let node, key;
+before(() => {
+  execFileSync('make', ['-s', '-C', root, 'BUILD=build/other-layout', 'CC=cc -DLIMIT_TABLE_VERSION=9', ...['gate', 'collector'].map((p) => `build/other-layout/release/tollgate-${p}`)], { stdio: 'inherit' });
+  node = makeNode();
+  node.sql(`UPDATE subscription_tiers SET limits = '{"api_calls_per_day": ${limit}}' WHERE id = 'free'`);
+  const made = node.tollgate(['key', 'create', 'calls', '--tenant', 'f0', '--scopes', 'call']);
+  assert.equal(made.status, 0, made.err);
+  key = made.out.match(/\S{20,}/)[0];
+});
+after(() => node.remove());
+
+// A gate on a socket of its own.
+async function startGate(program, name) {
+  const socket = join(node.dir, `${name}.sock`), file = join(node.dir, `${name}.conf`);
+  writeFileSync(file, `[paths]\nspool_dir = ${node.spool}\nrun_dir = ${node.run}\n[gate]\nlisten = unix:${socket}\nprocesses = 2\non_failure = deny\n`);
+  const child = node.spawn(program, ['--config', file], `${name}.log`);
+  await eventually(() => existsSync(socket), 'the gate to listen', 10);
+  await sleep(200);
+  return { socket, child };
+}
+const startOther = async () => {
+  const child = node.spawn(join(other, 'tollgate-collector'), ['--config', node.file], 'other-collector.log');
+  await eventually(() => { try { return node.status().pid === child.pid && node.status().table === 'ready'; } catch { return false; } }, 'the collector of the other version', 20);
+  return child;
+};
+const rows = () => Number(node.sql("SELECT coalesce(sum(total), 0) FROM tollgate.usage_daily WHERE metric_type = 'api_call'"));
+const used = () => execFileSync(join(root, 'build/release/tools/table_show'), [node.run], { encoding: 'utf8' }).split('\n').map((line) => line.split('\t'))
+  .filter((f) => f[1] === 'api_calls_per_day').reduce((sum, f) => sum + Number(f[4]) / 1e6, 0);
+
+test('an upgrade under load refuses nobody, and exactly the limit passes', async () => {
+  let collector = await startOther();
+  const old = await startGate(join(other, 'tollgate-gate'), 'old');
+  let to = old.socket, on = true;
+  const answers = {}, admitted = () => answers[200] ?? 0;
+  const callers = Array.from({ length: 4 }, async () => {
+    while (on) {
+      const { status } = await fcgi(to, callParams('/api/x', key));
+      answers[status] = (answers[status] ?? 0) + 1;
+      if (status !== 200) await sleep(5);
+    }
+  });
+  const more = (n) => { const at = admitted() + n; return eventually(() => admitted() >= at, () => `${n} more calls: ${JSON.stringify(answers)}`, 60); };
+  await more(300);
+  await node.stop(collector);
+  await more(100); // nobody reads the spool
+  collector = await node.collector();
+  assert.ok(existsSync(join(node.run, 'limits.3')) && existsSync(join(node.run, 'limits.9')));
+  await more(500); // the gate of the other version goes on with its own table
+  const fresh = await startGate(join(root, 'build/release/tollgate-gate'), 'new');
+  to = fresh.socket;
+  await more(200);
+  await node.stop(old.child);
+  assert.deepEqual(Object.keys(answers), ['200']);
+  assert.ok(admitted() < limit - 500, `${admitted()} calls so far`);
+  await eventually(() => answers[429] > 100, () => `the limit: ${JSON.stringify(answers)}`, 120);
+  on = false;
+  await Promise.all(callers);
+  assert.deepEqual([Object.keys(answers), admitted()], [['200', '429'], limit]);
+  await eventually(() => rows() === limit, () => `${rows()} of ${limit} rows`, 20);
+  assert.equal(used(), limit);
+
+  // The other version's table goes when nobody has it open any more.
+  await node.stop(collector);
+  collector = await node.collector();
+  assert.deepEqual(readdirSync(node.run).filter((name) => name.startsWith('limits.9')), []);
+  assert.equal(used(), limit);
+  await node.stop(collector);
+});
