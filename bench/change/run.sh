@@ -1,7 +1,8 @@
 #!/bin/sh
-# run.sh [TENANTS] [KEYS] [CHANGES]: a database of many tenants and keys: the filling of the limit table, the collector's memory,
-# and how long a key, once revoked, still opens the gate. A cluster of its own (tests/pg.sh). Needs `make all tools` and node.
-tenants=${1:-20000} keys=${2:-200000} changes=${3:-20}
+# run.sh [TENANTS] [KEYS] [CHANGES] [YEARS]: a database of many tenants and keys, with counts of so many years' days and periods: the
+# filling of the limit table, the collector's memory, and how long a key, once revoked, still opens the gate. A cluster of its own
+# (tests/pg.sh). Needs `make all tools` and node.
+tenants=${1:-20000} keys=${2:-200000} changes=${3:-20} years=${4:-0}
 cd "$(dirname "$0")/../.." || exit 1
 bin=$PWD/build/release
 d=$(mktemp -d /tmp/tg-change-XXXXXX)
@@ -36,7 +37,7 @@ dir = $d/storage
 CONF
 "$bin/tollgate" --config "$d/conf" migrate --new 2>"$d/migrate.log" || { cat "$d/migrate.log" >&2; exit 1; }
 # What tenants and keys bring along by triggers is written beside them, so that the making takes seconds.
-psql -qX -v ON_ERROR_STOP=1 -h "$d/pg" -U postgres -v n="$tenants" -v k="$keys" tg <<'SQL' || exit 1
+psql -qX -v ON_ERROR_STOP=1 -h "$d/pg" -U postgres -v n="$tenants" -v k="$keys" -v y="$years" tg <<'SQL' || exit 1
 SET session_replication_role = replica;
 INSERT INTO subscription_tiers VALUES ('bench', 'Bench', '{"api_calls_per_day": 1000000}');
 INSERT INTO tenants (id, name) SELECT 'f' || i, 'Tenant ' || i FROM generate_series(0, :n - 1) i;
@@ -54,6 +55,11 @@ INSERT INTO tollgate.usage_counts (tenant_id, metric_type, limit_window, window_
 SELECT tenant_id, 'api_call', 'period', period_start, 100 FROM tollgate.tenant_periods WHERE starts_at <= now() AND ends_at > now();
 INSERT INTO tollgate.usage_counts (tenant_id, metric_type, limit_window, window_start, used)
 SELECT tenant_id, 'api_call', 'day', current_date, 10 FROM tollgate.tenant_periods WHERE starts_at <= now() AND ends_at > now();
+INSERT INTO tollgate.usage_counts (tenant_id, metric_type, limit_window, window_start, used)
+SELECT 'f' || t, 'api_call', 'day', current_date - d, 10 FROM generate_series(0, :n - 1) t, generate_series(1, 365 * :y) d;
+INSERT INTO tollgate.usage_counts (tenant_id, metric_type, limit_window, window_start, used)
+SELECT 'f' || t, 'api_call', 'period', (date_trunc('month', current_date) - m * interval '1 month')::date, 300
+FROM generate_series(0, :n - 1) t, generate_series(1, 12 * :y) m;
 INSERT INTO tollgate.api_keys (id, tenant_id, name, hash, scopes)
 SELECT lpad(i::text, 8, '0'), 'f' || i % :n, 'bench', sha256(i::text::bytea), '{call}' FROM generate_series(1, :k) i;
 ANALYZE tenants, tollgate.tenant_settings, tenant_subscriptions, tollgate.tenant_periods, usage_summary, tollgate.usage_counts, tollgate.api_keys;
@@ -72,8 +78,8 @@ until grep -q 'limit table is filled' "$d/collector.log"; do
     [ $i -lt 3000 ] && kill -0 $collector 2>/dev/null || { tail -5 "$d/collector.log" >&2; exit 1; }
     sleep 0.1
 done
-sed -n 's/.*filled: \([0-9]*\) tenants in \([0-9]*\) ms.*/\1 \2/p' "$d/collector.log" | awk -v k="$keys" '{
-    printf "filling the limit table: %d ms for %d tenants and %d keys (baseline -) ratio -\n", $2, $1, k }'
+sed -n 's/.*filled: \([0-9]*\) tenants in \([0-9]*\) ms.*/\1 \2/p' "$d/collector.log" | awk -v k="$keys" -v y="$years" '{
+    printf "filling the limit table: %d ms for %d tenants and %d keys, %d years of counts (baseline -) ratio -\n", $2, $1, k, y }'
 awk '/^[0-9a-f]+-[0-9a-f]+ / { table = index($0, "/limits") > 0 }
     /^Pss:/ { if (table) t += $2; else own += $2 }
     END { printf "collector memory: %d KiB PSS without the table, %d KiB of the table (baseline -) ratio -\n", own, t }' "/proc/$collector/smaps"
