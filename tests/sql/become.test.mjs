@@ -113,8 +113,8 @@ const hosts = {
   'triggers of users and tenants': 'CREATE TRIGGER t BEFORE INSERT OR UPDATE ON users FOR EACH ROW EXECUTE FUNCTION trap.row(); CREATE TRIGGER t BEFORE INSERT OR UPDATE ON tenants FOR EACH ROW EXECUTE FUNCTION trap.row()',
   'a policy of users': 'ALTER TABLE users ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON users USING (trap.spring()); CREATE POLICY q ON users FOR INSERT WITH CHECK (true)',
   'an index of users over an expression': 'CREATE INDEX ON users ((trap.number()))',
-  'a domain as usage_limits': `CREATE DOMAIN trap.doc AS jsonb CHECK (trap.sprung(VALUE)); ALTER TABLE tenant_subscriptions ALTER usage_limits DROP DEFAULT, ALTER usage_limits TYPE trap.doc;
-    UPDATE tenant_subscriptions SET usage_limits = usage_limits || '{"max_patients": 77}'`,
+  'a domain as usage_limits': `CREATE DOMAIN trap.doc AS jsonb CHECK (trap.sprung(VALUE)); ALTER TABLE tenant_subscriptions RENAME usage_limits TO earlier; ALTER TABLE tenant_subscriptions ADD usage_limits trap.doc DEFAULT '{}';
+    UPDATE tenant_subscriptions SET tier_id = tier_id, usage_limits = '{"max_patients": 77}'`,
   'an enum as the tenant of users': `CREATE TYPE trap.tid AS ENUM ('a', 'b'); CREATE FUNCTION trap.tid_text(trap.tid) RETURNS text LANGUAGE sql AS 'SELECT CASE WHEN trap.spring() THEN ''a'' END';
     CREATE CAST (trap.tid AS text) WITH FUNCTION trap.tid_text(trap.tid) AS IMPLICIT; ALTER TABLE users DROP CONSTRAINT users_tenant_id_fkey, ALTER tenant_id TYPE trap.tid USING 'a'`,
 };

@@ -6,6 +6,9 @@ run() { psql -qX -h "$1" -U postgres -d "$2" -v ON_ERROR_STOP=1 -1 -f - >/dev/nu
 run "$1" "$2" <"$here/sql/roles.sql"
 run "$1" "$2" <<SQL
 CREATE SCHEMA tollgate AUTHORIZATION tollgate_owner;
+CREATE TABLE tollgate.schema_migrations (version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,
+  applied_at timestamptz NOT NULL DEFAULT now());
+ALTER TABLE tollgate.schema_migrations OWNER TO tollgate_owner;
 GRANT CREATE ON DATABASE $2 TO tollgate_owner;
 GRANT USAGE, CREATE ON SCHEMA public TO tollgate_owner;
 GRANT USAGE ON SCHEMA public TO tollgate_counter;
