@@ -91,7 +91,7 @@ test('in another cluster, whose transaction ids are smaller than those that a du
       .replace(/^collector = .*$/m, `collector = ${conninfo(other, 'tollgate_collector')}`));
     other.sql("INSERT INTO public.tenants (id, name) SELECT 't' || n, 'T' FROM generate_series(1, 20) n");
     other.sql('DO $$ BEGIN FOR i IN 1..30000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$');
-    other.sql("INSERT INTO tollgate.usage_counts (tenant_id, metric_type, limit_window, window_start, used) SELECT 't' || n, 'api_call', 'day', current_date - d, 1 FROM generate_series(1, 20) n, generate_series(0, 2999) d");
+    other.sql("INSERT INTO tollgate.usage_counts (tenant_id, metric_type, limit_window, window_start, used) SELECT 't' || n, 'api_call', 'day', current_date + d, 1 FROM generate_series(1, 20) n, generate_series(0, 2999) d");
     const collector = await other.collector();
     await sleep(2500);
     const before = await idle(other, collector.pid, 4);
