@@ -112,7 +112,7 @@ static const struct limit *limit_of(const struct limit_catalogue *c, const struc
     return NULL;
 }
 
-static void limits_come_typed_and_stop_at_what_an_event_can_carry(void)
+static void limits_come_typed_and_stop_at_the_largest_integer(void)
 {
     struct limit_catalogue c;
     struct limit_tenant t;
@@ -130,14 +130,14 @@ static void limits_come_typed_and_stop_at_what_an_event_can_carry(void)
         "grace_percent = excluded.grace_percent, expires_at = excluded.expires_at");
     read_one("typed", &c, &t);
     const struct limit *day = limit_of(&c, &t, "api_calls_per_day");
-    CU_ASSERT_EQUAL(day->max, EVENT_VALUE_MAX);
+    CU_ASSERT_EQUAL(day->max, INT64_MAX);
     CU_ASSERT_EQUAL(day->until_us, INT64_C(4102444800500000));
     CU_ASSERT_EQUAL(day->max_after, 7 * EVENT_MILLION);
     CU_ASSERT(day->mode == LIMIT_GRACE && day->grace_percent == 15 && day->grace_until_us == 0);
     CU_ASSERT_EQUAL(day->window, LIMIT_WINDOW_DAY);
     CU_ASSERT_EQUAL(limit_of(&c, &t, "storage_gb")->max, 2500000);
     CU_ASSERT_EQUAL(limit_of(&c, &t, "storage_gb")->until_us, LIMIT_NEVER);
-    CU_ASSERT_EQUAL(limit_of(&c, &t, "max_users")->max, EVENT_VALUE_MAX);
+    CU_ASSERT_EQUAL(limit_of(&c, &t, "max_users")->max, INT64_MAX);
     CU_ASSERT_EQUAL(limit_of(&c, &t, "max_patients")->max, LIMIT_UNLIMITED);
     for (int i = 1; i < LIMIT_DAYS; i++)
         CU_ASSERT(t.days[i].start_us == t.days[i - 1].end_us && t.days[i].end_us - t.days[i].start_us > 0);
@@ -181,8 +181,7 @@ int main(void)
     static CU_TestInfo tests[] = {
         {"all reads of one bracket see one snapshot, and the cursor misses nothing",
          all_reads_of_one_bracket_see_one_snapshot_and_the_cursor_misses_nothing},
-        {"limits come typed, and stop at what an event can carry",
-         limits_come_typed_and_stop_at_what_an_event_can_carry},
+        {"limits come typed, and stop at the largest integer", limits_come_typed_and_stop_at_the_largest_integer},
         {"counts are those of open windows alone", counts_are_those_of_open_windows_alone},
         CU_TEST_INFO_NULL,
     };
