@@ -26,6 +26,7 @@ part gate 240 bench/gate/run.sh 7 5000 100000 1000000
 part ingest 240 bench/ingest/run.sh 3 60000
 part enforce 240 bench/enforce/run.sh
 part change 300 bench/change/run.sh 100000 1000000 20
+part reconcile 900 bench/reconcile/run.sh
 part hostile 600 bench/hostile/run.sh 5 3
 
 # name|figure|goal|reached

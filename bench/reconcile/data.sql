@@ -1,5 +1,6 @@
 -- Thirteen months of :rows rows of :tenants tenants, in the order of their time as collectors write them, with the aggregates that belong
 -- to them. What triggers would bring along is written beside them, and indexes are made at the end, so that it takes minutes.
+SET search_path = public, tollgate;
 SET session_replication_role = replica;
 SET maintenance_work_mem = '512MB';
 SET work_mem = '256MB';

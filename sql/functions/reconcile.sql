@@ -7,14 +7,15 @@ DROP FUNCTION IF EXISTS tollgate.reconcile(text);
 -- period (null: none does). Rows before the first period and behind the last are in the zone of that period.
 CREATE OR REPLACE FUNCTION tollgate.reconcile_kept(p_tenant text) RETURNS TABLE (tenant_id text, day date, starts timestamptz, outside timestamptz)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT t.id, k.day, s.starts, CASE WHEN u.last >= b.ends THEN u.last WHEN u.first < b.starts AND s.starts < b.starts THEN u.first END
+  SELECT t.id, k.day, s.starts, CASE WHEN u.last >= b.ends THEN u.last
+                                     WHEN b.starts IS NULL OR u.first < b.starts AND s.starts < b.starts THEN u.first END
   FROM public.tenants t
   CROSS JOIN LATERAL (SELECT min(x.recorded_at) AS first, max(x.recorded_at) AS last FROM public.usage_tracking x WHERE x.tenant_id = t.id) u
   LEFT JOIN tollgate.removed d ON d.what = 'rows'
   CROSS JOIN LATERAL (SELECT greatest(u.first, d.before) AS at) c
-  JOIN LATERAL (SELECT min(p.starts_at) AS starts, max(p.ends_at) AS ends,
-    (array_agg(p.time_zone ORDER BY p.starts_at <= c.at DESC, abs(extract(epoch FROM p.starts_at - c.at))))[1] AS zone
-    FROM tollgate.tenant_periods p WHERE p.tenant_id = t.id) b ON b.zone IS NOT NULL
+  CROSS JOIN LATERAL (SELECT min(p.starts_at) AS starts, max(p.ends_at) AS ends,
+    coalesce((array_agg(p.time_zone ORDER BY p.starts_at <= c.at DESC, abs(extract(epoch FROM p.starts_at - c.at))))[1], 'UTC') AS zone
+    FROM tollgate.tenant_periods p WHERE p.tenant_id = t.id) b
   CROSS JOIN LATERAL (SELECT tollgate.day_of(c.at, b.zone) AS day) f
   CROSS JOIN LATERAL (SELECT CASE WHEN d.before > tollgate.day_start(f.day, b.zone) THEN f.day + 1 ELSE f.day END AS day) k
   CROSS JOIN LATERAL (SELECT tollgate.day_start(k.day, b.zone) AS starts) s
