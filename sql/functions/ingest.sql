@@ -178,18 +178,12 @@ BEGIN
   LOOP
     PERFORM tollgate.ensure_periods(r.tenant_id, r.first, r.last);
   END LOOP;
-  WITH placed AS MATERIALIZED (
-    SELECT d.tenant_id, d.quarter, p.time_zone, p.period_start, p.billing_period
-    FROM (SELECT DISTINCT tenant_id, quarter FROM pg_temp.batch) d
-    CROSS JOIN LATERAL (SELECT * FROM tollgate.tenant_periods p WHERE p.tenant_id = d.tenant_id AND p.starts_at <= d.quarter
-                        ORDER BY p.starts_at DESC LIMIT 1) p
-  ), days AS MATERIALIZED ( -- once a zone, not once a tenant
-    SELECT z.quarter, z.time_zone, tollgate.hour_start(z.quarter, z.time_zone) AS hour, tollgate.day_of(z.quarter, z.time_zone) AS day
-    FROM (SELECT DISTINCT quarter, time_zone FROM placed) z
-  )
   INSERT INTO pg_temp.batch_spans
-  SELECT p.tenant_id, p.quarter, d.hour, d.day, p.time_zone, p.period_start, p.billing_period
-  FROM placed p JOIN days d ON d.quarter = p.quarter AND d.time_zone = p.time_zone;
+  SELECT d.tenant_id, d.quarter, tollgate.hour_start(d.quarter, p.time_zone), tollgate.day_of(d.quarter, p.time_zone),
+         p.time_zone, p.period_start, p.billing_period
+  FROM (SELECT DISTINCT tenant_id, quarter FROM pg_temp.batch) d
+  CROSS JOIN LATERAL (SELECT * FROM tollgate.tenant_periods p WHERE p.tenant_id = d.tenant_id AND p.starts_at <= d.quarter
+                      ORDER BY p.starts_at DESC LIMIT 1) p;
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.ingest_spans() TO tollgate_collector;
 
