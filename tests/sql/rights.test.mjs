@@ -47,7 +47,7 @@ test('the functions without search_path name everything with its schema', () => 
   const source = sql('own', `SELECT string_agg(prosrc, '') FROM pg_proc WHERE oid = ANY (ARRAY['${qualified.join("', '")}']::regprocedure[])`);
   const code = source.replace(/--.*$|^#variable_conflict use_column$/gm, '').replace(/'[^']*'/g, "''");
   // Functions, types after :: or in a declaration, and operators between two things.
-  assert.deepEqual(code.match(/(?<![\w.])(?!IF\b|IN\b|AND\b|WHERE\b|FILTER\b|VALUES\b|INTO\b|FROM\b|SELECT\b|OPERATOR\b|usage_changes\b)[a-zA-Z_]+\s*\((?!pg_catalog\.[^\w])/g) ?? [], []);
+  assert.deepEqual(code.match(/(?<![\w.])(?!IF\b|IN\b|AND\b|EXISTS\b|WHERE\b|FILTER\b|VALUES\b|INTO\b|FROM\b|SELECT\b|OPERATOR\b|usage_changes\b)[a-zA-Z_]+\s*\((?!pg_catalog\.[^\w])/g) ?? [], []);
   assert.deepEqual(code.match(/::(?!pg_catalog\.)\w+/g) ?? [], []);
   assert.deepEqual(code.match(/^\s+\w+ (?!integer|bigint|pg_catalog\.)[a-z]+( :=|;)/gm) ?? [], []);
   assert.deepEqual(code.replace(/OPERATOR\(pg_catalog\.[^)]+\)/g, '').replace(/:=|SET \w+ =|, changed =|count\(\*\)/g, '').match(/[-+*\/<>=~!@#%^&|]+/g) ?? [], []);
