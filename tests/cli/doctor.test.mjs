@@ -85,7 +85,7 @@ test('what collector.json says is believed only while its process lives, holds t
   say({ table: 'ready', last_sync_age: 60 });
   wrong('sync', /last synced 60\.0 s ago/);
   say({ last_sync_age: 0, heartbeat: new Date(Date.now() - 60000).toISOString() });
-  wrong('collector', /lives, but was last heard of .*pg_stat_activity/);
+  wrong('collector', /lives, but was last heard of .*it hangs, or its disk does/);
   say({ pid: 4194303 });
   wrong('collector', /of process 4194303, which is gone/);
   running.collector.kill('SIGCONT');
