@@ -123,7 +123,7 @@ CREATE OR REPLACE FUNCTION tollgate.reconcile_totals(p_tenant text, p_tenants te
 RETURNS TABLE (tenant_id text, aggregate text, metric text, at text, method text, endpoint text,
   stored numeric, counted numeric, stored_events bigint, counted_events bigint)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-SET work_mem = '64MB' SET jit = off SET enable_mergejoin = off AS $$
+SET work_mem = '64MB' SET jit = off SET enable_mergejoin = off SET enable_nestloop = off AS $$
   WITH kept AS MATERIALIZED (
     SELECT k.*, greatest(k.day, r.before::date) AS counts_day, coalesce(r.before::date, '-infinity') AS counts_from FROM tollgate.reconcile_kept(p_tenant) k
     LEFT JOIN tollgate.removed r ON r.what = 'counts'
