@@ -285,7 +285,7 @@ static enum status take_marked(struct limit_table *t, uint32_t index, int64_t no
 static enum status decide(struct limit_table *t, uint32_t index, const struct limit_ask *asks, size_t n, int64_t now_us,
                           bool take, struct limit_answer *answer)
 {
-    struct place places[LIMIT_TABLE_LIMITS];
+    struct place places[LIMIT_TABLE_LIMITS] = {0};
     enum status s = read_limits(t, index, asks, n, now_us, answer, places);
     if (s != STATUS_OK || answer->reason == LIMIT_METRIC_UNKNOWN)
         return s;
