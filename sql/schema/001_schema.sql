@@ -18,7 +18,7 @@ CREATE TABLE tollgate.usage_metrics (
   CHECK (kind <> 'gauge' OR limit_window = 'none')
 );
 
--- Every limit that a plan may set, the main ones included; at most 16 (LIMIT_SLOTS).
+-- Every limit that a plan may set, the main ones included. The limit table has room for 128 (LIMIT_TABLE_LIMITS).
 CREATE TABLE tollgate.usage_limit_keys (
   limit_key    varchar(100) PRIMARY KEY,
   metric_type  varchar(100) NOT NULL REFERENCES tollgate.usage_metrics (metric_type) ON DELETE CASCADE,
