@@ -317,23 +317,27 @@ static enum status follow(struct counts *c)
     return s;
 }
 
-/* Days that nothing is brought in for any more. */
+/*
+ * Days that nothing is brought in for any more. The clock is read once: a day that is forgotten must be too old to be brought in,
+ * or it would be again, and that also when the clock was ahead for a moment.
+ */
 static void prune(struct counts *c, int64_t now)
 {
     struct counts_known *k, *k2;
+    int64_t wall_us = clock_wall_us();
 
     if (now - c->pruned_us < PRUNE_US)
         return;
     c->pruned_us = now;
+    if (c->oldest_day_us < wall_us - COUNTS_OLDEST_US)
+        c->oldest_day_us = wall_us - COUNTS_OLDEST_US;
     HASH_ITER(hh, c->known, k, k2)
     {
-        if (k->key.day_us < clock_wall_us() - KNOWN_US) {
+        if (k->key.day_us < wall_us - KNOWN_US) {
             HASH_DEL(c->known, k); /* NOLINT(clang-analyzer-unix.Malloc): see counts_forget */
             free(k);
         }
     }
-    if (c->oldest_day_us < clock_wall_us() - COUNTS_OLDEST_US)
-        c->oldest_day_us = clock_wall_us() - COUNTS_OLDEST_US;
 }
 
 enum status counts_follow(struct counts *c)
