@@ -371,7 +371,11 @@ TEXT
 # ---- watching ----
 
 # A deliberate stop of PostgreSQL (pg_ctl stop) is respected: the spool holds until somebody starts it again.
-stopped_on_purpose() { tail -n 20 "$work/log/postgres.log" | grep -Eq 'received (fast|smart) shutdown request'; }
+# However many clients were turned away since.
+stopped_on_purpose() {
+  tail -n 5000 "$work/log/postgres.log" | awk '/ready to accept connections/ { stopped = 0 }
+    /received (fast|smart) shutdown request/ { stopped = 1 } END { exit !stopped }'
+}
 
 # After SIGHUP gate and web go on as a new process of the old one's session, which the sockets were handed to.
 successor() {

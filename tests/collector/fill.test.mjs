@@ -2,7 +2,7 @@
 // clocks are set back. PostgreSQL and the collector run on one fake clock.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -50,9 +50,13 @@ const count = (at, n) => node.sql(`INSERT INTO tollgate.usage_counts AS c (tenan
 // [tenant, limit, window, start, used] of the table, and those that the database holds another count of.
 async function compare() {
   for (const name of readdirSync(node.run)) rmSync(join(node.run, name), { recursive: true });
-  process.env.LD_PRELOAD = fake.LD_PRELOAD;
+  // The collector has threads, and libfaketime reads its file for one at a time: the time is given to it at its start.
+  const own = { ...fake, FAKETIME: readFileSync(clock, 'utf8').trim(), FAKETIME_TIMESTAMP_FILE: undefined, FAKETIME_NO_CACHE: undefined };
+  const was = Object.fromEntries(Object.keys(own).map((name) => [name, process.env[name]]));
+  const put = (values) => { for (const [name, value] of Object.entries(values)) if (value === undefined) delete process.env[name]; else process.env[name] = value; };
+  put(own);
   let collector;
-  try { collector = node.collector(); } finally { delete process.env.LD_PRELOAD; }
+  try { collector = node.collector(); } finally { put(was); }
   await node.stop(await collector, 'SIGKILL');
   const held = execFileSync(join(root, 'build/release/tools/table_show'), [node.run], { encoding: 'utf8' }).trim().split('\n').map((line) => line.split('\t'));
   const rows = (sql) => node.sql(sql).split('\n').map((line) => line.split('|'));

@@ -17,7 +17,7 @@ const control = join(state, 'failcall');
 writeFileSync(control, Buffer.alloc(24));
 chmodSync(control, 0o666);
 const stack = await startStack({ state, env: { LD_PRELOAD: join(root, 'build/release/tools/failcall.so'), FAILCALL: control,
-  FAILCALL_DIR: state, TOLLGATE_SPOOL_SEGMENT_BYTES: '65536', TOLLGATE_SPOOL_SEGMENT_AGE_S: '1', TOLLGATE_SPOOL_SYNC_MS: '50', TOLLGATE_GATE_PROCESSES: '2',
+  FAILCALL_DIR: state, TOLLGATE_SPOOL_SEGMENT_BYTES: '65536', TOLLGATE_SPOOL_SEGMENT_AGE_S: '1', TOLLGATE_SPOOL_KEEP_BYTES: '262144', TOLLGATE_SPOOL_SYNC_MS: '50', TOLLGATE_GATE_PROCESSES: '2',
   TOLLGATE_WEB_PROCESSES: '1' } });
 const { tenant, key } = await unlimited(stack);
 const t = checks();
