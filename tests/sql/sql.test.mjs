@@ -178,7 +178,7 @@ test('a tenant and a schema that the host makes later appear by themselves', () 
 test('the tenants of an adopted database are its host\'s', () => {
   for (const args of [['remove', 'late', '--yes'], ['create', 'new'], ['change', 'late', '--name', 'New']]) {
     const r = tollgate('host', 'tenant', ...args);
-    assert.deepEqual([r.status, /its host: (remove|make|rename) it there/.test(r.err)], [3, true], r.err);
+    assert.deepEqual([r.status, /its host: (remove|create|rename) it there/.test(r.err)], [3, true], r.err);
   }
   assert.equal(tollgate('host', 'tenant', 'change', 'late', '--zone', 'America/Sao_Paulo').status, 0);
   assert.equal(JSON.parse(tollgate('host', '--json', 'tenant', 'show', 'late').out).time_zone, 'America/Sao_Paulo');
