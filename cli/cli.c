@@ -35,7 +35,7 @@ static size_t long_options(const struct cli_option options[], struct option out[
 {
     size_t n = 0;
 
-    for (; options[n].name && n < OPTIONS_MOST; n++)
+    for (; n < OPTIONS_MOST && options[n].name; n++)
         out[n] = (struct option){options[n].name, options[n].flag ? no_argument : required_argument, NULL,
                                  FIRST_OPTION + (int)n};
     out[n] = (struct option){0};
@@ -76,7 +76,7 @@ enum status cli_parse(int argc, char *argv[], const struct cli_option options[],
         else
             *options[o].text = optarg;
     }
-    for (; found == -1 && optind < argc && n < most; optind++) /* behind "--" */
+    for (; words && found == -1 && optind < argc && n < most; optind++) /* behind "--" */
         words[n++] = argv[optind];
     if (found == 1 || optind < argc) {
         cli_say("\"%s\" is one word too many; --help shows what the command takes", found == 1 ? optarg : argv[optind]);

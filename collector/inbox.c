@@ -55,13 +55,14 @@ void inbox_put(struct inbox *b, const char *name)
 bool inbox_take(struct inbox *b, char name[INBOX_NAME_SIZE])
 {
     struct entry *e;
+    bool there;
 
     pthread_mutex_lock(&b->lock);
-    if ((e = b->entries)) {
+    if ((there = (e = b->entries))) {
         memcpy(name, e->name, INBOX_NAME_SIZE);
         HASH_DEL(b->entries, e);
     }
     pthread_mutex_unlock(&b->lock);
     free(e);
-    return e;
+    return there;
 }

@@ -87,8 +87,10 @@ enum status spool_starts(const char *dir, unsigned char **out, size_t *n)
         s = io_read_file(path, (size_t)TOKEN_BYTES * STARTS_MOST, &bytes, &length);
     if (s == STATUS_NOT_FOUND && (bytes = calloc(1, 1)))
         s = STATUS_OK;
-    if (s != STATUS_OK)
+    if (s != STATUS_OK) {
+        free(bytes);
         return s;
+    }
     *out = (unsigned char *)bytes;
     *n = length / TOKEN_BYTES;
     return STATUS_OK;
