@@ -109,12 +109,15 @@ bool limit_needs_cell(const struct limit *l)
     return l->max != LIMIT_UNLIMITED || (l->until_us != LIMIT_NEVER && l->max_after != LIMIT_UNLIMITED);
 }
 
-/* What the plan limits, and what is asked for besides. */
+/*
+ * What the plan limits, and what is asked for besides; all of it as long as the tenant's own place has room for all limits, so that
+ * the first use of a metric is seen at once.
+ */
 enum status table_hold_wanted(struct limit_table *t, uint32_t index, const struct limit_tenant *tenant)
 {
     enum status s = STATUS_OK;
     bool fresh;
-    uint64_t wanted = tenant->held;
+    uint64_t wanted = t->catalogue.n_limits <= TABLE_CELLS ? ~UINT64_C(0) : tenant->held;
     for (uint32_t i = 0; i < t->catalogue.n_limits; i++)
         if (limit_needs_cell(&tenant->limits[i]))
             wanted |= UINT64_C(1) << t->catalogue.limits[i].metric;
