@@ -11,10 +11,10 @@
 {{#COLLECTOR}}<div class="card"><h3>Collector since its start</h3><table><thead><tr><th scope="col">What</th><th scope="col" class="number">Value</th></tr></thead><tbody>
 {{#FACT}}<tr><td>{{NAME}}</td><td class="number fact">{{VALUE}}</td></tr>
 {{/FACT}}</tbody></table></div>{{/COLLECTOR}}
+</div>
 {{#PARTS}}<div class="card"><h3>The collector's workers and jobs</h3><div class="scroll" tabindex="0" role="region" aria-label="The collector's workers and jobs"><table><thead><tr><th scope="col">Worker or job</th><th scope="col">Last done</th><th scope="col" class="number">Took</th><th scope="col">State</th></tr></thead><tbody>
 {{#PART}}<tr><td>{{NAME}}</td><td>{{DONE}}</td><td class="number">{{TOOK}}</td><td>{{STATE}}</td></tr>
-{{/PART}}</tbody></table></div></div>{{/PARTS}}
-</div></section>
+{{/PART}}</tbody></table></div></div>{{/PARTS}}</section>
 <section aria-labelledby="day"><h2 id="day">The last 24 hours</h2>
 {{#NO_NODES}}<p class="card">No collector has reported in the last 24 hours. Start tollgate-collector on each node; it writes a sample a minute.</p>{{/NO_NODES}}
 {{#NODE}}<article class="card node {{LOOK}}" aria-label="Node {{HOST}}">
