@@ -11,7 +11,7 @@ import { eventually, root, sleep } from '../lib/stack.mjs';
 
 // The same programs, but for the number of the layout.
 const other = join(root, 'build/other-layout/release');
-const limit = 4000;
+const limit = 12000;
 let node, key;
 before(() => {
   execFileSync('make', ['-s', '-C', root, 'BUILD=build/other-layout', 'CC=cc -DLIMIT_TABLE_VERSION=9', ...['gate', 'collector'].map((p) => `build/other-layout/release/tollgate-${p}`)], { stdio: 'inherit' });
