@@ -1,5 +1,4 @@
 /* kept.c: segments that are stored and kept for a time, those that are gone for good, and the number below which none is made */
-#include <dirent.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -89,36 +88,19 @@ static bool look_at(const char *dir, uint64_t number, struct spool_kept *k)
 enum status spool_kept_list(const char *dir, struct spool_kept **out, size_t *n)
 {
     char folder[PATH_MAX];
-    size_t used = 0, room = 16;
-    const struct dirent *entry;
-    uint64_t number;
+    uint64_t *numbers = NULL;
+    size_t used = 0, there = 0;
     enum status s = io_path(folder, sizeof(folder), dir, FOLDER);
-    struct spool_kept *found = s == STATUS_OK ? malloc(room * sizeof(*found)) : NULL;
-    DIR *d = found ? opendir(folder) : NULL;
+    if (s == STATUS_OK)
+        s = spool_numbers(folder, &numbers, &there);
+    if (s == STATUS_NOT_FOUND) /* nothing was ever kept */
+        s = STATUS_OK;
+    struct spool_kept *found = s == STATUS_OK ? malloc((there + 1) * sizeof(*found)) : NULL;
+    for (size_t i = 0; found && i < there; i++)
+        used += look_at(dir, numbers[i], &found[used]);
+    free(numbers);
     if (!found)
         return s == STATUS_OK ? STATUS_NO_MEMORY : s;
-    if (!d && errno != ENOENT)
-        s = spool_errno();
-    while (d && s == STATUS_OK && (entry = readdir(d))) {
-        if (!spool_segment_number(entry->d_name, &number))
-            continue;
-        if (used == room) {
-            struct spool_kept *grown = realloc(found, 2 * room * sizeof(*found));
-            if (!grown) {
-                s = STATUS_NO_MEMORY;
-                break;
-            }
-            found = grown;
-            room *= 2;
-        }
-        used += look_at(dir, number, &found[used]);
-    }
-    if (d)
-        closedir(d);
-    if (s != STATUS_OK) {
-        free(found);
-        return s;
-    }
     qsort(found, used, sizeof(*found), by_age);
     *out = found;
     *n = used;

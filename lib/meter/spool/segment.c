@@ -174,14 +174,13 @@ static int by_number(const void *a, const void *b)
     return (x->number > y->number) - (x->number < y->number);
 }
 
-enum status spool_list(const char *dir, struct spool_segment **out, size_t *n)
+enum status spool_numbers(const char *folder, uint64_t **out, size_t *n)
 {
-    size_t used = 0, room = 16;
-    struct spool_segment *found = malloc(room * sizeof(*found));
-    DIR *d = opendir(dir);
+    size_t used = 0, room = 64;
+    uint64_t *found = malloc(room * sizeof(*found)), number;
+    DIR *d = opendir(folder);
     enum status s = !d ? spool_errno() : found ? STATUS_OK : STATUS_NO_MEMORY;
     const struct dirent *entry;
-    uint64_t number;
     while (s == STATUS_OK) {
         errno = 0;
         if (!(entry = readdir(d))) {
@@ -191,7 +190,7 @@ enum status spool_list(const char *dir, struct spool_segment **out, size_t *n)
         if (!spool_segment_number(entry->d_name, &number))
             continue;
         if (used == room) {
-            struct spool_segment *grown = realloc(found, 2 * room * sizeof(*found));
+            uint64_t *grown = realloc(found, 2 * room * sizeof(*found));
             if (!grown) {
                 s = STATUS_NO_MEMORY;
                 break;
@@ -199,7 +198,7 @@ enum status spool_list(const char *dir, struct spool_segment **out, size_t *n)
             found = grown;
             room *= 2;
         }
-        used += look_at(dir, number, &found[used]);
+        found[used++] = number;
     }
     if (d)
         closedir(d);
@@ -207,6 +206,22 @@ enum status spool_list(const char *dir, struct spool_segment **out, size_t *n)
         free(found);
         return s;
     }
+    *out = found;
+    *n = used;
+    return STATUS_OK;
+}
+
+enum status spool_list(const char *dir, struct spool_segment **out, size_t *n)
+{
+    uint64_t *numbers = NULL;
+    size_t used = 0, there = 0;
+    enum status s = spool_numbers(dir, &numbers, &there);
+    struct spool_segment *found = s == STATUS_OK ? malloc((there + 1) * sizeof(*found)) : NULL;
+    for (size_t i = 0; found && i < there; i++)
+        used += look_at(dir, numbers[i], &found[used]);
+    free(numbers);
+    if (!found)
+        return s == STATUS_OK ? STATUS_NO_MEMORY : s;
     qsort(found, used, sizeof(*found), by_number);
     *out = found;
     *n = used;

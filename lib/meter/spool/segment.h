@@ -22,6 +22,8 @@ MUST_CHECK enum status spool_segment_hidden(char out[PATH_MAX], const char *dir,
 void spool_segment_sweep(const char *dir);
 /* STATUS_DAMAGED, STATUS_VERSION. Fills number, made_us, pid, kind, node. */
 MUST_CHECK enum status spool_segment_decode(const unsigned char in[SPOOL_HEADER_BYTES], struct spool_segment *s);
+/* The numbers of the segments in a folder, in no order; *out is the caller's to free. An error gives none of them: never a part. */
+MUST_CHECK enum status spool_numbers(const char *folder, uint64_t **out, size_t *n);
 /* Does a writer hold the file open as `fd`? */
 bool spool_segment_live(int fd);
 /* STATUS_NO_SPACE, STATUS_NOT_FOUND or STATUS_IO by errno. */

@@ -25,8 +25,8 @@ static int tear_down(void)
     return system(command);
 }
 
-/* A segment of one event, its writer gone. */
-static uint64_t make_segment(void)
+/* A segment of one event that its writer still has open. */
+static uint64_t begin_segment(struct spool_writer **w)
 {
     struct spool_options o = {.dir = dir,
                               .kind = SPOOL_GATE,
@@ -34,11 +34,17 @@ static uint64_t make_segment(void)
                               .segment_bytes = 1 << 20,
                               .segment_age_us = INT64_C(3600000000)};
     struct event e = {.tenant = {"t", 1}, .metric = {"api_call", 8}, .value = 1};
+    uint64_t bytes;
+    CU_ASSERT_EQUAL_FATAL(spool_writer_open(&o, w), STATUS_OK);
+    CU_ASSERT_EQUAL_FATAL(spool_append(*w, &e, 1, false), STATUS_OK);
+    return spool_writer_segment(*w, &bytes);
+}
+
+/* A segment of one event, its writer gone. */
+static uint64_t make_segment(void)
+{
     struct spool_writer *w;
-    uint64_t number, bytes;
-    CU_ASSERT_EQUAL_FATAL(spool_writer_open(&o, &w), STATUS_OK);
-    CU_ASSERT_EQUAL_FATAL(spool_append(w, &e, 1, false), STATUS_OK);
-    number = spool_writer_segment(w, &bytes);
+    uint64_t number = begin_segment(&w);
     spool_writer_close(w);
     return number;
 }
@@ -99,17 +105,8 @@ static void a_kept_segment_is_no_part_of_the_spool_and_comes_back_whole(void)
 
 static void what_its_writer_holds_is_not_put_away(void)
 {
-    struct spool_options o = {.dir = dir,
-                              .kind = SPOOL_GATE,
-                              .sync = SPOOL_SYNC_NEVER,
-                              .segment_bytes = 1 << 20,
-                              .segment_age_us = INT64_C(3600000000)};
-    struct event e = {.tenant = {"t", 1}, .metric = {"api_call", 8}, .value = 1};
     struct spool_writer *w;
-    uint64_t number, bytes;
-    CU_ASSERT_EQUAL_FATAL(spool_writer_open(&o, &w), STATUS_OK);
-    CU_ASSERT_EQUAL_FATAL(spool_append(w, &e, 1, false), STATUS_OK);
-    number = spool_writer_segment(w, &bytes);
+    uint64_t number = begin_segment(&w);
     CU_ASSERT_EQUAL(spool_keep(dir, number), STATUS_CONFLICT);
     spool_writer_close(w);
     CU_ASSERT_EQUAL(spool_keep(dir, number), STATUS_OK);
