@@ -16,7 +16,7 @@ int arguments_read(int argc, char *argv[], const char *program, const char *usag
                                              {"version", no_argument, NULL, 'v'}};
     int option;
 
-    for (int i = 0; flags[i].name && i < FLAGS_MOST; i++)
+    for (int i = 0; i < FLAGS_MOST && flags[i].name; i++)
         options[3 + i] = (struct option){flags[i].name, no_argument, NULL, FIRST_FLAG + i};
     optind = 0;
     while ((option = getopt_long(argc, argv, "+h", options, NULL)) != -1) {

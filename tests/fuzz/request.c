@@ -10,10 +10,10 @@
 #include <talloc.h>
 
 #include "lib/base/buffer.h"
+#include "lib/base/utf8.h"
 #include "lib/meter/endpoint.h"
 #include "lib/web/request.h"
 #include "lib/web/response.h"
-#include "lib/web/text.h"
 #include "tests/fuzz/environment.h"
 
 static const struct request_options options = {.trusted_proxies = "192.0.2.1, 2001:db8::1,192.0.2.2"};
@@ -28,8 +28,8 @@ static void must_be_pairs(const struct request_pair *pairs, size_t n)
 {
     must(n <= REQUEST_PAIRS);
     for (size_t i = 0; i < n; i++) {
-        must(text_is_utf8(pairs[i].name, strlen(pairs[i].name)));
-        must(text_is_utf8(pairs[i].value, strlen(pairs[i].value)));
+        must(utf8_valid(pairs[i].name, strlen(pairs[i].name)));
+        must(utf8_valid(pairs[i].value, strlen(pairs[i].value)));
     }
 }
 
@@ -65,7 +65,7 @@ static void must_come_back_as_form(const struct request_pair *pairs, size_t n)
 static void must_be_sound(const struct request *r)
 {
     unsigned char bytes[16];
-    must(r->path[0] == '/' && strlen(r->path) < ENDPOINT_PATH_SIZE && text_is_utf8(r->path, strlen(r->path)));
+    must(r->path[0] == '/' && strlen(r->path) < ENDPOINT_PATH_SIZE && utf8_valid(r->path, strlen(r->path)));
     must(!r->head || r->method == METHOD_GET);
     must(strlen(r->id) == 24);
     for (const char *p = r->media_type; *p; p++)
@@ -98,7 +98,7 @@ static void answer(const struct request *r)
     response_init(&answer);
     buffer_init(&out, 0);
     response_error(&answer, 404, "not_found",
-                   text_is_utf8(r->method_name, strlen(r->method_name)) ? r->method_name : "", r->path);
+                   utf8_valid(r->method_name, strlen(r->method_name)) ? r->method_name : "", r->path);
     response_header(&answer, "X-Cookie", cookie ? cookie : "");
     response_header(&answer, "X-Method", r->method_name);
     if (r->n_query)

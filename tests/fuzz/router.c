@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <talloc.h>
 
+#include "lib/base/utf8.h"
 #include "lib/web/router.h"
-#include "lib/web/text.h"
 #include "tests/fuzz/input.h"
 
 static const struct route table[] = {
@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     if (s == STATUS_OK) {
         for (size_t i = 0; i < m.n; i++) {
             const char *value = m.values[i].value;
-            must(strlen(value) <= ROUTER_VALUE_MAX && text_is_utf8(value, strlen(value)));
+            must(strlen(value) <= ROUTER_VALUE_MAX && utf8_valid(value, strlen(value)));
             must(router_value(&m, m.values[i].name) != NULL);
         }
         r.path = path_again(r.pool, &m);
