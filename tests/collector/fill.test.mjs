@@ -6,8 +6,8 @@ import { mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { compareTable } from '../lib/limit_table.mjs';
 import { makeNode } from '../lib/node.mjs';
-import { root } from '../lib/stack.mjs';
 
 // Berlin's clocks go back on 25 October 2026 at 01:00 UTC, and so do those of London and the Azores.
 const begins = Date.UTC(2026, 9, 22, 0, 30), hours = 7 * 24;
@@ -47,7 +47,7 @@ const count = (at, n) => node.sql(`INSERT INTO tollgate.usage_counts AS c (tenan
   WHERE p.starts_at <= '${at}' AND p.ends_at > '${at}' AND p.tenant_id LIKE 'z%'
   ON CONFLICT (tenant_id, metric_type, limit_window, window_start) DO UPDATE SET used = c.used + excluded.used`);
 
-// [tenant, limit, window, start, used] of the table, and those that the database holds another count of.
+// The table, made anew, against the database.
 async function compare() {
   for (const name of readdirSync(node.run)) rmSync(join(node.run, name), { recursive: true });
   // The collector has threads, and libfaketime reads its file for one at a time: the time is given to it at its start.
@@ -58,14 +58,7 @@ async function compare() {
   let collector;
   try { collector = node.collector(); } finally { put(was); }
   await node.stop(await collector, 'SIGKILL');
-  const held = execFileSync(join(root, 'build/release/tools/table_show'), [node.run], { encoding: 'utf8' }).trim().split('\n').map((line) => line.split('\t'));
-  const rows = (sql) => node.sql(sql).split('\n').map((line) => line.split('|'));
-  const stored = new Map(rows(`SELECT c.tenant_id, l.limit_key, c.limit_window, c.starts_us, c.used FROM tollgate.table_counts c
-    JOIN tollgate.usage_limit_keys l ON l.metric_type = c.metric_type AND l.limit_window = c.limit_window`).map((f) => [f.slice(0, 4).join(' '), f[4]]));
-  // A period that ended two days ago decides nothing any more, and is not read.
-  const open = new Set(rows("SELECT tenant_id, tollgate.us(starts_at) FROM tollgate.tenant_periods WHERE ends_at > now() - interval '2 days'").map((f) => f.join(' ')));
-  const matters = held.filter(([tenant, , window, start]) => window === 'day' || open.has(`${tenant} ${start}`));
-  return { matters, wrong: matters.filter((f) => (stored.get(f.slice(0, 4).join(' ')) ?? '0') !== f[4]) };
+  return compareTable(node.run, node.sql);
 }
 
 test('day and period counts of a table made anew are those of the database, at every hour of the week', async () => {

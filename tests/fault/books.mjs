@@ -101,9 +101,10 @@ export function checks() {
       this.check(found.doubled === 0 && found.doubledEvents === 0 && found.unclaimed === 0, 'nothing is stored twice');
       this.check(found.invented === 0, 'nothing is stored that was refused', found.invented);
     },
-    books(stack, tenant) {
+    // Of one tenant, or of all.
+    books(stack, ...tenant) {
       let text;
-      try { text = stack.tollgate('reconcile', '--tenant', tenant, '--json'); } catch (e) { text = e.stdout ?? String(e); }
+      try { text = stack.tollgate('reconcile', ...tenant.flatMap((id) => ['--tenant', id]), '--json'); } catch (e) { text = e.stdout ?? String(e); }
       this.check(text.trim() === '[]', 'rollups, counts and summary say what the rows say', text.trim().slice(0, 300));
     },
     end() {

@@ -5,12 +5,12 @@
 cd "$(dirname "$0")/../.." || exit 1
 log=${BUILD:-build}/log
 mkdir -p "$log"
-make --no-print-directory -s "${BUILD:-build}/test/fault/damage" "${BUILD:-build}/test/fault/damage_table" >"$log/fault-build.log" 2>&1 || { cat "$log/fault-build.log"; exit 1; }
+make --no-print-directory -s "${BUILD:-build}/test/fault/damage" "${BUILD:-build}/test/fault/damage_table" tools >"$log/fault-build.log" 2>&1 || { cat "$log/fault-build.log"; exit 1; }
 
 # name and command | arguments of the short form | of the long form
 tests() {
     cat <<'TESTS'
-kills-lighttpd node tests/fault/kills.mjs|8 lighttpd|200 lighttpd
+kills-lighttpd node tests/fault/kills.mjs|8 lighttpd|300 lighttpd
 kills-apache node tests/fault/kills.mjs|-|200 apache
 outage node tests/fault/outage.mjs|4|60
 exact-lighttpd node tests/fault/exact.mjs|1 lighttpd|20 lighttpd
