@@ -24,7 +24,7 @@ struct intake {
     const char *dir;
     struct spool_node folder; /* as the folder's file names it */
     struct spool_segment *list;
-    size_t n, failed;
+    size_t n, segments, failed;
     uint64_t stored, duplicates, rejected, damaged;
 };
 
@@ -139,11 +139,11 @@ static void report(const struct intake *in)
     if (!in->cli->json) {
         printf("%zu segments: %" PRIu64 " events stored, %" PRIu64 " duplicates, %" PRIu64 " rejected, %" PRIu64
                " damaged places, %zu segments failed\n",
-               in->n, in->stored, in->duplicates, in->rejected, in->damaged, in->failed);
+               in->segments, in->stored, in->duplicates, in->rejected, in->damaged, in->failed);
         return;
     }
     json_write_begin(&w, text, sizeof(text));
-    json_write_count(&w, "segments", in->n);
+    json_write_count(&w, "segments", in->segments);
     json_write_count(&w, "stored", in->stored);
     json_write_count(&w, "duplicates", in->duplicates);
     json_write_count(&w, "rejected", in->rejected);
@@ -171,28 +171,54 @@ static enum status all_nodes(struct intake *in)
     return s;
 }
 
+static enum status one_folder(struct intake *in, const char *dir)
+{
+    enum status s = spool_list(dir, &in->list, &in->n);
+
+    if (s != STATUS_OK) {
+        cli_say("%s can't be read: %s", dir, status_text(s));
+        return s;
+    }
+    in->dir = dir;
+    in->segments += in->n;
+    if ((s = all_nodes(in)) != STATUS_OK)
+        cli_say("%s", status_text(s));
+    free(in->list);
+    return s;
+}
+
+/* What the node stored and kept: the database may have gone back since. What it still holds is not read. */
+static enum status kept_folder(struct intake *in, const char *dir)
+{
+    char kept[PATH_MAX];
+    enum status s = spool_kept_folder(kept, dir);
+
+    if (s != STATUS_OK || access(kept, F_OK) != 0)
+        return s;
+    return one_folder(in, kept);
+}
+
 int cmd_spool_ingest(struct cli *c, int argc, char *argv[])
 {
     struct intake in = {.cli = c};
-    int result = CLI_FAILED;
+    const char *dir;
     enum status s;
 
-    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &in.dir, 1, 1))
+    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &dir, 1, 1))
         return CLI_USAGE;
-    if (is_served(in.dir)) {
-        cli_say("a collector is at work on %s and stores its events itself; stop it first to use this command", in.dir);
+    if (is_served(dir)) {
+        cli_say("a collector is at work on %s and stores its events itself; stop it first to use this command", dir);
         return CLI_REFUSED;
     }
-    if ((s = spool_node_load(in.dir, false, &in.folder)) != STATUS_OK ||
-        (s = spool_list(in.dir, &in.list, &in.n)) != STATUS_OK) {
-        cli_say("%s is no spool that can be read (%s): name the folder with `node` and the .seg files", in.dir,
+    if ((s = spool_node_load(dir, false, &in.folder)) != STATUS_OK) {
+        cli_say("%s is no spool that can be read (%s): name the folder with `node` and the .seg files", dir,
                 status_text(s));
-    } else if ((s = all_nodes(&in)) != STATUS_OK) {
-        cli_say("%s", status_text(s));
-    } else {
-        report(&in);
-        result = in.failed ? CLI_FAILED : CLI_OK;
+        return CLI_FAILED;
     }
-    free(in.list);
-    return result;
+    if ((s = one_folder(&in, dir)) == STATUS_OK)
+        s = kept_folder(&in, dir);
+    if (s != STATUS_OK)
+        return CLI_FAILED;
+    report(&in);
+    return in.failed ? CLI_FAILED : CLI_OK;
 }

@@ -5,7 +5,7 @@ import { cpSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { makeNode } from '../lib/node.mjs';
-import { root } from '../lib/stack.mjs';
+import { eventually, root } from '../lib/stack.mjs';
 
 let node;
 before(() => { node = makeNode(); });
@@ -39,4 +39,29 @@ test('without PostgreSQL it says which segments are not stored, and fails', () =
   assert.equal(JSON.parse(r.out).failed, 3); // nothing is known of the other two either
   assert.match(r.err, /segment [0-9a-f]{16} is not stored to its end: /);
   assert.equal(ingest().stored, 3);
+});
+
+test('what a dead node stored and kept is stored again when the database went back since, once; what the database holds is not read', async () => {
+  const dead = makeNode('[spool]\nsegment_age_s = 1\n');
+  try {
+    const rows = () => Number(dead.sql('SELECT count(*) FROM public.usage_tracking'));
+    const kept = () => { try { return readdirSync(join(dead.spool, 'kept')).length; } catch { return 0; } };
+    const store = async (segments) => {
+      const collector = await dead.collector(), before = rows(), there = kept();
+      for (let i = 0; i < segments; i++) dead.write(20);
+      await eventually(() => rows() === before + 20 * segments && kept() === there + segments, () => `${rows()} stored, ${kept()} kept`, 20);
+      await eventually(() => dead.sql('SELECT count(*) FROM tollgate.collector_progress') === '0', 'all to be settled', 10);
+      await dead.stop(collector, 'SIGKILL');
+    };
+    const take = () => JSON.parse(dead.tollgate(['--json', 'spool', 'ingest', dead.spool]).out);
+    await store(2);
+    execFileSync('pg_dump', ['-h', dead.pg, '-U', 'postgres', '-Fc', '-f', join(dead.dir, 'dump'), 'tollgate']);
+    await store(3);
+    assert.deepEqual([take().stored, rows()], [0, 100]);
+    execFileSync('pg_restore', ['-h', dead.pg, '-U', 'postgres', '-d', 'postgres', '--clean', '--create', '--exit-on-error', join(dead.dir, 'dump')]);
+    assert.equal(rows(), 40);
+    assert.deepEqual([take(), rows()], [{ segments: 5, stored: 60, duplicates: 0, rejected: 0, damaged: 0, failed: 0 }, 100]);
+    assert.deepEqual([take().stored, rows(), kept()], [0, 100, 5]); // the files stay as they are
+    assert.equal(dead.tollgate(['reconcile']).status, 0);
+  } finally { await dead.remove(); }
 });

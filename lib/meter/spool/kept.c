@@ -20,10 +20,15 @@
 #define GONE_BYTES 24   /* number, bytes, when it was removed */
 #define MINUTE_US (60 * CLOCK_US_PER_SECOND)
 
+enum status spool_kept_folder(char out[PATH_MAX], const char *dir)
+{
+    return io_path(out, PATH_MAX, dir, FOLDER);
+}
+
 static enum status kept_path(char out[PATH_MAX], const char *dir, uint64_t number)
 {
     char folder[PATH_MAX];
-    enum status s = io_path(folder, sizeof(folder), dir, FOLDER);
+    enum status s = spool_kept_folder(folder, dir);
     return s == STATUS_OK ? spool_segment_path(out, folder, number) : s;
 }
 
@@ -33,7 +38,7 @@ enum status spool_keep(const char *dir, uint64_t number)
     enum status s = spool_segment_path(from, dir, number);
     if (s == STATUS_OK)
         s = kept_path(to, dir, number);
-    if (s == STATUS_OK && (s = io_path(folder, sizeof(folder), dir, FOLDER)) == STATUS_OK)
+    if (s == STATUS_OK && (s = spool_kept_folder(folder, dir)) == STATUS_OK)
         s = io_make_dir(folder, 0700);
     if (s != STATUS_OK)
         return s;
@@ -90,7 +95,7 @@ enum status spool_kept_list(const char *dir, struct spool_kept **out, size_t *n)
     char folder[PATH_MAX];
     uint64_t *numbers = NULL;
     size_t used = 0, there = 0;
-    enum status s = io_path(folder, sizeof(folder), dir, FOLDER);
+    enum status s = spool_kept_folder(folder, dir);
     if (s == STATUS_OK)
         s = spool_numbers(folder, &numbers, &there);
     if (s == STATUS_NOT_FOUND) /* nothing was ever kept */

@@ -32,6 +32,7 @@
 #ifndef METER_SPOOL_H
 #define METER_SPOOL_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -159,6 +160,7 @@ struct spool_kept {
     uint64_t number, bytes, disk_bytes;
     int64_t at_us; /* when it was stored to its end; of those that are gone: when it was removed */
 };
+MUST_CHECK enum status spool_kept_folder(char out[PATH_MAX], const char *dir);
 /* Puts a segment that is stored to its end into `<dir>/kept`. STATUS_CONFLICT when its writer still holds it. */
 MUST_CHECK enum status spool_keep(const char *dir, uint64_t number);
 /* Takes it out of there again: it is to be read once more. */
