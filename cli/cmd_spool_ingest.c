@@ -184,6 +184,8 @@ static enum status one_folder(struct intake *in, const char *dir)
     if ((s = all_nodes(in)) != STATUS_OK)
         cli_say("%s", status_text(s));
     free(in->list);
+    in->list = NULL;
+    in->dir = NULL;
     return s;
 }
 
