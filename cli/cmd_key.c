@@ -104,13 +104,16 @@ enum status cli_store_key(struct cli *c, const char *text, const char *id, const
                           const char *scopes, const char *expires)
 {
     unsigned char hash[APIKEY_HASH_BYTES];
-    char hex[KEYS_HASH_TEXT];
+    char hex[KEYS_HASH_TEXT], full[CAPACITY_TEXT];
     enum status s = apikey_hash(text, strlen(text), hash);
 
     if (s)
         return s;
     sodium_bin2hex(hex, sizeof(hex), hash, sizeof(hash));
-    return keys_create(c->db, id, hex, name, tenant, scopes, expires);
+    s = keys_create(c->db, id, hex, name, tenant, scopes, expires, full);
+    if (s == STATUS_LIMIT)
+        cli_say("%s", full);
+    return s;
 }
 
 /* Shows the new key, the only time; one given on standard input is not repeated. */

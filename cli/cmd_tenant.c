@@ -73,7 +73,9 @@ static int begin_as_owner(struct cli *c, const char *there)
 int cmd_tenant_create(struct cli *c, int argc, char *argv[])
 {
     struct tenant_values v = {0};
+    char full[CAPACITY_TEXT];
     const char *id;
+    enum status s;
     int began;
 
     if (read_values(argc, argv, &id, &v))
@@ -82,7 +84,10 @@ int cmd_tenant_create(struct cli *c, int argc, char *argv[])
         return CLI_USAGE;
     if ((began = begin_as_owner(c, "create it there; Tollgate gives it settings and counts it at once")))
         return began;
-    return cli_end(c, tenant_create(c->db, id, &v), "the tenant was not created", "The tenant was created.", id);
+    s = tenant_create(c->db, id, &v, full);
+    if (s == STATUS_LIMIT)
+        cli_say("%s", full);
+    return cli_end(c, s, "the tenant was not created", "The tenant was created.", id);
 }
 
 int cmd_tenant_list(struct cli *c, int argc, char *argv[])

@@ -135,6 +135,7 @@ static enum status add_tier(struct setup *s)
 static enum status add_tenant(struct setup *s, bool there)
 {
     struct tenant_values v = {.name = s->tenant_name, .tier = s->tier};
+    char full[CAPACITY_TEXT];
     enum status st;
 
     if (there) {
@@ -142,7 +143,8 @@ static enum status add_tenant(struct setup *s, bool there)
         return STATUS_OK;
     }
     setup_step("Creating the tenant %s on the tier %s.", s->tenant, s->tier);
-    st = tenant_create(s->c->db, s->tenant, &v);
+    if ((st = tenant_create(s->c->db, s->tenant, &v, full)) == STATUS_LIMIT)
+        cli_say("%s", full);
     s->made_tenant = !st;
     return st;
 }

@@ -6,6 +6,8 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 
+#define NO_ROOM_US (600 * CLOCK_US_PER_SECOND)
+
 void replica_init(struct replica *r)
 {
     memset(r, 0, sizeof(*r));
@@ -121,30 +123,69 @@ void replica_note_rules(struct replica *r, const struct limit_catalogue *c, cons
     r->rules_left_out = left_out;
 }
 
-enum status replica_put_tenant(struct limit_table *t, const struct limit_tenant *tenant, int lease_percent,
-                               const struct feed_gauge *gauges, size_t n)
+/* Is a place a tenant's that was removed? */
+static bool has_removed(struct limit_table *t)
+{
+    struct limit_tenant tenant;
+
+    for (uint32_t i = 0; i < limit_table_tenants(t); i++)
+        if (limit_table_tenant(t, i, &tenant) == STATUS_OK && tenant.state == LIMIT_TENANT_FREE)
+            return true;
+    return false;
+}
+
+/* Said at most every so often, because all tenants are read again and again. A table made anew lacks those that were removed. */
+static void note_no_room(struct replica *r, struct limit_table *t, const char *what, const char *id)
+{
+    int64_t now = clock_mono_us();
+
+    if (r->no_room_us && now - r->no_room_us < NO_ROOM_US)
+        return;
+    r->no_room_us = now;
+    if (has_removed(t)) {
+        r->rebuild = true;
+        return;
+    }
+    log_error("the limit table has %u places for tenants and %u for keys, and none for all of the %s %s: the gates "
+              "don't know what is left out; remove tenants that are not used (tollgate tenant remove)",
+              LIMIT_TABLE_PLACES, LIMIT_TABLE_KEYS, what, id);
+}
+
+enum status replica_put_tenant(struct replica *r, struct limit_table *t, const struct limit_tenant *tenant,
+                               int lease_percent, const struct feed_gauge *gauges, size_t n)
 {
     struct limit_tenant leased = *tenant;
     enum status s = STATUS_END;
-    uint32_t index;
+    uint32_t index = UINT32_MAX;
 
     if (!t)
         return s;
     for (uint32_t i = 0; i < LIMIT_TABLE_LIMITS; i++)
         leased.limits[i].lease_percent = (uint8_t)lease_percent;
     s = limit_table_put_tenant(t, &leased, &index);
+    if (s == STATUS_LIMIT) {
+        note_no_room(r, t, "tenant", tenant->id);
+        s = STATUS_OK;
+    }
+    if (index == UINT32_MAX)
+        return s;
     for (size_t i = 0; i < n && s == STATUS_OK; i++)
         s = limit_table_set_gauge(t, index, (uint8_t)gauges[i].metric, gauges[i].level);
     return s;
 }
 
-enum status replica_put_key(struct limit_table *t, const struct limit_key *key, const char *tenant)
+enum status replica_put_key(struct replica *r, struct limit_table *t, const struct limit_key *key, const char *tenant)
 {
     struct limit_key k = *key;
+    enum status s;
 
     if (!t)
         return STATUS_END;
     if (!k.is_operator && limit_table_tenant_index(t, tenant, strlen(tenant), &k.tenant) != STATUS_OK)
         return STATUS_OK;
-    return limit_table_put_key(t, &k);
+    s = limit_table_put_key(t, &k);
+    if (s != STATUS_LIMIT)
+        return s;
+    note_no_room(r, t, "key", k.id);
+    return STATUS_OK;
 }

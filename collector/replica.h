@@ -32,6 +32,7 @@ struct replica {
     struct limit_catalogue catalogue;  /* of `table`; written by `replicate` */
     char cursor[FEED_CURSOR_SIZE];     /* of the snapshot that the table was made from */
     char left_out[FEED_LEFT_OUT_SIZE]; /* what the catalogue had no place for, as it was logged */
+    int64_t no_room_us;                /* when a tenant or a key had no room, as it was logged; monotonic */
     uint32_t rules_left_out;           /* bits of the configured rules that were logged as wrong */
     bool renew;                        /* a day has turned: all tenants are to be read again */
 };
@@ -66,12 +67,13 @@ void replica_note_left_out(struct replica *r, const char left_out[FEED_LEFT_OUT_
  */
 void replica_note_rules(struct replica *r, const struct limit_catalogue *c, const struct config *config);
 /*
- * With the lock: puts a tenant and its gauges, with `lease_percent` of each limit granted in leases. STATUS_END: there
- * is no table.
+ * With the lock: puts a tenant and its gauges into t, with `lease_percent` of each limit granted in leases. One that has no room is left
+ * out and logged. STATUS_END: there is no table.
  */
-MUST_CHECK enum status replica_put_tenant(struct limit_table *t, const struct limit_tenant *tenant, int lease_percent,
-                                          const struct feed_gauge *gauges, size_t n);
-/* With the lock: a key; one whose tenant is not in the table is left out: it comes with its tenant. */
-MUST_CHECK enum status replica_put_key(struct limit_table *t, const struct limit_key *key, const char *tenant);
+MUST_CHECK enum status replica_put_tenant(struct replica *r, struct limit_table *t, const struct limit_tenant *tenant,
+                                          int lease_percent, const struct feed_gauge *gauges, size_t n);
+/* With the lock: a key, likewise. One whose tenant is not in the table is left out: it comes with its tenant. */
+MUST_CHECK enum status replica_put_key(struct replica *r, struct limit_table *t, const struct limit_key *key,
+                                       const char *tenant);
 
 #endif

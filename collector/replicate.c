@@ -129,7 +129,7 @@ static enum status put_key(void *arg, const struct limit_key *key, const char *t
 
     struct limit_table *t = enter(r);
 
-    return leave(r, t ? replica_put_key(t, key, tenant) : STATUS_END);
+    return leave(r, t ? replica_put_key(r->replica, t, key, tenant) : STATUS_END);
 }
 
 static enum status drop_key(void *arg, const unsigned char hash[LIMIT_HASH_BYTES])
@@ -152,7 +152,7 @@ static enum status put_tenant(void *arg, const struct limit_tenant *tenant, cons
         r->n_arrived < SLICE_MOST)
         memcpy(r->arrived[r->n_arrived++].id, tenant->id, sizeof(tenant->id));
     if (t)
-        s = replica_put_tenant(t, tenant, (int)r->config->limits.lease_percent, gauges, n);
+        s = replica_put_tenant(r->replica, t, tenant, (int)r->config->limits.lease_percent, gauges, n);
     return leave(r, s);
 }
 

@@ -13,7 +13,8 @@ static enum status put_tenant(void *arg, const struct limit_tenant *tenant, cons
     enum status s;
 
     replica_lock(c->replica);
-    s = replica_put_tenant(replica_mine(c->replica), tenant, (int)c->config->limits.lease_percent, gauges, n);
+    s = replica_put_tenant(c->replica, replica_mine(c->replica), tenant, (int)c->config->limits.lease_percent, gauges,
+                           n);
     replica_unlock(c->replica);
     return s;
 }
@@ -24,7 +25,7 @@ static enum status put_key(void *arg, const struct limit_key *key, const char *t
     enum status s;
 
     replica_lock(c->replica);
-    s = replica_put_key(replica_mine(c->replica), key, tenant);
+    s = replica_put_key(c->replica, replica_mine(c->replica), key, tenant);
     replica_unlock(c->replica);
     return s;
 }

@@ -28,3 +28,44 @@ enum status capacity_check(struct db *d, int64_t metrics, int64_t limits, char f
              n_metrics, n_limits, LIMIT_TABLE_METRICS, LIMIT_TABLE_LIMITS);
     return STATUS_LIMIT;
 }
+
+enum status capacity_tenant(struct db *d, char full[CAPACITY_TEXT])
+{
+    static const char sql[] =
+        "SELECT (SELECT count(*) FROM public.tenants), (SELECT count(*) FROM tollgate.usage_limit_keys)";
+    struct db_rows *rows;
+    enum status s = db_query(d, sql, 0, NULL, &rows);
+
+    if (s != STATUS_OK)
+        return s;
+    int64_t tenants = db_int(rows, 0, 0), limits = db_int(rows, 0, 1);
+    int64_t most = LIMIT_TABLE_PLACES / limit_table_places((uint32_t)limits);
+    db_rows_free(rows);
+    if (tenants < most)
+        return STATUS_OK;
+    snprintf(full, CAPACITY_TEXT,
+             "there are %" PRId64 " tenants and %" PRId64
+             " limits, and with so many limits the limit table has room for %" PRId64
+             " tenants; remove one that is not used (tollgate tenant remove)",
+             tenants, limits, most);
+    return STATUS_LIMIT;
+}
+
+enum status capacity_key(struct db *d, char full[CAPACITY_TEXT])
+{
+    struct db_rows *rows;
+    enum status s = db_query(d, "SELECT count(*) FROM tollgate.api_keys", 0, NULL, &rows);
+
+    if (s != STATUS_OK)
+        return s;
+    int64_t keys = db_int(rows, 0, 0);
+    db_rows_free(rows);
+    if (keys < LIMIT_TABLE_KEYS)
+        return STATUS_OK;
+    snprintf(full, CAPACITY_TEXT,
+             "there are %" PRId64
+             " keys, with those that were revoked, and the limit table has room for %u; a tenant that "
+             "is removed (tollgate tenant remove) takes its keys along",
+             keys, LIMIT_TABLE_KEYS);
+    return STATUS_LIMIT;
+}

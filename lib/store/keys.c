@@ -36,11 +36,13 @@ enum status keys_show(struct db *d, const char *id, struct db_rows **rows)
 }
 
 enum status keys_create(struct db *d, const char *id, const char *hash, const char *name, const char *tenant,
-                        const char *scopes, const char *expires)
+                        const char *scopes, const char *expires, char full[CAPACITY_TEXT])
 {
     const char *const params[] = {id, hash, name, tenant, scopes, expires};
-    enum status s = db_query(d, insert_sql, 6, params, NULL);
+    enum status s = capacity_key(d, full);
 
+    if (s == STATUS_OK)
+        s = db_query(d, insert_sql, 6, params, NULL);
     return s == STATUS_CONFLICT ? STATUS_EXISTS : s;
 }
 

@@ -73,12 +73,14 @@ enum status tenant_show(struct db *d, const char *id, struct db_rows **rows)
     return db_query_found(d, show_sql, 1, (const char *const[]){id}, rows);
 }
 
-enum status tenant_create(struct db *d, const char *id, const struct tenant_values *v)
+enum status tenant_create(struct db *d, const char *id, const struct tenant_values *v, char full[CAPACITY_TEXT])
 {
     const char *const settings[] = {id, v->zone, v->anchor, v->schema, v->storage};
     const char *const own[] = {id};
-    enum status s;
+    enum status s = capacity_tenant(d, full);
 
+    if (s != STATUS_OK)
+        return s;
     s = db_query(d, insert_sql, 2, (const char *const[]){id, v->name ? v->name : id}, NULL);
     if (s == STATUS_CONFLICT)
         s = STATUS_EXISTS;

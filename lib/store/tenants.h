@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 
+#include "lib/store/capacity.h"
 #include "lib/store/db.h"
 
 enum tenants_column { TENANTS_ID, TENANTS_NAME, TENANTS_TIER, TENANTS_STATE };
@@ -37,8 +38,9 @@ struct tenant_values {
 MUST_CHECK enum status tenant_list(struct db *d, struct db_rows **rows);
 /* The same of one tenant, then usage_limits and current_usage as JSON. */
 MUST_CHECK enum status tenant_show(struct db *d, const char *id, struct db_rows **rows);
-/* Also attaches the gauges' triggers and counts anew when the tenant's schema is there. STATUS_EXISTS. */
-MUST_CHECK enum status tenant_create(struct db *d, const char *id, const struct tenant_values *v);
+/* Also attaches the gauges' triggers and counts anew when the tenant's schema is there. STATUS_EXISTS; STATUS_LIMIT (capacity.h). */
+MUST_CHECK enum status tenant_create(struct db *d, const char *id, const struct tenant_values *v,
+                                     char full[CAPACITY_TEXT]);
 MUST_CHECK enum status tenant_change(struct db *d, const char *id, const struct tenant_values *v);
 MUST_CHECK enum status tenant_set_state(struct db *d, const char *id, const char *state);
 /*

@@ -1,9 +1,10 @@
 // What does not fit into the limit table is refused where it is created, and never costs the table that works.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { readFileSync, rmSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { callParams, fcgi } from '../lib/fcgi.mjs';
 import { makeNode } from '../lib/node.mjs';
 import { eventually, root } from '../lib/stack.mjs';
 
@@ -67,4 +68,53 @@ test('limits beyond it that were inserted by hand are named, and the table goes 
     assert.equal(node.status().table, 'ready');
     await node.stop(collector);
   }
+});
+
+test('a tenant and a key too many are refused; one that a host made is left out and named, and the others go on', async () => {
+  // Programs for which the table is small: a million tenants would take gigabytes here.
+  execFileSync('make', ['-s', '-C', root, 'BUILD=build/small-table', 'CC=cc -DLIMIT_TABLE_PLACES=256u -DLIMIT_TABLE_KEYS=300u',
+    ...['tollgate', 'tollgate-collector'].map((p) => `build/small-table/release/${p}`)], { stdio: 'inherit' });
+  const small = makeNode();
+  try {
+    small.configure(`[gate]\nlisten = unix:${small.dir}/gate\nprocesses = 1\n`);
+    const run = (program, ...args) => spawnSync(join(root, 'build/small-table/release', program), ['--config', small.file, ...args], { encoding: 'utf8' });
+    const make = (ids) => small.sql(`INSERT INTO tenants (id, name) SELECT i, 'T' FROM (${ids}) x (i);
+      INSERT INTO tollgate.tenant_settings (tenant_id, schema_name) SELECT i, i FROM (${ids}) x (i) ON CONFLICT DO NOTHING;
+      INSERT INTO tenant_subscriptions (tenant_id, tier_id) SELECT i, 'free' FROM (${ids}) x (i) ON CONFLICT DO NOTHING`);
+    make("SELECT 't' || n FROM generate_series(1, 254) n");
+    assert.equal(run('tollgate', 'tenant', 'create', 't255').status, 0);
+    assert.match(run('tollgate', 'tenant', 'create', 't256').stderr, /there are 256 tenants and \d+ limits, and with so many limits the limit table has room for 256 tenants; remove one/);
+    const key = JSON.parse(run('tollgate', 'key', 'create', 'first', '--tenant', 'f0', '--scopes', 'call', '--json').stdout);
+    small.sql("INSERT INTO tollgate.api_keys (id, tenant_id, name, hash, scopes) SELECT lpad(n::text, 8, 'a'), 'f0', 'k', sha256(n::text::bytea), '{call}' FROM generate_series(1, 299) n");
+    assert.match(run('tollgate', 'key', 'create', 'last', '--tenant', 'f0').stderr, /there are 300 keys, with those that were revoked, and the limit table has room for 300;/);
+    assert.equal(small.sql('SELECT (SELECT count(*) FROM tenants), (SELECT count(*) FROM tollgate.api_keys)'), '256|300');
+
+    make("SELECT 'z_by_hand'");
+    small.sql("INSERT INTO tollgate.api_keys (id, tenant_id, name, hash, scopes) VALUES ('zzzzzzzz', 'f0', 'k', sha256('z'), '{call}')");
+    const held = () => execFileSync(join(root, 'build/release/tools/table_show'), [small.run], { encoding: 'utf8' });
+    const log = () => readFileSync(join(small.dir, 'small.log'), 'utf8');
+    const start = async () => {
+      const child = small.spawn(join(root, 'build/small-table/release/tollgate-collector'), ['--config', small.file], 'small.log');
+      await eventually(() => { try { return small.status().pid === child.pid && small.status().table === 'ready'; } catch { return false; } }, log, 20);
+      return child;
+    };
+    let collector = await start();
+    assert.match(log(), /the limit table has 256 places for tenants and 300 for keys, and none for all of the (tenant z_by_hand|key \w{8})/);
+    assert.ok(/^f0\t/m.test(held()) && /^t255\t/m.test(held()) && !/z_by_hand/.test(held()));
+    // What has its place follows.
+    small.start('tollgate-gate');
+    await eventually(() => existsSync(join(small.dir, 'gate')), 'the gate', 10);
+    const status = async () => (await fcgi(join(small.dir, 'gate'), callParams('/api/x', key.key))).status;
+    assert.equal(await status(), 200);
+    assert.equal(run('tollgate', 'tenant', 'suspend', 'f0').status, 0);
+    await eventually(async () => await status() === 403, 'the tenant to be suspended', 5);
+    assert.equal(run('tollgate', 'key', 'remove', key.id, '--yes').status, 0);
+    await eventually(async () => await status() === 401, 'the key to be refused', 5);
+    assert.doesNotMatch(JSON.stringify(small.status().workers ?? []), /"failing":true/);
+    // The place of one that is removed is for another.
+    small.sql("DELETE FROM tenants WHERE id = 't17'");
+    await small.stop(collector);
+    collector = await start();
+    await eventually(() => /^z_by_hand\t/m.test(held()), () => `the tenant that was left out: ${log()}`, 20);
+  } finally { await small.remove(); }
 });

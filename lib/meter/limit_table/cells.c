@@ -9,7 +9,7 @@ enum status table_grow(struct limit_table *t, uint32_t need)
     uint32_t capacity = atomic_load(&t->header->capacity);
     if (need <= capacity)
         return STATUS_OK;
-    if (need > TABLE_TENANTS_MAX)
+    if (need > LIMIT_TABLE_PLACES)
         return STATUS_LIMIT;
     uint32_t wanted = (need + TABLE_GROW - 1) / TABLE_GROW * TABLE_GROW;
     off_t bytes = (off_t)(TABLE_TENANTS_AT + (size_t)wanted * sizeof(struct table_tenant));
@@ -102,6 +102,11 @@ static enum status hold_tenants(struct limit_table *t, uint32_t index, uint8_t m
 enum status limit_table_hold(struct limit_table *t, uint32_t tenant, uint8_t metric, bool *fresh)
 {
     GUARDED(t, hold_tenants(t, tenant, metric, fresh));
+}
+
+uint32_t limit_table_places(uint32_t limits)
+{
+    return limits <= TABLE_CELLS ? 1 : 1 + (limits - TABLE_CELLS + TABLE_CELLS_MORE - 1) / TABLE_CELLS_MORE;
 }
 
 bool limit_needs_cell(const struct limit *l)

@@ -113,7 +113,7 @@ static enum status grow_index(struct limit_table *t)
 }
 
 /* At most 60 % full. */
-static enum status room_in_index(struct limit_table *t)
+enum status table_index_room(struct limit_table *t)
 {
     const struct index_header *h = table_index(t);
     bool full = atomic_load(&h->n_keys) >= t->key_places * 3 / 5 ||
@@ -122,12 +122,12 @@ static enum status room_in_index(struct limit_table *t)
 }
 
 /* A publisher that was killed may have shown an index without announcing it. */
-enum status table_index_for_writing(struct limit_table *t, bool room)
+enum status table_index_for_writing(struct limit_table *t)
 {
     enum status s = table_index_refresh(t);
     if (s == STATUS_OK && t->index_generation > atomic_load(&t->header->index_generation))
         atomic_store(&t->header->index_generation, t->index_generation);
-    return s == STATUS_OK && room ? room_in_index(t) : s;
+    return s;
 }
 
 /* ---- keys ---- */
@@ -145,7 +145,7 @@ static struct index_key *key_place(struct limit_table *t, const unsigned char ha
 
 static enum status put_key(struct limit_table *t, const struct limit_key *key)
 {
-    enum status s = table_index_for_writing(t, true);
+    enum status s = table_index_for_writing(t);
     if (s != STATUS_OK)
         return s;
     uint64_t meta = INDEX_USED | (key->is_operator ? INDEX_OPERATOR : 0u) | (key->revoked ? INDEX_REVOKED : 0u) |
@@ -157,6 +157,10 @@ static enum status put_key(struct limit_table *t, const struct limit_key *key)
         atomic_store_explicit(&there->meta, table_key_meta(there, meta), memory_order_release);
         return STATUS_OK;
     }
+    if (atomic_load(&table_index(t)->n_keys) >= LIMIT_TABLE_KEYS && live_keys(t) >= LIMIT_TABLE_KEYS)
+        return STATUS_LIMIT;
+    if ((s = table_index_room(t)) != STATUS_OK)
+        return s;
     struct index_key fresh;
     memset(&fresh, 0, sizeof(fresh));
     memcpy(fresh.hash, key->hash, sizeof(fresh.hash));
@@ -172,7 +176,7 @@ enum status limit_table_put_key(struct limit_table *t, const struct limit_key *k
 
 static enum status drop_key(struct limit_table *t, const unsigned char hash[LIMIT_HASH_BYTES])
 {
-    enum status s = table_index_for_writing(t, false);
+    enum status s = table_index_for_writing(t);
     struct index_key *k = s == STATUS_OK ? key_place(t, hash) : NULL;
     if (k)
         atomic_store(&k->meta, table_key_meta(k, atomic_load(&k->meta) | INDEX_DROPPED));

@@ -10,7 +10,6 @@
 #define TABLE_MAGIC "TGLIMIT1"
 #define INDEX_MAGIC "TGINDEX1"
 #define TABLE_TENANTS_AT (128u << 10)             /* behind the header and the writers */
-#define TABLE_TENANTS_MAX (1u << 20)              /* places that the mapping is reserved for */
 #define TABLE_GROW 256u                           /* places added at a time */
 #define TABLE_LOCK_AT INT64_C(0x4000000000000000) /* writers' locks: bytes far behind the file's end */
 #define INDEX_FIRST_PLACES 4096u
@@ -117,6 +116,7 @@ struct table_more {
 _Static_assert(sizeof(struct table_tenant) == 4096 && sizeof(struct table_more) == 4096, "a place has 4 KiB");
 _Static_assert(TABLE_CELLS + TABLE_PLACES_MORE * TABLE_CELLS_MORE >= LIMIT_TABLE_LIMITS, "each limit finds a cell");
 _Static_assert(LIMIT_TABLE_METRICS <= 64, "a bit each");
+_Static_assert(LIMIT_TABLE_PLACES % TABLE_GROW == 0, "the file grows up to all places");
 
 /* INDEX_SECOND: the second expiry is the one in force. */
 enum { INDEX_USED = 1, INDEX_OPERATOR = 2, INDEX_REVOKED = 4, INDEX_DROPPED = 8, INDEX_SECOND = 16 };
@@ -233,8 +233,10 @@ MUST_CHECK enum status table_index_make(const char *run_dir, uint64_t table_id, 
 MUST_CHECK enum status table_index_show(const char *run_dir, uint64_t table_id);
 /* Path of the table's index, or of the one that is being made. */
 MUST_CHECK enum status table_index_path(char *out, size_t size, const char *run_dir, uint64_t table_id, bool making);
-/* The index in force, for the collector; with `room` for another entry. */
-MUST_CHECK enum status table_index_for_writing(struct limit_table *t, bool room);
+/* The index in force, for the collector. */
+MUST_CHECK enum status table_index_for_writing(struct limit_table *t);
+/* Makes room in it for another entry: whatever was found there before has moved. */
+MUST_CHECK enum status table_index_room(struct limit_table *t);
 MUST_CHECK enum status table_index_insert(struct limit_table *t, uint64_t hash, uint64_t place);
 /* Makes the file large enough for `need` places. */
 MUST_CHECK enum status table_grow(struct limit_table *t, uint32_t need);

@@ -44,11 +44,15 @@
 #ifndef LIMIT_TABLE_VERSION /* a test builds programs of another one */
 #define LIMIT_TABLE_VERSION 3
 #endif
-#define LIMIT_TABLE_LIMITS 128 /* limits in the catalogue */
-#define LIMIT_TABLE_METRICS 64 /* metrics in the catalogue */
-#define LIMIT_DAYS 8           /* days in a tenant's ring: yesterday, today, six ahead */
-#define LIMIT_PERIODS 4        /* the last period, this one, two ahead */
-#define LIMIT_WRITERS 128      /* processes that take at the same time */
+#define LIMIT_TABLE_LIMITS 128        /* limits in the catalogue */
+#define LIMIT_TABLE_METRICS 64        /* metrics in the catalogue */
+#ifndef LIMIT_TABLE_PLACES            /* a test builds programs with fewer */
+#define LIMIT_TABLE_PLACES (1u << 20) /* for tenants, and added to those with more than 16 limits */
+#define LIMIT_TABLE_KEYS (1u << 24)   /* revoked ones too */
+#endif
+#define LIMIT_DAYS 8      /* days in a tenant's ring: yesterday, today, six ahead */
+#define LIMIT_PERIODS 4   /* the last period, this one, two ahead */
+#define LIMIT_WRITERS 128 /* processes that take at the same time */
 #define LIMIT_HASH_BYTES 32
 #define LIMIT_KEY_ID_SIZE 9
 #define LIMIT_NAME_SIZE 101   /* a metric or a limit key, with its NUL */
@@ -215,9 +219,14 @@ MUST_CHECK enum status limit_table_degraded_add(struct limit_table *t, uint32_t 
  * lack what was counted before: another table is to be made.
  */
 MUST_CHECK enum status limit_table_put_catalogue(struct limit_table *t, const struct limit_catalogue *c);
-/* Adds or replaces by id; *index is its place, which it keeps for good. Counts of windows that stay are kept, new ones start at 0. */
+/*
+ * Adds or replaces by id; *index is its place, which it keeps for good. Counts of windows that stay are kept, new ones start at 0.
+ * STATUS_LIMIT: there is no room for it, or for all of its limits; then it holds to those that have room.
+ */
 MUST_CHECK enum status limit_table_put_tenant(struct limit_table *t, const struct limit_tenant *tenant,
                                               uint32_t *index);
+/* The places that a tenant takes at most, with so many limits in the catalogue. */
+uint32_t limit_table_places(uint32_t limits);
 /*
  * Gives the metric's limits cells, all at once, with counts of 0: from now on it is counted. *fresh: it was not before.
  * limit_table_put_tenant does it for metrics that are limited.
@@ -226,6 +235,7 @@ MUST_CHECK enum status limit_table_hold(struct limit_table *t, uint32_t tenant, 
 /* Does the limit limit anything, now or later? */
 bool limit_needs_cell(const struct limit *l);
 MUST_CHECK enum status limit_table_drop_tenant(struct limit_table *t, uint32_t index);
+/* STATUS_LIMIT: there is no room for a new one. */
 MUST_CHECK enum status limit_table_put_key(struct limit_table *t, const struct limit_key *key);
 MUST_CHECK enum status limit_table_drop_key(struct limit_table *t, const unsigned char hash[LIMIT_HASH_BYTES]);
 /* A gauge's level, millionths. */

@@ -96,7 +96,7 @@ enum status table_map(const char *run_dir, const char *name, struct limit_table 
     struct table_identity identity;
     struct limit_table *t = NULL;
     void *at = MAP_FAILED;
-    size_t bytes = TABLE_TENANTS_AT + (size_t)TABLE_TENANTS_MAX * sizeof(struct table_tenant);
+    size_t bytes = TABLE_TENANTS_AT + (size_t)LIMIT_TABLE_PLACES * sizeof(struct table_tenant);
     enum status s = io_path(path, sizeof(path), run_dir, name);
     if (s != STATUS_OK)
         return s;

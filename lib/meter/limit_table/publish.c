@@ -174,24 +174,26 @@ static enum status put_tenant(struct limit_table *t, const struct limit_tenant *
         return STATUS_INVALID;
     enum status s = table_catalogue_refresh(t);
     if (s == STATUS_OK)
-        s = table_index_for_writing(t, true);
+        s = table_index_for_writing(t);
     if (s == STATUS_OK)
         s = place_of(t, tenant->id, &at);
     bool new = s == STATUS_NOT_FOUND;
-    if (new)
+    if (new && (s = table_index_room(t)) == STATUS_OK)
         s = new_place(t, tenant->id, &at);
-    if (s == STATUS_OK)
-        s = table_hold_wanted(t, at, tenant);
     if (s != STATUS_OK)
         return s;
+    enum status held = table_hold_wanted(t, at, tenant);
+    if (held != STATUS_OK && held != STATUS_LIMIT)
+        return held;
     put_spans(t, at, tenant->days, LIMIT_WINDOW_DAY);
     put_spans(t, at, tenant->periods, LIMIT_WINDOW_PERIOD);
     s = put_config(t, at, tenant);
     if (s == STATUS_OK && new)
         s = table_index_insert(t, XXH3_64bits(tenant->id, strlen(tenant->id)), (uint64_t)at + 1);
-    if (s == STATUS_OK)
-        *index = at;
-    return s;
+    if (s != STATUS_OK)
+        return s;
+    *index = at;
+    return held;
 }
 
 enum status limit_table_put_tenant(struct limit_table *t, const struct limit_tenant *tenant, uint32_t *index)
@@ -222,5 +224,5 @@ uint32_t limit_table_tenants(const struct limit_table *constant)
     }
     uint32_t n = atomic_load(&t->header->n_places);
     guard_leave(t);
-    return n < TABLE_TENANTS_MAX ? n : 0;
+    return n <= LIMIT_TABLE_PLACES ? n : 0;
 }

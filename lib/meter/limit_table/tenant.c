@@ -12,7 +12,7 @@
 
 struct table_tenant *table_tenant_at(struct limit_table *t, uint32_t index)
 {
-    bool there = index < atomic_load_explicit(&t->header->n_places, memory_order_acquire) && index < TABLE_TENANTS_MAX;
+    bool there = index < atomic_load_explicit(&t->header->n_places, memory_order_acquire) && index < LIMIT_TABLE_PLACES;
     return there && t->tenants[index].id[0] ? &t->tenants[index] : NULL;
 }
 
@@ -96,7 +96,7 @@ enum status table_find_cell(const struct limit_table *t, uint32_t index, uint32_
         return STATUS_DAMAGED;
     uint32_t place = atomic_load(&tenant->more[at / TABLE_CELLS_MORE]);
     struct table_more *more = (struct table_more *)&t->tenants[place - 1];
-    if (!place || place > atomic_load(&t->header->n_places) || place > TABLE_TENANTS_MAX || more->owner != index + 1)
+    if (!place || place > atomic_load(&t->header->n_places) || place > LIMIT_TABLE_PLACES || more->owner != index + 1)
         return STATUS_DAMAGED;
     *out = &more->cells[at % TABLE_CELLS_MORE];
     return STATUS_OK;
