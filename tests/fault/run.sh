@@ -23,6 +23,7 @@ lease node tests/fault/lease.mjs|1|5
 rolling node tests/fault/rolling.mjs|1|5
 rolling-apache node tests/fault/rolling.mjs|1 apache|5 apache
 back_in_time node tests/fault/back_in_time.mjs|1|10
+upgrade node tests/fault/upgrade.mjs|-|3
 failcall node tests/fault/failcall.mjs|1|8
 damage build/test/fault/damage|200|10000
 damage-table build/test/fault/damage_table|200|10000

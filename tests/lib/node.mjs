@@ -7,21 +7,21 @@ import { eventually, root } from './stack.mjs';
 
 const bin = (name) => join(root, 'build/release', name);
 
-// Makes it, with one tenant "f0", whose calls spool_write writes; `conf` is added to the configuration.
-export function makeNode(conf = '') {
+// Makes it with an empty database; `conf` is added to the configuration. `source`: of which version the roles, SQL and templates are.
+export function bareNode(conf = '', source = root) {
   const dir = mkdtempSync(join(tmpdir(), 'tg-node-'));
   const pg = join(dir, 'pg'), file = join(dir, 'conf'), started = [];
   execFileSync('chmod', ['711', dir]);
   execFileSync(join(root, 'tests/pg.sh'), ['start', pg], { stdio: 'ignore' });
   const psql = (db, ...args) => execFileSync('psql', ['-h', pg, '-U', 'postgres', '-d', db, '-XAtqv', 'ON_ERROR_STOP=1', ...args], { encoding: 'utf8' }).trim();
-  psql('postgres', '-f', join(root, 'sql/roles.sql'));
+  psql('postgres', '-f', join(source, 'sql/roles.sql'));
   psql('postgres', '-c', 'CREATE DATABASE tollgate OWNER tollgate_owner');
   for (const d of ['spool', 'run', 'storage']) mkdirSync(join(dir, d), { mode: 0o700 });
   const node = {
     dir, pg, file, spool: join(dir, 'spool'), run: join(dir, 'run'),
     sql: (text) => psql('tollgate', '-c', text),
-    configure(more = '') {
-      writeFileSync(file, `[paths]\nspool_dir = ${dir}/spool\nrun_dir = ${dir}/run\nsql_dir = ${root}/sql\ntemplate_dir = ${root}/templates\n[storage]\ndir = ${dir}/storage\n`
+    configure(more = '', of = source) {
+      writeFileSync(file, `[paths]\nspool_dir = ${dir}/spool\nrun_dir = ${dir}/run\nsql_dir = ${of}/sql\ntemplate_dir = ${of}/templates\n[storage]\ndir = ${dir}/storage\n`
         + `[database]\nowner = host=${pg} dbname=tollgate user=tollgate_owner\ncollector = host=${pg} dbname=tollgate user=tollgate_collector\n${more}`);
     },
     tollgate(args, env = {}) {
@@ -78,6 +78,12 @@ export function makeNode(conf = '') {
     },
   };
   node.configure(conf);
+  return node;
+}
+
+// The same, with a schema and one tenant "f0", whose calls spool_write writes.
+export function makeNode(conf = '') {
+  const node = bareNode(conf);
   const made = node.tollgate(['migrate', '--new']);
   if (made.status !== 0) throw new Error(made.err);
   node.sql('INSERT INTO subscription_tiers VALUES (\'free\', \'Free\', \'{"api_calls_per_day": -1}\');'
