@@ -32,6 +32,7 @@ static const struct job table[] = {
     {"storage", 0, 5, 30, false, jobs_storage},
     {"storage now", 1, 5, 5, false, jobs_storage_asked},
     {"partitions", 3600, 10, 60, false, jobs_partitions},
+    {"older gates", 5, 5, 5, false, jobs_retire},
 };
 #define TABLE (sizeof(table) / sizeof(table[0]))
 

@@ -44,7 +44,7 @@ MUST_CHECK enum status jobs_once(void *jobs, int64_t *wait_us);
 typedef enum status job_fn(struct jobs *j, int64_t until, bool *more);
 
 /* ---- maintenance.c ---- */
-job_fn jobs_report, jobs_overrides, jobs_rollover, jobs_attach, jobs_partitions, jobs_retention;
+job_fn jobs_report, jobs_overrides, jobs_rollover, jobs_attach, jobs_partitions, jobs_retention, jobs_retire;
 /* ---- samples.c ---- */
 job_fn jobs_sample;
 /* ---- storage.c ---- */

@@ -10,6 +10,10 @@
 #include "lib/store/node.h"
 #include "lib/store/retention.h"
 
+#ifndef JOBS_OLDER_US /* a test builds another collector */
+#define JOBS_OLDER_US (60 * CLOCK_US_PER_SECOND)
+#endif
+
 /* What other nodes' status pages show of this one. */
 enum status jobs_report(struct jobs *j, int64_t until, bool *more)
 {
@@ -85,4 +89,21 @@ enum status jobs_retention(struct jobs *j, int64_t until, bool *more)
         s = retention_slice(j->db, j->item, &keep, more);
     while (s == STATUS_OK && *more && clock_mono_us() < until);
     return s;
+}
+
+/*
+ * Gates of another version go on with their table until they are replaced. It gets no changes any more, so that a key that is revoked goes
+ * on opening them: not for longer than this.
+ */
+enum status jobs_retire(struct jobs *j, int64_t until, bool *more)
+{
+    const struct replica *r = &j->c->replica;
+
+    (void)until, (void)more;
+    bool due = replica_lock(&j->c->replica) && clock_mono_us() - r->made_us >= JOBS_OLDER_US;
+    replica_unlock(&j->c->replica);
+    if (due && limit_table_retire(j->c->config->paths.run_dir) > 0)
+        log_warning("gates of another version of Tollgate still run, without the changes of keys and limits since this "
+                    "collector started: from now on they have no limit table; restart them");
+    return STATUS_OK;
 }

@@ -80,6 +80,7 @@ enum status replica_made(struct replica *r, const char cursor[FEED_CURSOR_SIZE],
         r->catalogue = r->next_catalogue;
         r->generation++;
         r->made_in = made_in;
+        r->made_us = clock_mono_us();
         memcpy(r->cursor, cursor, FEED_CURSOR_SIZE);
     }
     replica_unlock(r);

@@ -29,6 +29,7 @@ struct replica {
     bool rebuild;                      /* what is in it is not known any more */
     uint64_t generation;               /* of `table` */
     uint64_t made_in;                  /* which generation of history.h it was made in */
+    int64_t made_us;                   /* monotonic */
     struct limit_catalogue catalogue;  /* of `table`; written by `replicate` */
     char cursor[FEED_CURSOR_SIZE];     /* of the snapshot that the table was made from */
     char left_out[FEED_LEFT_OUT_SIZE]; /* what the catalogue had no place for, as it was logged */

@@ -2,19 +2,19 @@
 // is refused, and what they admit reaches the new table, so that exactly the limit passes.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { callParams, fcgi } from '../lib/fcgi.mjs';
 import { makeNode } from '../lib/node.mjs';
 import { eventually, root, sleep } from '../lib/stack.mjs';
 
-// The same programs, but for the number of the layout.
+// The same programs, but for the number of the layout, and for how long they bear gates of another one.
 const other = join(root, 'build/other-layout/release');
 const limit = 12000;
 let node, key;
 before(() => {
-  execFileSync('make', ['-s', '-C', root, 'BUILD=build/other-layout', 'CC=cc -DLIMIT_TABLE_VERSION=9', ...['gate', 'collector'].map((p) => `build/other-layout/release/tollgate-${p}`)], { stdio: 'inherit' });
+  execFileSync('make', ['-s', '-C', root, 'BUILD=build/other-layout', 'CC=cc -DLIMIT_TABLE_VERSION=9 -DJOBS_OLDER_US=4000000', ...['gate', 'collector'].map((p) => `build/other-layout/release/tollgate-${p}`)], { stdio: 'inherit' });
   node = makeNode();
   node.sql(`UPDATE subscription_tiers SET limits = '{"api_calls_per_day": ${limit}}' WHERE id = 'free'`);
   const made = node.tollgate(['key', 'create', 'calls', '--tenant', 'f0', '--scopes', 'call']);
@@ -78,5 +78,28 @@ test('an upgrade under load refuses nobody, and exactly the limit passes', async
   collector = await node.collector();
   assert.deepEqual(readdirSync(node.run).filter((name) => name.startsWith('limits.9')), []);
   assert.equal(used(), limit);
+  await node.stop(collector);
+  await node.stop(fresh.child);
+});
+
+test('a gate of another version that is not replaced has no limit table after a while, so that a revoked key does not open it for ever', async () => {
+  const made = node.tollgate(['key', 'create', 'revoked', '--tenant', 'f0', '--scopes', 'call', '--json']);
+  const revoked = JSON.parse(made.out);
+  node.sql("SELECT tollgate.set_subscription('f0', NULL, '{\"api_calls_per_day\": -1}')");
+  let collector = await node.collector();
+  const old = await startGate(join(root, 'build/release/tollgate-gate'), 'left');
+  const status = async (gate, k) => (await fcgi(gate.socket, callParams('/api/x', k))).status;
+  await eventually(async () => await status(old, revoked.key) === 200, 'the key to be known', 5);
+  await node.stop(collector);
+  collector = await startOther();
+  assert.equal(node.tollgate(['key', 'remove', revoked.id, '--yes']).status, 0);
+  const fresh = await startGate(join(other, 'tollgate-gate'), 'right');
+  await eventually(async () => await status(fresh, revoked.key) === 401, 'the gate of the same version to refuse the key', 5);
+  assert.equal(await status(old, revoked.key), 200); // it has no news of it
+  await eventually(async () => await status(old, revoked.key) === 503, 'the other one to be told', 20);
+  assert.deepEqual([await status(old, key), await status(fresh, key)], [503, 200]);
+  assert.match(readFileSync(join(node.dir, 'other-collector.log'), 'utf8'), /gates of another version of Tollgate still run.*restart them/);
+  await node.stop(old.child);
+  await eventually(() => !existsSync(join(node.run, 'limits.3')), 'their table to go', 20);
   await node.stop(collector);
 });

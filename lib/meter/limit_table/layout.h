@@ -43,7 +43,7 @@ struct table_identity {
 };
 
 struct table_header {
-    struct table_identity identity;
+    struct table_identity identity; /* it and the next stand there in every version from 3 on */
     _Atomic uint32_t superseded;
     _Atomic uint32_t damaged;           /* somebody met bytes that are wrong */
     _Atomic uint32_t n_places;          /* of tenants and what was added to them */

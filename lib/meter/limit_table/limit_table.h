@@ -132,6 +132,11 @@ MUST_CHECK enum status limit_table_make(const char *run_dir, const unsigned char
  */
 MUST_CHECK enum status limit_table_supersede(const struct limit_table *t);
 /*
+ * Removes the tables of other versions that nobody has open, and tells those who have one open that it holds nothing any more, so that
+ * they open the one of their own version again, if there is one. How many tables were told.
+ */
+int limit_table_retire(const char *run_dir);
+/*
  * The file in run_dir is no longer the one mapped (looked at four times a second), it is superseded, or somebody met damage
  * in it: close and open again; the collector: create.
  */

@@ -39,7 +39,13 @@ static int open_file(const char *run_dir, const char *name, int flags)
     return io_path(path, sizeof(path), run_dir, name) == STATUS_OK ? open(path, flags | O_CLOEXEC | O_NOFOLLOW) : -1;
 }
 
-/* A table's identity says its mark in every version from 3 on. */
+/* Of a table of version 3 or a later one: what is behind it is another matter in each. */
+static bool read_identity(int fd, struct table_identity *i)
+{
+    return pread(fd, i, sizeof(*i), 0) == (ssize_t)sizeof(*i) && memcmp(i->magic, TABLE_MAGIC, 8) == 0 &&
+           i->version >= 3;
+}
+
 static void note_mark(void *arg, const char *run_dir, const char *name)
 {
     struct table_identity i;
@@ -47,8 +53,7 @@ static void note_mark(void *arg, const char *run_dir, const char *name)
     int fd = open_file(run_dir, name, O_RDONLY);
     if (fd < 0)
         return;
-    if (pread(fd, &i, sizeof(i), 0) == (ssize_t)sizeof(i) && memcmp(i.magic, TABLE_MAGIC, 8) == 0 && i.version >= 3 &&
-        i.mark && i.mark <= EVENT_TABLE_MOST)
+    if (read_identity(fd, &i) && i.mark && i.mark <= EVENT_TABLE_MOST)
         *marks |= UINT32_C(1) << i.mark;
     close(fd);
 }
@@ -110,6 +115,35 @@ static void sweep_version(void *arg, const char *run_dir, const char *name)
         remove_file(run_dir, name);
     if (fd >= 0)
         close(fd);
+}
+
+static void sweep_versions(const char *run_dir)
+{
+    each_file(run_dir, sweep_version, NULL);
+    each_file(run_dir, sweep_version, NULL); /* and what is left without its table */
+}
+
+/* Tells whoever has it open that it holds nothing any more; arg: how many were told. */
+static void retire_version(void *arg, const char *run_dir, const char *name)
+{
+    const off_t at = offsetof(struct table_header, superseded);
+    struct table_identity i;
+    uint32_t superseded = 1;
+    int *told = arg, fd;
+    if (!is_table(name) || belongs_to(name, TABLE_FILE) || (fd = open_file(run_dir, name, O_RDWR)) < 0)
+        return;
+    if (read_identity(fd, &i) && pread(fd, &superseded, sizeof(superseded), at) == (ssize_t)sizeof(superseded) &&
+        !superseded && pwrite(fd, &(uint32_t){1}, sizeof(superseded), at) == (ssize_t)sizeof(superseded))
+        (*told)++;
+    close(fd);
+}
+
+int limit_table_retire(const char *run_dir)
+{
+    int told = 0;
+    sweep_versions(run_dir);
+    each_file(run_dir, retire_version, &told);
+    return told;
 }
 
 /* ---- making ---- */
@@ -187,8 +221,7 @@ enum status limit_table_create(const char *run_dir, const unsigned char node[16]
         return limit_table_make(run_dir, node, out);
     }
     each_file(run_dir, sweep_file, there);
-    each_file(run_dir, sweep_version, NULL);
-    each_file(run_dir, sweep_version, NULL); /* and what is left without its table */
+    sweep_versions(run_dir);
     *out = there;
     return STATUS_OK;
 }
