@@ -58,6 +58,7 @@ endef
 $(foreach l,$(LIBS),$(eval $(call library,$(l))))
 
 $(O)/lib/store/schema_version.o: $(SQL_FILES)
+$(O)/lib/base/password_common.o: lib/base/password_common.txt
 $(O)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(COMMON) $(WARN) $(CFLAGS_$(MODE)) -MMD -MP -c -o $@ $<

@@ -3,7 +3,7 @@
  *
  * Refused: a well-known word or name, one with digits or signs around it or letters written as digits (P4ssw0rd2024!), two of
  * them in a row, keyboard rows, alphabets and repetitions, the account's own address, and this program's name. Pure; the words
- * are a table in the source. Called by tollgate-web and tollgate wherever a password is set.
+ * are in password_common.txt, which is compiled in. Called by tollgate-web and tollgate wherever a password is set.
  */
 #ifndef BASE_PASSWORD_COMMON_H
 #define BASE_PASSWORD_COMMON_H
