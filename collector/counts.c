@@ -125,10 +125,9 @@ bool counts_place(struct counts *c, const char *tenant, const char *metric, uint
 void counts_add(struct counts *c, uint32_t tenant, int metric, int64_t at_us, int64_t amount)
 {
     struct limit_table *t = replica_mine(c->replica);
-    bool fresh;
     enum status s = amount == 0 ? STATUS_OK : limit_table_add(t, tenant, (uint8_t)metric, at_us, amount);
 
-    if (s == STATUS_NOT_FOUND && limit_table_hold(t, tenant, (uint8_t)metric, &fresh) == STATUS_OK)
+    if (s == STATUS_NOT_FOUND && limit_table_hold(t, tenant, (uint8_t)metric) == STATUS_OK)
         s = limit_table_add(t, tenant, (uint8_t)metric, at_us, amount);
     if (s == STATUS_DAMAGED)
         c->replica->rebuild = true;

@@ -57,11 +57,9 @@ static enum status remember_count(void *arg, const struct feed_count *p)
     uint32_t tenant;
     int metric;
 
-    bool fresh;
-
     replica_lock(c->replica);
     if (counts_place(c, p->tenant, p->metric, &tenant, &metric) &&
-        limit_table_hold(replica_mine(c->replica), tenant, (uint8_t)metric, &fresh) == STATUS_DAMAGED)
+        limit_table_hold(replica_mine(c->replica), tenant, (uint8_t)metric) == STATUS_DAMAGED)
         c->replica->rebuild = true;
     if (p->day && counts_place(c, p->tenant, p->metric, &tenant, &metric) &&
         (k = counts_known(c, tenant, (uint32_t)metric, p->start_us, true)))

@@ -37,7 +37,7 @@ struct caller {
 
 struct app {
     const struct config *config;
-    struct responder *responder; /* whose request this is; for responder_left */
+    struct responder *responder; /* whose request this is */
     struct apikey_source source; /* the header that keys come in */
     struct db *db;
     struct limit_table *table;  /* NULL while there is none: app_table opens it */

@@ -336,7 +336,7 @@ static bool receive(struct responder *r, struct connection *c)
             feed(r, c, r->bytes, (size_t)n);
     } while (n == (ssize_t)sizeof(r->bytes) && goes_on(c));
     if (n == 0 && c->request.whole)
-        return true; /* responder_left tells */
+        return true; /* has_left tells */
     return !c->broken && (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)));
 }
 
@@ -450,11 +450,12 @@ bool responder_later(struct responder *r, int64_t at_us, void *kept, void (*let_
     return true;
 }
 
-bool responder_left(const struct responder *r)
+/* Has the web server closed the connection, so that nobody waits for an answer any more? */
+static bool has_left(const struct connection *c)
 {
-    struct pollfd p = {.fd = !r->serving ? -1 : r->serving->fd};
+    struct pollfd p = {.fd = c->fd};
 
-    return !r->serving || (poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0);
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLERR)) != 0;
 }
 
 /* ---- waiting ---- */
@@ -491,7 +492,7 @@ static bool ready(struct responder *r, struct connection *c)
         (c->shown && !c->request.whole && c->request.trouble == RESPONDER_FINE))
         return false;
     r->serving = c;
-    if (c->request.whole && responder_left(r)) {
+    if (c->request.whole && has_left(c)) {
         drop(r, c);
         return false;
     }

@@ -52,7 +52,5 @@ void responder_wait(struct responder *r, size_t most);
 MUST_CHECK bool responder_later(struct responder *r, int64_t at_us, void *kept, void (*let_go)(void *kept));
 /* Answers it; `bytes` are header lines, an empty line and the body. */
 void responder_answer(struct responder *r, const char *bytes, size_t length);
-/* Has the web server closed the connection of this request, so that nobody waits for an answer any more? */
-bool responder_left(const struct responder *r);
 
 #endif

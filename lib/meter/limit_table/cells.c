@@ -78,7 +78,7 @@ static enum status add_cell(struct limit_table *t, uint32_t index, uint32_t slot
     return STATUS_OK;
 }
 
-static enum status hold(struct limit_table *t, uint32_t index, uint8_t metric, bool *fresh)
+static enum status hold(struct limit_table *t, uint32_t index, uint8_t metric)
 {
     enum status s = table_catalogue_refresh(t);
     if (s != STATUS_OK)
@@ -86,22 +86,23 @@ static enum status hold(struct limit_table *t, uint32_t index, uint8_t metric, b
     if (metric >= t->catalogue.n_metrics)
         return STATUS_NOT_FOUND;
     struct table_tenant *tenant = &t->tenants[index];
-    *fresh = !(atomic_load(&tenant->held) >> metric & 1);
-    for (uint8_t next = t->first_limit[metric]; *fresh && next && s == STATUS_OK; next = t->next_limit[next - 1])
+    if (atomic_load(&tenant->held) >> metric & 1)
+        return STATUS_OK;
+    for (uint8_t next = t->first_limit[metric]; next && s == STATUS_OK; next = t->next_limit[next - 1])
         s = add_cell(t, index, next - 1u);
     if (s == STATUS_OK)
         atomic_fetch_or_explicit(&tenant->held, UINT64_C(1) << metric, memory_order_release);
     return s;
 }
 
-static enum status hold_tenants(struct limit_table *t, uint32_t index, uint8_t metric, bool *fresh)
+static enum status hold_tenants(struct limit_table *t, uint32_t index, uint8_t metric)
 {
-    return table_tenant_at(t, index) ? hold(t, index, metric, fresh) : STATUS_NOT_FOUND;
+    return table_tenant_at(t, index) ? hold(t, index, metric) : STATUS_NOT_FOUND;
 }
 
-enum status limit_table_hold(struct limit_table *t, uint32_t tenant, uint8_t metric, bool *fresh)
+enum status limit_table_hold(struct limit_table *t, uint32_t tenant, uint8_t metric)
 {
-    GUARDED(t, hold_tenants(t, tenant, metric, fresh));
+    GUARDED(t, hold_tenants(t, tenant, metric));
 }
 
 uint32_t limit_table_places(uint32_t limits)
@@ -109,7 +110,8 @@ uint32_t limit_table_places(uint32_t limits)
     return limits <= TABLE_CELLS ? 1 : 1 + (limits - TABLE_CELLS + TABLE_CELLS_MORE - 1) / TABLE_CELLS_MORE;
 }
 
-bool limit_needs_cell(const struct limit *l)
+/* Does the limit limit anything, now or later? */
+static bool needs_cell(const struct limit *l)
 {
     return l->max != LIMIT_UNLIMITED || (l->until_us != LIMIT_NEVER && l->max_after != LIMIT_UNLIMITED);
 }
@@ -121,13 +123,12 @@ bool limit_needs_cell(const struct limit *l)
 enum status table_hold_wanted(struct limit_table *t, uint32_t index, const struct limit_tenant *tenant)
 {
     enum status s = STATUS_OK;
-    bool fresh;
     uint64_t wanted = t->catalogue.n_limits <= TABLE_CELLS ? ~UINT64_C(0) : tenant->held;
     for (uint32_t i = 0; i < t->catalogue.n_limits; i++)
-        if (limit_needs_cell(&tenant->limits[i]))
+        if (needs_cell(&tenant->limits[i]))
             wanted |= UINT64_C(1) << t->catalogue.limits[i].metric;
     for (uint8_t m = 0; m < t->catalogue.n_metrics && s == STATUS_OK; m++)
         if (wanted >> m & 1)
-            s = hold(t, index, m, &fresh);
+            s = hold(t, index, m);
     return s;
 }

@@ -19,7 +19,7 @@
 
 /* ---- the index ---- */
 
-uint64_t table_index_checksum(const struct index_header *h)
+static uint64_t index_checksum(const struct index_header *h)
 {
     return XXH3_64bits(h, offsetof(struct index_header, checksum));
 }
@@ -59,7 +59,7 @@ enum status table_index_make(const char *run_dir, uint64_t table_id, uint64_t ge
     struct index_header h = {
         .table_id = table_id, .generation = generation, .key_places = key_places, .tenant_places = tenant_places};
     memcpy(h.magic, INDEX_MAGIC, 8);
-    h.checksum = table_index_checksum(&h);
+    h.checksum = index_checksum(&h);
     enum status s = table_index_path(fresh, sizeof(fresh), run_dir, table_id, true);
     if (s != STATUS_OK)
         return s;
@@ -87,7 +87,7 @@ enum status table_index_show(const char *run_dir, uint64_t table_id)
 
 static bool sane(const struct index_header *h, size_t bytes, uint64_t table_id)
 {
-    return memcmp(h->magic, INDEX_MAGIC, 8) == 0 && h->checksum == table_index_checksum(h) && h->table_id == table_id &&
+    return memcmp(h->magic, INDEX_MAGIC, 8) == 0 && h->checksum == index_checksum(h) && h->table_id == table_id &&
            h->key_places && !(h->key_places & (h->key_places - 1)) && h->tenant_places &&
            !(h->tenant_places & (h->tenant_places - 1)) && h->key_places < UINT32_MAX &&
            h->tenant_places < UINT32_MAX && bytes >= index_size(h->key_places, h->tenant_places);

@@ -225,7 +225,6 @@ MUST_CHECK enum status table_index_refresh(struct limit_table *t);
 struct index_header *table_index(struct limit_table *t);
 struct index_key *table_index_keys(struct limit_table *t);
 struct index_tenant *table_index_tenants(struct limit_table *t);
-uint64_t table_index_checksum(const struct index_header *h);
 /* Writes an empty index with these places for this table where no reader looks. */
 MUST_CHECK enum status table_index_make(const char *run_dir, uint64_t table_id, uint64_t generation,
                                         uint64_t key_places, uint64_t tenant_places);

@@ -233,12 +233,10 @@ MUST_CHECK enum status limit_table_put_tenant(struct limit_table *t, const struc
 /* The places that a tenant takes at most, with so many limits in the catalogue. */
 uint32_t limit_table_places(uint32_t limits);
 /*
- * Gives the metric's limits cells, all at once, with counts of 0: from now on it is counted. *fresh: it was not before.
+ * Gives the metric's limits cells, all at once, with counts of 0: from now on it is counted.
  * limit_table_put_tenant does it for metrics that are limited.
  */
-MUST_CHECK enum status limit_table_hold(struct limit_table *t, uint32_t tenant, uint8_t metric, bool *fresh);
-/* Does the limit limit anything, now or later? */
-bool limit_needs_cell(const struct limit *l);
+MUST_CHECK enum status limit_table_hold(struct limit_table *t, uint32_t tenant, uint8_t metric);
 MUST_CHECK enum status limit_table_drop_tenant(struct limit_table *t, uint32_t index);
 /* STATUS_LIMIT: there is no room for a new one. */
 MUST_CHECK enum status limit_table_put_key(struct limit_table *t, const struct limit_key *key);

@@ -609,17 +609,15 @@ static void a_metric_is_counted_from_when_it_is_held(void)
     uint32_t index = put(t, with_limits("t1", 0));
     const struct limit_ask ask[] = {{3, EVENT_MILLION}};
     struct limit_answer a;
-    bool fresh = false;
     CU_ASSERT_EQUAL(limit_table_decide(t, index, ask, 1, NOW, true, &a), STATUS_OK);
     limit_table_done(t);
     CU_ASSERT_EQUAL(a.reason, LIMIT_ADMITTED);
     CU_ASSERT_EQUAL(limit_table_flags(t, &a, 3), 0);
     CU_ASSERT_EQUAL(limit_table_add(t, index, 3, NOW, EVENT_MILLION), STATUS_NOT_FOUND);
-    CU_ASSERT_EQUAL(limit_table_hold(t, index, 3, &fresh), STATUS_OK);
-    CU_ASSERT_TRUE(fresh);
+    CU_ASSERT_EQUAL(limit_table_hold(t, index, 3), STATUS_OK);
     CU_ASSERT_EQUAL(limit_table_add(t, index, 3, NOW, EVENT_MILLION), STATUS_OK);
     for (uint8_t m = 0; m < MANY_METRICS; m++)
-        CU_ASSERT_EQUAL(limit_table_hold(t, index, m, &fresh), STATUS_OK);
+        CU_ASSERT_EQUAL(limit_table_hold(t, index, m), STATUS_OK);
     CU_ASSERT_EQUAL(limit_table_decide(t, index, ask, 1, NOW, true, &a), STATUS_OK);
     limit_table_done(t);
     CU_ASSERT_TRUE(limit_table_counted(t, limit_table_flags(t, &a, 3)));
@@ -724,12 +722,11 @@ static void a_gate_that_takes_throughout_sees_nothing_half_done_and_loses_no_cou
         if (table == 0 && fork() == 0)
             _exit(take_throughout(&shared->watched, shared->counted));
         for (uint32_t n = 2; n <= LIMIT_TABLE_LIMITS; n += 2) {
-            bool fresh;
             c = all;
             c.n_limits = n;
             c.n_metrics = n / 2;
             CU_ASSERT_EQUAL(limit_table_put_catalogue(t, &c), STATUS_OK);
-            CU_ASSERT_EQUAL(limit_table_hold(t, index, (uint8_t)(n / 2 - 1), &fresh), STATUS_OK);
+            CU_ASSERT_EQUAL(limit_table_hold(t, index, (uint8_t)(n / 2 - 1)), STATUS_OK);
             snprintf(id, sizeof id, "t%d_%u", table, n);
             put(t, with_limits(id, n));
             put(t, who);
