@@ -116,7 +116,6 @@ static int by_name(const void *a, const void *b)
 /* Each tenant that has differences, once. */
 static enum status repair(struct comparison *c)
 {
-    size_t repaired;
     enum status s = STATUS_OK;
 
     if (c->n_tenants > 0)
@@ -124,7 +123,7 @@ static enum status repair(struct comparison *c)
     for (size_t i = 0; i < c->n_tenants && s == STATUS_OK; i++) {
         say_progress(c, "repairing", "tenants", i, c->n_tenants);
         if (i == 0 || strcmp(c->tenants[i - 1], c->tenants[i]) != 0)
-            s = reconcile_repair(c->cli->db, c->tenants[i], &repaired);
+            s = reconcile_repair(c->cli->db, c->tenants[i]);
     }
     return s;
 }

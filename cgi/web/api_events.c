@@ -7,6 +7,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/prefork.h"
+#include "lib/store/journal.h"
 #include "lib/store/usage.h"
 #include "lib/web/event_input.h"
 #include "lib/web/json.h"
@@ -194,7 +195,7 @@ static enum status look(struct app *app, const struct pending *p)
         app->stored.segment = p->segment;
         app->stored.s = db_begin(app->db, NULL);
         if (app->stored.s == STATUS_OK)
-            app->stored.s = usage_committed(app->db, p->node, p->segment, &app->stored.position);
+            app->stored.s = journal_position(app->db, p->node, p->segment, &app->stored.position);
         app->stored.s = app_end(app, app->stored.s);
         app->stored.seen_us = clock_mono_us();
     }

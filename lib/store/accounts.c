@@ -1,7 +1,6 @@
 /* accounts.c: who may sign in */
 #include "lib/store/accounts.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 
 #define COLUMNS                                                                                                        \
@@ -23,17 +22,17 @@ static const char find_sql[] = "SELECT id, $1::text, role, tenant_id, password_h
 
 enum status accounts_list(struct db *d, const char *tenant, struct db_rows **rows)
 {
-    return db_query(d, list_sql, 1, (const char *const[]){tenant}, rows);
+    return db_query(d, list_sql, DB_WITH(tenant), rows);
 }
 
 enum status accounts_show(struct db *d, const char *email, struct db_rows **rows)
 {
-    return db_query_found(d, show_sql, 1, (const char *const[]){email}, rows);
+    return db_query_found(d, show_sql, DB_WITH(email), rows);
 }
 
 enum status accounts_create(struct db *d, const char *email, const char *tenant, const char *role, const char *hash)
 {
-    enum status s = db_query(d, insert_sql, 4, (const char *const[]){email, tenant, role, hash}, NULL);
+    enum status s = db_query(d, insert_sql, DB_WITH(email, tenant, role, hash), NULL);
 
     return s == STATUS_CONFLICT ? STATUS_EXISTS : s;
 }
@@ -41,18 +40,18 @@ enum status accounts_create(struct db *d, const char *email, const char *tenant,
 enum status accounts_change(struct db *d, const char *email, const char *new_email, const char *role, const char *hash)
 {
     struct db_rows *rows = NULL;
-    enum status s = db_query_found(d, change_sql, 4, (const char *const[]){email, new_email, role, hash}, &rows);
+    enum status s = db_query_found(d, change_sql, DB_WITH(email, new_email, role, hash), &rows);
 
     if (s)
         return s == STATUS_CONFLICT ? STATUS_EXISTS : s;
-    s = db_query(d, sign_out_sql, 1, (const char *const[]){db_text(rows, 0, 0)}, NULL);
+    s = db_query(d, sign_out_sql, DB_WITH(db_text(rows, 0, 0)), NULL);
     db_rows_free(rows);
     return s;
 }
 
 enum status accounts_remove(struct db *d, const char *email)
 {
-    return db_query_found(d, remove_sql, 1, (const char *const[]){email}, NULL);
+    return db_query_found(d, remove_sql, DB_WITH(email), NULL);
 }
 
 enum status accounts_read(struct db *d, const char *sql, size_t n, const char *const params[], struct account *out)
@@ -78,16 +77,11 @@ enum status account_find(struct db *d, const char *email, struct account *out)
 
 enum status account_set_password(struct db *d, const char *token_hash, const char *hash)
 {
-    const char *params[] = {token_hash, hash};
-
-    return db_query(d, "SELECT tollgate.account_password($1::bytea, $2)", 2, params, NULL);
+    return db_query(d, "SELECT tollgate.account_password($1::bytea, $2)", DB_WITH(token_hash, hash), NULL);
 }
 
 enum status account_renew_hash(struct db *d, const struct account *account, const char *hash)
 {
-    char id[24];
-    const char *params[] = {id, account->password_hash, hash};
-
-    snprintf(id, sizeof(id), "%" PRId64, account->id);
-    return db_query(d, "SELECT tollgate.account_renew_hash($1::bigint, $2, $3)", 3, params, NULL);
+    return db_query(d, "SELECT tollgate.account_renew_hash($1::bigint, $2, $3)",
+                    DB_WITH(DB_INT(account->id), account->password_hash, hash), NULL);
 }

@@ -1,6 +1,7 @@
 /* db.c: a connection to PostgreSQL, transactions, statements with parameters */
 #include "lib/store/db.h"
 
+#include <inttypes.h>
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -407,6 +408,17 @@ enum status db_run(struct db *d, const char *sql, size_t n, const char *const pa
     return s;
 }
 
+enum status db_peek(struct db *d, const char *sql, size_t n, const char *const params[], struct db_rows **rows)
+{
+    enum status s = db_begin(d, NULL);
+
+    if (s == STATUS_OK) {
+        s = db_query(d, sql, n, params, rows);
+        db_rollback(d);
+    }
+    return s;
+}
+
 enum status db_query_found(struct db *d, const char *sql, size_t n, const char *const params[], struct db_rows **rows)
 {
     struct db_rows *found = NULL;
@@ -418,6 +430,60 @@ enum status db_query_found(struct db *d, const char *sql, size_t n, const char *
         *rows = found;
     else if (found)
         db_rows_free(found);
+    return s;
+}
+
+const char *db_number(char out[DB_NUMBER_SIZE], int64_t number)
+{
+    snprintf(out, DB_NUMBER_SIZE, "%" PRId64, number);
+    return out;
+}
+
+/* *rows only with STATUS_OK, and then there is one. */
+static enum status ask_one(db_ask_fn *ask, struct db *d, const char *sql, size_t n, const char *const params[],
+                           struct db_rows **rows)
+{
+    enum status s = ask(d, sql, n, params, rows);
+
+    if (s != STATUS_OK || db_count(*rows) > 0)
+        return s;
+    db_rows_free(*rows);
+    return STATUS_NOT_FOUND;
+}
+
+enum status db_get_int(db_ask_fn *ask, struct db *d, const char *sql, size_t n, const char *const params[],
+                       int64_t *out)
+{
+    struct db_rows *rows;
+    enum status s = ask_one(ask, d, sql, n, params, &rows);
+
+    if (s == STATUS_OK) {
+        *out = db_int(rows, 0, 0);
+        db_rows_free(rows);
+    }
+    return s;
+}
+
+enum status db_get_bool(db_ask_fn *ask, struct db *d, const char *sql, size_t n, const char *const params[], bool *out)
+{
+    char text[2];
+    enum status s = db_get_text(ask, d, sql, n, params, text, sizeof(text));
+
+    if (s == STATUS_OK)
+        *out = text[0] == 't';
+    return s;
+}
+
+enum status db_get_text(db_ask_fn *ask, struct db *d, const char *sql, size_t n, const char *const params[], char *out,
+                        size_t size)
+{
+    struct db_rows *rows;
+    enum status s = ask_one(ask, d, sql, n, params, &rows);
+
+    if (s == STATUS_OK) {
+        snprintf(out, size, "%s", db_text(rows, 0, 0));
+        db_rows_free(rows);
+    }
     return s;
 }
 
@@ -480,11 +546,6 @@ double db_double(const struct db_rows *r, size_t row, int column)
 bool db_bool(const struct db_rows *r, size_t row, int column)
 {
     return db_text(r, row, column)[0] == 't';
-}
-
-int64_t db_affected(const struct db_rows *r)
-{
-    return strtoll(PQcmdTuples((PGresult *)(uintptr_t)(const void *)r), NULL, 10);
 }
 
 void db_rows_free(struct db_rows *r)

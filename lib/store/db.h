@@ -69,9 +69,34 @@ MUST_CHECK enum status db_query(struct db *d, const char *sql, size_t n, const c
  */
 MUST_CHECK enum status db_look(struct db *d, const char *sql, size_t n, const char *const params[],
                                struct db_rows **rows);
+/* How a statement is asked: db_query, db_look, db_run, db_peek. */
+typedef enum status db_ask_fn(struct db *d, const char *sql, size_t n, const char *const params[],
+                              struct db_rows **rows);
+/* A statement's parameters, as many as there are: db_query(d, sql, DB_WITH(tenant, DB_INT(most)), &rows). */
+#define DB_WITH(...)                                                              \
+    sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), (const char *const[]) \
+    {                                                                             \
+        __VA_ARGS__                                                               \
+    }
+#define DB_NOTHING 0, NULL
+/* A number as a parameter; its text lives as long as the block that it stands in. */
+#define DB_INT(number) db_number((char[DB_NUMBER_SIZE]){0}, number)
+#define DB_NUMBER_SIZE 24
+const char *db_number(char out[DB_NUMBER_SIZE], int64_t number);
+/* The only value that a statement gives: db_get_int(db_query, d, sql, DB_WITH(tenant), &n). STATUS_NOT_FOUND: it gives no row. */
+MUST_CHECK enum status db_get_int(db_ask_fn *ask, struct db *d, const char *sql, size_t n, const char *const params[],
+                                  int64_t *out);
+MUST_CHECK enum status db_get_bool(db_ask_fn *ask, struct db *d, const char *sql, size_t n, const char *const params[],
+                                   bool *out);
+/* "" for NULL; a longer text is cut. */
+MUST_CHECK enum status db_get_text(db_ask_fn *ask, struct db *d, const char *sql, size_t n, const char *const params[],
+                                   char *out, size_t size);
 /* db_begin, db_query and db_commit: one statement as a transaction of its own. */
 MUST_CHECK enum status db_run(struct db *d, const char *sql, size_t n, const char *const params[],
                               struct db_rows **rows);
+/* db_begin, db_query and db_rollback: one statement that reads. */
+MUST_CHECK enum status db_peek(struct db *d, const char *sql, size_t n, const char *const params[],
+                               struct db_rows **rows);
 /* As db_query, but STATUS_NOT_FOUND (and no rows) when the statement gives none. */
 MUST_CHECK enum status db_query_found(struct db *d, const char *sql, size_t n, const char *const params[],
                                       struct db_rows **rows);
@@ -94,8 +119,6 @@ bool db_null(const struct db_rows *r, size_t row, int column);
 int64_t db_int(const struct db_rows *r, size_t row, int column);
 double db_double(const struct db_rows *r, size_t row, int column);
 bool db_bool(const struct db_rows *r, size_t row, int column);
-/* Rows a command touched. */
-int64_t db_affected(const struct db_rows *r);
 void db_rows_free(struct db_rows *r);
 
 /* COPY … FROM STDIN: start, any number of puts (text format, whole or partial rows), end. */

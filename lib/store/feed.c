@@ -65,14 +65,8 @@ enum status feed_news(struct feed *p, enum feed_what what, const char *cursor, b
                         "EXISTS (SELECT FROM tollgate.config_changes WHERE " FEED_NEW
                         " AND kind OPERATOR(pg_catalog.=) 'lease')",
     };
-    struct db_rows *rows;
-    enum status s = db_look(p->db, sql[what], 1, (const char *[]){cursor}, &rows);
 
-    if (s != STATUS_OK)
-        return s;
-    *any = db_bool(rows, 0, 0);
-    db_rows_free(rows);
-    return STATUS_OK;
+    return db_get_bool(db_look, p->db, sql[what], DB_WITH(cursor), any);
 }
 
 enum status feed_begin(struct feed *p, char cursor[FEED_CURSOR_SIZE])
@@ -83,7 +77,7 @@ enum status feed_begin(struct feed *p, char cursor[FEED_CURSOR_SIZE])
 
     if (s != STATUS_OK)
         return s;
-    if ((s = db_query(p->db, sql, 0, NULL, &rows)) != STATUS_OK) {
+    if ((s = db_query(p->db, sql, DB_NOTHING, &rows)) != STATUS_OK) {
         db_rollback(p->db);
         return s;
     }
@@ -211,9 +205,7 @@ enum status feed_catalogue(struct feed *p, const struct limit_catalogue *old, st
             if (!put_limit(out, limits, i))
                 note_left_out(left_out, "limit", db_text(limits, i, 0));
     }
-    if (metrics)
-        db_rows_free(metrics);
-    if (limits)
-        db_rows_free(limits);
+    db_rows_free(metrics);
+    db_rows_free(limits);
     return s;
 }

@@ -1,5 +1,4 @@
 /* feed_changes.c: keys, what was changed, and leases, read from PostgreSQL */
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,7 +23,7 @@ static enum status each_row(struct feed *p, const char *sql, const char *param, 
 
     if ((size_t)snprintf(declare, sizeof(declare), "DECLARE page NO SCROLL CURSOR FOR %s", sql) >= sizeof(declare))
         return s;
-    if ((s = db_query(p->db, declare, 1, (const char *[]){param}, NULL)) != STATUS_OK)
+    if ((s = db_query(p->db, declare, DB_WITH(param), NULL)) != STATUS_OK)
         return s;
     do {
         if ((s = db_query(p->db, "FETCH " PAGE_TEXT(PAGE_ROWS) " FROM page", 0, NULL, &rows)) != STATUS_OK)
@@ -189,7 +188,7 @@ enum status feed_leases_unsettled(struct feed *p, const char *node, const char *
     struct db_rows *rows;
     enum status s;
 
-    if ((s = db_query(p->db, sql, 2, (const char *[]){node, tenant}, &rows)) != STATUS_OK)
+    if ((s = db_query(p->db, sql, DB_WITH(node, tenant), &rows)) != STATUS_OK)
         return s;
     for (size_t i = 0; i < db_count(rows) && s == STATUS_OK; i++) {
         struct feed_lease l = {db_text(rows, i, 0), db_text(rows, i, 1), db_int(rows, i, 2)};
@@ -207,24 +206,17 @@ enum status feed_lease_step(struct feed *p, const char *node, const struct feed_
         "SELECT epoch, (granted * 1000000)::bigint FROM tollgate.lease($1, $2, to_timestamp($3::bigint / 1000000) + "
         "$3::bigint % 1000000 * interval '1 microsecond', $4::uuid, $5::numeric / 1000000, $6::numeric / 1000000, "
         "$7::bigint, $8::numeric / 1000000)";
-    int64_t numbers[] = {l->start_us, step->ceiling, step->unleased, step->settled, step->back};
-    char texts[5][24];
-    struct db_rows *rows = NULL;
-    enum status s = db_begin(p->db, NULL);
+    struct db_rows *rows;
+    enum status s = db_run(p->db, sql,
+                           DB_WITH(l->tenant, l->limit_key, DB_INT(l->start_us), node, DB_INT(step->ceiling),
+                                   DB_INT(step->unleased), DB_INT(step->settled), DB_INT(step->back)),
+                           &rows);
 
-    if (s != STATUS_OK)
-        return s;
-    for (int i = 0; i < 5; i++)
-        snprintf(texts[i], sizeof(texts[i]), "%" PRId64, numbers[i]);
-    const char *params[] = {l->tenant, l->limit_key, texts[0], node, texts[1], texts[2], texts[3], texts[4]};
-    if ((s = db_query(p->db, sql, 8, params, &rows)) != STATUS_OK) {
-        db_rollback(p->db);
-        return s;
+    *granted = 0;
+    if (s == STATUS_OK) {
+        *epoch = db_int(rows, 0, 0);
+        *granted = db_int(rows, 0, 1);
+        db_rows_free(rows);
     }
-    *epoch = db_int(rows, 0, 0);
-    int64_t share = db_int(rows, 0, 1);
-    db_rows_free(rows);
-    s = db_commit(p->db);
-    *granted = s == STATUS_OK ? share : 0;
     return s;
 }

@@ -18,10 +18,7 @@ struct page {
 
 static enum status read_page(struct feed *p, const char *sql, const struct page *page, struct db_rows **rows)
 {
-    char most[16];
-
-    snprintf(most, sizeof(most), "%d", page->most);
-    return db_query(p->db, sql, 3, (const char *[]){page->only, page->after, most}, rows);
+    return db_query(p->db, sql, DB_WITH(page->only, page->after, DB_INT(page->most)), rows);
 }
 
 static struct limit read_limit(const struct db_rows *rows, size_t row, uint8_t window)
@@ -134,10 +131,8 @@ static enum status some_tenants(struct feed *p, const struct limit_catalogue *c,
         s = one_tenant(c, rows, i, limits, &next, fn, arg);
     if (*n > 0)
         snprintf(after, LIMIT_TENANT_SIZE, "%s", db_text(rows, *n - 1, 0));
-    if (rows)
-        db_rows_free(rows);
-    if (limits)
-        db_rows_free(limits);
+    db_rows_free(rows);
+    db_rows_free(limits);
     return s;
 }
 
@@ -234,7 +229,7 @@ enum status feed_counts_since(struct feed *p, const char *cursor, feed_count_fn 
         "SELECT tenant_id, metric_type, true, starts_us, ends_us, used FROM tollgate.table_counts "
         "WHERE limit_window = 'day' AND " FEED_NEW;
     struct db_rows *rows;
-    enum status s = db_query(p->db, sql, 1, (const char *[]){cursor}, &rows);
+    enum status s = db_query(p->db, sql, DB_WITH(cursor), &rows);
 
     if (s != STATUS_OK)
         return s;

@@ -22,8 +22,7 @@ struct apply {
 
 static enum status explain(struct apply *a, enum status s, const char *what)
 {
-    snprintf(a->problem, SQL_PROBLEM_SIZE, "%.200s: %.250s", what, db_error(a->d)[0] ? db_error(a->d) : status_text(s));
-    return s;
+    return sql_explain(a->d, s, what, a->problem);
 }
 
 static void say(const struct apply *a, const char *before, const char *what, const char *behind)
@@ -45,9 +44,8 @@ static enum status look(struct apply *a, const char *checksum, bool *same, char 
         "checksum "
         "FROM " OUR_FUNCTIONS ") f FULL JOIN tollgate.schema_functions s ON s.name = f.name "
         "WHERE f.checksum IS DISTINCT FROM s.checksum";
-    const char *params[] = {checksum};
     struct db_rows *r = NULL;
-    enum status s = db_query(a->d, sql, 1, params, &r);
+    enum status s = db_query(a->d, sql, DB_WITH(checksum), &r);
 
     if (s != STATUS_OK)
         return explain(a, s, "functions");
@@ -73,7 +71,7 @@ static enum status places(struct apply *a, struct db_rows **rows)
     enum status s = db_script(a->d, rights);
 
     if (s == STATUS_OK)
-        s = db_query(a->d, sql, 0, NULL, rows);
+        s = db_query(a->d, sql, DB_NOTHING, rows);
     return s == STATUS_OK ? s : explain(a, s, "rights of functions");
 }
 
@@ -85,7 +83,7 @@ static enum status run_files(struct apply *a, const struct sql_files *f)
         char *text = NULL;
         size_t length;
 
-        if ((s = sql_files_read(f, i, &text, &length, a->problem)) == STATUS_OK &&
+        if ((s = sql_read(f->dir, sql_files_name(f, i), &text, &length, a->problem)) == STATUS_OK &&
             (s = db_script(a->d, text)) != STATUS_OK)
             s = explain(a, s, sql_files_name(f, i));
         free(text);
@@ -98,10 +96,9 @@ static enum status drop_others(struct apply *a, const char *before)
 {
     static const char sql[] = "SELECT p.oid::pg_catalog.regprocedure FROM " OUR_FUNCTIONS
                               " AND p.oid || ':' || p.ctid = ANY (string_to_array($1, ' ')) ORDER BY 1";
-    const char *params[] = {before};
     struct db_rows *r = NULL;
     char drop[512];
-    enum status s = db_query(a->d, sql, 1, params, &r);
+    enum status s = db_query(a->d, sql, DB_WITH(before), &r);
 
     for (size_t i = 0; s == STATUS_OK && i < db_count(r); i++) {
         snprintf(drop, sizeof(drop), "DROP FUNCTION %.400s", db_text(r, i, 0));
@@ -123,11 +120,10 @@ static enum status record(struct apply *a, const char *checksum)
         "INSERT INTO tollgate.schema_migrations (version, name, checksum) VALUES (" FUNCTIONS_VERSION
         ", 'functions', $1) "
         "ON CONFLICT (version) DO UPDATE SET checksum = excluded.checksum, applied_at = now()";
-    const char *params[] = {checksum};
     enum status s = db_script(a->d, functions);
 
     if (s == STATUS_OK)
-        s = db_query(a->d, version, 1, params, NULL);
+        s = db_query(a->d, version, DB_WITH(checksum), NULL);
     return s == STATUS_OK ? s : explain(a, s, "functions");
 }
 

@@ -1,7 +1,6 @@
 /* health.c: what `tollgate doctor` asks the database */
 #include "lib/store/health.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -79,10 +78,8 @@ const char *health_part(size_t question)
 enum status health_ask(struct db *d, size_t question, int64_t partitions_ahead, struct db_rows **rows)
 {
     const char *sql = questions[question].sql;
-    char ahead[24];
 
-    snprintf(ahead, sizeof(ahead), "%" PRId64, partitions_ahead);
-    return db_query(d, sql, strstr(sql, "$1") ? 1 : 0, (const char *[]){ahead}, rows);
+    return db_query(d, sql, strstr(sql, "$1") ? 1 : 0, (const char *[]){DB_INT(partitions_ahead)}, rows);
 }
 
 enum status health_clock(struct db *d, int64_t *now_us, char future[HEALTH_TIME_SIZE])

@@ -1,18 +1,39 @@
 /* history.c: has the database gone back in time */
 #include "lib/store/history.h"
 
+#include <endian.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/io.h"
 #include "lib/base/log.h"
-#include "lib/meter/spool/seen.h"
 #include "lib/meter/spool/spool.h"
 #include "lib/store/db.h"
+
+#define SEEN_BYTES 64
+#define CHECKED 56
+#define MAGIC UINT64_C(0x31304e4545534754) /* "TGSEEN01" */
+
+/*
+ * What the node last saw of its database, in `<spool>/seen`: 64 bytes, written in place after each commit. A killed collector leaves
+ * the last one, whatever the disk has.
+ */
+struct seen {
+    uint64_t system; /* PostgreSQL's system identifier; 0: nothing was seen yet */
+    uint64_t xid;    /* a transaction id that was not yet finished when it was read */
+    int64_t commits; /* of this node, as far as they were acknowledged */
+    int64_t at_us;   /* when the last was, wall clock */
+    uint32_t timeline;
+    bool pending; /* it went back, and what has to be done about it is not done */
+};
 
 struct history {
     pthread_mutex_t lock;
@@ -23,6 +44,55 @@ struct history {
     struct history_rollback rollback;
     bool untold;
 };
+
+/* ---- the file ---- */
+
+/* `<dir>/seen`, made when it is missing; -1 on failure. */
+static int seen_open(const char *dir)
+{
+    char path[PATH_MAX];
+
+    if (io_path(path, sizeof(path), dir, "seen") != STATUS_OK)
+        return -1;
+    return open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+/* STATUS_NOT_FOUND when there is nothing yet; STATUS_DAMAGED when a power cut left half of it. */
+static enum status seen_read(int fd, struct seen *out)
+{
+    uint64_t v[SEEN_BYTES / 8];
+    ssize_t n = pread(fd, v, sizeof(v), 0);
+
+    if (n < 0)
+        return STATUS_IO;
+    if (n == 0)
+        return STATUS_NOT_FOUND;
+    if (n != (ssize_t)sizeof(v) || le64toh(v[0]) != MAGIC || le64toh(v[7]) != XXH3_64bits(v, CHECKED))
+        return STATUS_DAMAGED;
+    *out = (struct seen){.system = le64toh(v[1]),
+                         .xid = le64toh(v[2]),
+                         .commits = (int64_t)le64toh(v[3]),
+                         .at_us = (int64_t)le64toh(v[4]),
+                         .timeline = (uint32_t)le64toh(v[5]),
+                         .pending = le64toh(v[6]) != 0};
+    return STATUS_OK;
+}
+
+static enum status seen_write(int fd, const struct seen *s)
+{
+    uint64_t v[SEEN_BYTES / 8] = {htole64(MAGIC),
+                                  htole64(s->system),
+                                  htole64(s->xid),
+                                  htole64((uint64_t)s->commits),
+                                  htole64((uint64_t)s->at_us),
+                                  htole64(s->timeline),
+                                  htole64(s->pending)};
+
+    v[7] = htole64(XXH3_64bits(v, CHECKED));
+    return pwrite(fd, v, sizeof(v), 0) == (ssize_t)sizeof(v) ? STATUS_OK : STATUS_IO;
+}
+
+/* ---- */
 
 enum status history_open(const char *spool_dir, const char *node, struct history **out)
 {
@@ -145,7 +215,7 @@ static enum status ask(struct db *d, const struct history *h, struct found *f)
         "pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::pg_catalog.text, "
         "(SELECT n.commits FROM tollgate.collector_nodes n WHERE n.node OPERATOR(pg_catalog.=) $1::pg_catalog.uuid)";
     struct db_rows *rows;
-    enum status s = db_query(d, sql, 1, (const char *[]){h->node}, &rows);
+    enum status s = db_query(d, sql, DB_WITH(h->node), &rows);
 
     if (s != STATUS_OK)
         return s;

@@ -3,7 +3,7 @@
  *
  * A database that is restored, or whose standby takes over, may lack what was committed and acknowledged, with the same system
  * identifier and timeline. So the collector counts its commits in its node's row; history keeps the last number that was
- * acknowledged (lib/meter/spool/seen.h), and compares it at every new connection, with the system identifier, the timeline and the
+ * acknowledged (`<spool>/seen`), and compares it at every new connection, with the system identifier, the timeline and the
  * transaction id up to which changes were followed. Whoever finds that it went back raises a generation; each worker looks at its
  * own number of it and forgets what it knows before its connection is let through again. The collector's main owns the history;
  * its functions may be called by several threads.

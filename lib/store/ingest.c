@@ -141,7 +141,7 @@ enum status ingest_progress(struct ingest *in, struct ingest_position *segments,
         return STATUS_NO_MEMORY;
     if ((s = begin(in)) != STATUS_OK)
         return s;
-    s = db_query(in->db, sql, 2, (const char *[]){in->node, in->a.data}, &rows);
+    s = db_query(in->db, sql, DB_WITH(in->node, in->a.data), &rows);
     if (s == STATUS_OK) {
         for (size_t i = 0; i < db_count(rows); i++)
             segments[db_int(rows, i, 0)].position = (uint64_t)db_int(rows, i, 1);
@@ -155,8 +155,7 @@ enum status ingest_settle(struct ingest *in, uint64_t below, const uint64_t *set
 {
     static const char sql[] =
         "SELECT tollgate.settle_segments($1::uuid, $2::bytea, $3::bigint, $4::bigint[], $5::bigint[])";
-    char token[NODE_TOKEN_TEXT], number[24];
-    struct db_rows *rows;
+    char token[NODE_TOKEN_TEXT];
     enum status s;
 
     buffer_clear(&in->a);
@@ -171,14 +170,10 @@ enum status ingest_settle(struct ingest *in, uint64_t below, const uint64_t *set
         return STATUS_NO_MEMORY;
     if ((s = begin(in)) != STATUS_OK)
         return s;
-    snprintf(number, sizeof(number), "%" PRId64, (int64_t)below);
-    s = db_query(in->db, sql, 5,
-                 (const char *[]){in->node, node_token_text(in->options.token, token), number, in->a.data, in->b.data},
-                 &rows);
-    if (s == STATUS_OK) {
-        in->number = db_int(rows, 0, 0);
-        db_rows_free(rows);
-    }
+    s = db_get_int(
+        db_query, in->db, sql,
+        DB_WITH(in->node, node_token_text(in->options.token, token), DB_INT((int64_t)below), in->a.data, in->b.data),
+        &in->number);
     return finish(in, s, NULL);
 }
 
@@ -261,7 +256,7 @@ static void put_event(struct buffer *b, size_t ordinal, const struct ingest_even
 
 static enum status open_staging(struct ingest *in)
 {
-    return db_query(in->db, "SELECT tollgate.batch_open()", 0, NULL, NULL);
+    return db_query(in->db, "SELECT tollgate.batch_open()", DB_NOTHING, NULL);
 }
 
 static enum status copy_batch(struct ingest *in, const struct ingest_batch *batch)
@@ -305,10 +300,9 @@ static enum status store_rejected(struct ingest *in, const struct ingest_event *
         "INSERT INTO tollgate.usage_rejected (tenant_id, node, segment, position, reason, metric_type, recorded_at, "
         "record) VALUES ($1, $2::uuid, $3::bigint, $4::bigint, $5, $6, to_timestamp($7::numeric / 1000000), "
         "decode($8, 'hex'))";
-    char tenant[EVENT_TENANT_MAX + 1], metric[EVENT_METRIC_MAX + 1], segment[24], position[24], recorded[24];
+    char tenant[EVENT_TENANT_MAX + 1], metric[EVENT_METRIC_MAX + 1];
     bool in_range = e->event.recorded_us > -CLOCK_US_PER_SECOND * INT64_C(62000000000) &&
                     e->event.recorded_us < CLOCK_US_PER_SECOND * INT64_C(200000000000);
-    const char *params[] = {tenant, in->node, segment, position, reason, metric, in_range ? recorded : NULL, NULL};
     size_t length = 0;
     enum status s;
 
@@ -318,9 +312,6 @@ static enum status store_rejected(struct ingest *in, const struct ingest_event *
     }
     printable(tenant, sizeof(tenant), e->event.tenant);
     printable(metric, sizeof(metric), e->event.metric);
-    snprintf(segment, sizeof(segment), "%" PRId64, (int64_t)e->segment);
-    snprintf(position, sizeof(position), "%" PRId64, (int64_t)e->position);
-    snprintf(recorded, sizeof(recorded), "%" PRId64, e->event.recorded_us);
     s = event_encode(&e->event, spool_seed(in->options.node, e->segment), in->record, sizeof(in->record), &length);
     if (s != STATUS_OK)
         return s;
@@ -329,8 +320,10 @@ static enum status store_rejected(struct ingest *in, const struct ingest_event *
         buffer_format(&in->a, "%02x", in->record[i]);
     if (in->a.failed)
         return STATUS_NO_MEMORY;
-    params[7] = in->a.data;
-    return db_query(in->db, sql, 8, params, NULL);
+    return db_query(in->db, sql,
+                    DB_WITH(tenant, in->node, DB_INT((int64_t)e->segment), DB_INT((int64_t)e->position), reason, metric,
+                            in_range ? DB_INT(e->event.recorded_us) : NULL, in->a.data),
+                    NULL);
 }
 
 static enum status store_rejects(struct ingest *in, const struct ingest_batch *batch, struct ingest_result *result)
@@ -349,16 +342,13 @@ static enum status store_damage(struct ingest *in, const struct ingest_batch *ba
 {
     static const char sql[] = "INSERT INTO tollgate.spool_damage (node, segment, from_position, to_position) "
                               "VALUES ($1::uuid, $2::bigint, $3::bigint, $4::bigint) ON CONFLICT DO NOTHING";
-    char segment[24], from[24], to[24];
-    const char *params[] = {in->node, segment, from, to};
     enum status s = STATUS_OK;
 
-    for (size_t i = 0; i < batch->n_damage && s == STATUS_OK; i++) {
-        snprintf(segment, sizeof(segment), "%" PRId64, (int64_t)batch->damage[i].segment);
-        snprintf(from, sizeof(from), "%" PRId64, (int64_t)batch->damage[i].from);
-        snprintf(to, sizeof(to), "%" PRId64, (int64_t)batch->damage[i].to);
-        s = db_query(in->db, sql, 4, params, NULL);
-    }
+    for (size_t i = 0; i < batch->n_damage && s == STATUS_OK; i++)
+        s = db_query(in->db, sql,
+                     DB_WITH(in->node, DB_INT((int64_t)batch->damage[i].segment),
+                             DB_INT((int64_t)batch->damage[i].from), DB_INT((int64_t)batch->damage[i].to)),
+                     NULL);
     return s;
 }
 
@@ -412,7 +402,7 @@ static enum status run_ingest(struct ingest *in, const struct ingest_batch *batc
     static const char sql[] =
         "SELECT * FROM tollgate.ingest($1::uuid, $2::bytea, $3::bigint[], $4::bigint[], $5::bigint[], "
         "$6::integer)";
-    char token[NODE_TOKEN_TEXT], most[16];
+    char token[NODE_TOKEN_TEXT];
     struct db_rows *rows;
     enum status s;
 
@@ -429,11 +419,10 @@ static enum status run_ingest(struct ingest *in, const struct ingest_batch *batc
     end_numbers(&in->c);
     if (in->a.failed || in->b.failed || in->c.failed)
         return STATUS_NO_MEMORY;
-    snprintf(most, sizeof(most), "%d", in->options.endpoints_max);
-    s = db_query(
-        in->db, sql, 6,
-        (const char *[]){in->node, node_token_text(in->options.token, token), in->a.data, in->b.data, in->c.data, most},
-        &rows);
+    s = db_query(in->db, sql,
+                 DB_WITH(in->node, node_token_text(in->options.token, token), in->a.data, in->b.data, in->c.data,
+                         DB_INT(in->options.endpoints_max)),
+                 &rows);
     if (s == STATUS_OK) {
         s = read_result(in, batch, rows, result);
         db_rows_free(rows);
@@ -452,7 +441,7 @@ static enum status hold_replayed(struct ingest *in, const struct ingest_batch *b
 {
     static const char sql[] = "SELECT count(*) FROM (SELECT FROM tollgate.usage_rejected WHERE id = ANY ($1::bigint[]) "
                               "ORDER BY tenant_id, id FOR UPDATE) held";
-    struct db_rows *rows;
+    int64_t held;
     enum status s;
 
     buffer_clear(&in->a);
@@ -462,11 +451,8 @@ static enum status hold_replayed(struct ingest *in, const struct ingest_batch *b
     if (in->a.failed || !(in->stays = calloc(batch->n_events + 1, sizeof(*in->stays))))
         return STATUS_NO_MEMORY;
     in->replay = batch;
-    if ((s = db_query(in->db, sql, 1, (const char *[]){in->a.data}, &rows)) != STATUS_OK)
-        return s;
-    s = (size_t)db_int(rows, 0, 0) == batch->n_events ? STATUS_OK : STATUS_CONFLICT;
-    db_rows_free(rows);
-    return s;
+    s = db_get_int(db_query, in->db, sql, DB_WITH(in->a.data), &held);
+    return s == STATUS_OK && (size_t)held != batch->n_events ? STATUS_CONFLICT : s;
 }
 
 static enum status drop_replayed(struct ingest *in, const struct ingest_batch *batch)
@@ -479,8 +465,8 @@ static enum status drop_replayed(struct ingest *in, const struct ingest_batch *b
             put_number(&in->a, n++, (uint64_t)batch->replayed[i]);
     end_numbers(&in->a);
     return in->a.failed ? STATUS_NO_MEMORY
-                        : db_query(in->db, "DELETE FROM tollgate.usage_rejected WHERE id = ANY ($1::bigint[])", 1,
-                                   (const char *[]){in->a.data}, NULL);
+                        : db_query(in->db, "DELETE FROM tollgate.usage_rejected WHERE id = ANY ($1::bigint[])",
+                                   DB_WITH(in->a.data), NULL);
 }
 
 enum status ingest_store(struct ingest *in, const struct ingest_batch *batch, struct ingest_result *result)
@@ -529,21 +515,15 @@ enum status ingest_changes(struct ingest *in, int max, struct ingest_result *res
 {
     static const char any[] = "SELECT EXISTS (SELECT FROM tollgate.usage_changes) OR EXISTS (SELECT FROM "
                               "tollgate.enforce_shares WHERE changed)";
-    char most[16];
     struct db_rows *rows;
-    bool found;
-    enum status s = db_look(in->db, any, 0, NULL, &rows);
+    bool found; /* looked at outside of a transaction: most of the time there is nothing */
+    enum status s = db_get_bool(db_look, in->db, any, DB_NOTHING, &found);
 
     memset(result, 0, sizeof(*result));
-    if (s != STATUS_OK)
+    if (s != STATUS_OK || !found || (s = begin(in)) != STATUS_OK)
         return s;
-    found = db_bool(rows, 0, 0); /* looked at outside of a transaction: most of the time there is nothing */
-    db_rows_free(rows);
-    if (!found || (s = begin(in)) != STATUS_OK)
-        return s;
-    snprintf(most, sizeof(most), "%d", max);
     if ((s = open_staging(in)) == STATUS_OK)
-        s = db_query(in->db, "SELECT * FROM tollgate.ingest_changes($1::integer)", 1, (const char *[]){most}, &rows);
+        s = db_query(in->db, "SELECT * FROM tollgate.ingest_changes($1::integer)", DB_WITH(DB_INT(max)), &rows);
     if (s == STATUS_OK) {
         s = take_measures(rows, result);
         db_rows_free(rows);
@@ -569,8 +549,7 @@ enum status ingest_degraded(struct ingest *in, const struct ingest_degraded *lis
                             struct ingest_result *result)
 {
     static const char sql[] = "SELECT tollgate.ingest_degraded($1::uuid, $2::text[], $3::text[], $4::numeric[])";
-    struct db_rows *rows;
-    bool found = false;
+    int64_t found = 0;
     enum status s;
 
     memset(result, 0, sizeof(*result));
@@ -592,18 +571,13 @@ enum status ingest_degraded(struct ingest *in, const struct ingest_degraded *lis
     buffer_text(&in->c, "}");
     s = in->a.failed || in->b.failed || in->c.failed ? STATUS_NO_MEMORY : open_staging(in);
     if (s == STATUS_OK)
-        s = db_query(in->db, sql, 4, (const char *[]){in->node, in->a.data, in->b.data, in->c.data}, &rows);
-    if (s == STATUS_OK) {
-        found = db_int(rows, 0, 0) > 0;
-        db_rows_free(rows);
-    }
-    if (s == STATUS_OK && found)
+        s = db_get_int(db_query, in->db, sql, DB_WITH(in->node, in->a.data, in->b.data, in->c.data), &found);
+    if (s == STATUS_OK && found > 0)
         s = run_ingest(in, NULL, result);
     return finish(in, mapped(in, s), &result->unsure);
 }
 
 enum status ingest_degraded_forget(struct ingest *in)
 {
-    return db_run(in->db, "DELETE FROM tollgate.collector_degraded WHERE node = $1::uuid", 1,
-                  (const char *[]){in->node}, NULL);
+    return db_run(in->db, "DELETE FROM tollgate.collector_degraded WHERE node = $1::uuid", DB_WITH(in->node), NULL);
 }

@@ -1,8 +1,8 @@
 /*
  * journal: what the database knows of a node's spool: how far each segment is stored, and which places are damaged.
  *
- * Part of the caller's transaction (db_begin). `node` is its UUID as text. Called by the command line; the collector writes
- * all of it with the events (ingest.h).
+ * Part of the caller's transaction (db_begin). `node` is its UUID as text. Called by the command line and tollgate-web; the
+ * collector writes all of it with the events (ingest.h).
  */
 #ifndef STORE_JOURNAL_H
 #define STORE_JOURNAL_H

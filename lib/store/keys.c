@@ -27,31 +27,30 @@ static const char revoke_sql[] =
 
 enum status keys_list(struct db *d, const char *tenant, struct db_rows **rows)
 {
-    return db_query(d, list_sql, 1, (const char *const[]){tenant}, rows);
+    return db_query(d, list_sql, DB_WITH(tenant), rows);
 }
 
 enum status keys_show(struct db *d, const char *id, struct db_rows **rows)
 {
-    return db_query_found(d, show_sql, 1, (const char *const[]){id}, rows);
+    return db_query_found(d, show_sql, DB_WITH(id), rows);
 }
 
 enum status keys_create(struct db *d, const char *id, const char *hash, const char *name, const char *tenant,
                         const char *scopes, const char *expires, char full[CAPACITY_TEXT])
 {
-    const char *const params[] = {id, hash, name, tenant, scopes, expires};
     enum status s = capacity_key(d, full);
 
     if (s == STATUS_OK)
-        s = db_query(d, insert_sql, 6, params, NULL);
+        s = db_query(d, insert_sql, DB_WITH(id, hash, name, tenant, scopes, expires), NULL);
     return s == STATUS_CONFLICT ? STATUS_EXISTS : s;
 }
 
 enum status keys_change(struct db *d, const char *id, const char *name, const char *scopes, const char *expires)
 {
-    return db_query_found(d, change_sql, 4, (const char *const[]){id, name, scopes, expires}, NULL);
+    return db_query_found(d, change_sql, DB_WITH(id, name, scopes, expires), NULL);
 }
 
 enum status keys_revoke(struct db *d, const char *id)
 {
-    return db_query_found(d, revoke_sql, 1, (const char *const[]){id}, NULL);
+    return db_query_found(d, revoke_sql, DB_WITH(id), NULL);
 }

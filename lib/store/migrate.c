@@ -6,54 +6,16 @@
 #include <string.h>
 
 #include "lib/base/clock.h"
-#include "lib/base/io.h"
 #include "lib/store/functions.h"
 #include "lib/store/provision.h"
 #include "lib/store/sql_files.h"
 
-#define FILE_BYTES_MAX (4u << 20)
 #define PROBLEM_SIZE SQL_PROBLEM_SIZE
 
 static void say(const struct migrate_options *o, const char *line)
 {
     if (o->progress)
         o->progress(line);
-}
-
-static enum status explain(struct db *d, enum status s, const char *what, char problem[PROBLEM_SIZE])
-{
-    snprintf(problem, PROBLEM_SIZE, "%.200s: %.250s", what, db_error(d)[0] ? db_error(d) : status_text(s));
-    return s;
-}
-
-static enum status read_sql(const char *dir, const char *name, char **text, size_t *length, char problem[PROBLEM_SIZE])
-{
-    char path[1024];
-    enum status s = io_path(path, sizeof(path), dir, name);
-
-    if (s == STATUS_OK)
-        s = io_read_file(path, FILE_BYTES_MAX, text, length);
-    if (s != STATUS_OK)
-        snprintf(problem, PROBLEM_SIZE, "cannot read %.300s: %s", name, status_text(s));
-    return s;
-}
-
-/* One value of one row; the statement in a transaction of its own. */
-static enum status ask(struct db *d, const char *sql, const char *param, char *out, size_t size)
-{
-    const char *params[] = {param};
-    struct db_rows *r = NULL;
-    enum status s = db_begin(d, NULL);
-
-    if (s != STATUS_OK)
-        return s;
-    s = db_query(d, sql, param ? 1 : 0, params, &r);
-    if (s == STATUS_OK) {
-        snprintf(out, size, "%s", db_count(r) > 0 ? db_text(r, 0, 0) : "");
-        db_rows_free(r);
-    }
-    db_rollback(d);
-    return s;
 }
 
 static enum status run_text(struct db *d, const char *prelude, const char *sql)
@@ -79,13 +41,13 @@ static enum status run_file(struct db *d, const char *dir, const char *name, con
 {
     char *text = NULL;
     size_t length;
-    enum status s = read_sql(dir, name, &text, &length, problem);
+    enum status s = sql_read(dir, name, &text, &length, problem);
 
     if (s != STATUS_OK)
         return s;
     s = run_text(d, prelude, text);
     if (s != STATUS_OK)
-        s = explain(d, s, name, problem);
+        s = sql_explain(d, s, name, problem);
     free(text);
     return s;
 }
@@ -100,16 +62,15 @@ static enum status prepare_roles(struct db *d, const struct migrate_options *o, 
                                 "current_database()); END$$; "
                                 "GRANT USAGE, CREATE ON SCHEMA public TO tollgate_owner; "
                                 "GRANT USAGE ON SCHEMA public TO tollgate_web, tollgate_collector, tollgate_counter";
-    char answer[32];
-    bool there;
+    bool there, yes;
     enum status s = provision_has_roles(d, &there);
 
     if (s != STATUS_OK)
-        return explain(d, s, "cannot reach the database", problem);
+        return sql_explain(d, s, "cannot reach the database", problem);
     if (!there) {
-        if ((s = ask(d, rights, NULL, answer, sizeof(answer))) != STATUS_OK)
-            return explain(d, s, "roles", problem);
-        if (answer[0] != 't') {
+        if ((s = db_get_bool(db_peek, d, rights, DB_NOTHING, &yes)) != STATUS_OK)
+            return sql_explain(d, s, "roles", problem);
+        if (!yes) {
             snprintf(problem, PROBLEM_SIZE,
                      "not all of Tollgate's roles are there and this user may not make them: as superuser run psql -f "
                      "%.300s/roles.sql, then this again",
@@ -120,28 +81,18 @@ static enum status prepare_roles(struct db *d, const struct migrate_options *o, 
         if ((s = run_file(d, o->sql_dir, "roles.sql", "SELECT 1", problem)) != STATUS_OK)
             return s;
     }
-    if ((s = ask(d, super, NULL, answer, sizeof(answer))) != STATUS_OK)
-        return explain(d, s, "roles", problem);
-    if (answer[0] == 't' && (s = run_text(d, "SELECT 1", grant)) != STATUS_OK)
-        return explain(d, s, "rights of tollgate_owner", problem);
-    if ((s = ask(d, member, NULL, answer, sizeof(answer))) != STATUS_OK)
-        return explain(d, s, "roles", problem);
-    if (answer[0] != 't') {
+    if ((s = db_get_bool(db_peek, d, super, DB_NOTHING, &yes)) != STATUS_OK)
+        return sql_explain(d, s, "roles", problem);
+    if (yes && (s = run_text(d, "SELECT 1", grant)) != STATUS_OK)
+        return sql_explain(d, s, "rights of tollgate_owner", problem);
+    if ((s = db_get_bool(db_peek, d, member, DB_NOTHING, &yes)) != STATUS_OK)
+        return sql_explain(d, s, "roles", problem);
+    if (!yes) {
         snprintf(problem, PROBLEM_SIZE,
                  "the connection [database] owner must be tollgate_owner, a member of it or a superuser");
         return STATUS_DENIED;
     }
     return STATUS_OK;
-}
-
-static enum status migrated_before(struct db *d, bool *yes)
-{
-    char answer[8] = "";
-    enum status s = ask(d, "SELECT to_regclass('tollgate.schema_migrations') IS NOT NULL", NULL, answer,
-                        sizeof(answer));
-
-    *yes = answer[0] == 't';
-    return s;
 }
 
 static enum status prepare_host(struct db *d, const struct migrate_options *o, char problem[PROBLEM_SIZE])
@@ -152,12 +103,13 @@ static enum status prepare_host(struct db *d, const struct migrate_options *o, c
     static const char all[] = "tenants, users, subscription_tiers, tenant_subscriptions";
     char missing[128];
     bool before = false;
-    enum status s = migrated_before(d, &before);
+    enum status s = db_get_bool(db_peek, d, "SELECT to_regclass('tollgate.schema_migrations') IS NOT NULL", DB_NOTHING,
+                                &before);
 
     if (s == STATUS_OK)
-        s = ask(d, which, NULL, missing, sizeof(missing));
+        s = db_get_text(db_peek, d, which, DB_NOTHING, missing, sizeof(missing));
     if (s != STATUS_OK)
-        return explain(d, s, "host's tables", problem);
+        return sql_explain(d, s, "host's tables", problem);
     if (missing[0] != '\0' && (before || strcmp(missing, all) != 0)) {
         snprintf(problem, PROBLEM_SIZE, "this database lacks %s: Tollgate needs all four of the host's tables, or none",
                  missing);
@@ -178,7 +130,7 @@ static enum status prepare_host(struct db *d, const struct migrate_options *o, c
         return STATUS_EXISTS;
     }
     if (o->host == MIGRATE_HOST_ADOPT && o->host_grants && (s = run_text(d, "SELECT 1", o->host_grants)) != STATUS_OK)
-        return explain(d, s, "tollgate_owner's rights on the host's tables", problem);
+        return sql_explain(d, s, "tollgate_owner's rights on the host's tables", problem);
     return STATUS_OK;
 }
 
@@ -205,25 +157,20 @@ enum status migrate_folder(struct db *d, const struct migrate_options *o, const 
     return s;
 }
 
-/* One value of one row, in the transaction that is open. */
+/* The value of one row, "" when there is none, in the transaction that is open. */
 static enum status value_of(struct db *d, const char *sql, const char *param, char *out, size_t size)
 {
-    const char *params[] = {param};
-    struct db_rows *r = NULL;
-    enum status s = db_query(d, sql, param ? 1 : 0, params, &r);
+    enum status s = db_get_text(db_query, d, sql, param ? 1 : 0, &param, out, size);
 
-    if (s == STATUS_OK)
-        snprintf(out, size, "%s", db_count(r) > 0 ? db_text(r, 0, 0) : "");
-    db_rows_free(r);
-    return s;
+    if (s == STATUS_NOT_FOUND)
+        out[0] = '\0';
+    return s == STATUS_NOT_FOUND ? STATUS_OK : s;
 }
 
 static enum status record(struct db *d, const char *version, const char *name, const char *sum)
 {
-    const char *params[] = {version, name, sum};
-
-    return db_query(d, "INSERT INTO tollgate.schema_migrations (version, name, checksum) VALUES ($1::int, $2, $3)", 3,
-                    params, NULL);
+    return db_query(d, "INSERT INTO tollgate.schema_migrations (version, name, checksum) VALUES ($1::int, $2, $3)",
+                    DB_WITH(version, name, sum), NULL);
 }
 
 static enum status changed_file(const char *name, char problem[PROBLEM_SIZE])
@@ -242,7 +189,7 @@ static enum status one_file(struct db *d, const struct migrate_options *o, const
     int64_t from = clock_mono_us();
     char *text = NULL;
     size_t length;
-    enum status s = sql_files_read(f, i, &text, &length, problem);
+    enum status s = sql_read(f->dir, name, &text, &length, problem);
 
     if (s != STATUS_OK)
         return s;
@@ -252,7 +199,7 @@ static enum status one_file(struct db *d, const struct migrate_options *o, const
                  sizeof(before));
     if (s != STATUS_OK || (before[0] == '\0' && ((s = db_script(d, text)) != STATUS_OK ||
                                                  (s = record(d, version, name, sum)) != STATUS_OK))) {
-        s = explain(d, s, name, problem);
+        s = sql_explain(d, s, name, problem);
     } else if (before[0] == '\0') {
         snprintf(line, sizeof(line), "schema/%.250s (%.1f s)", name, (double)(clock_mono_us() - from) / 1e6);
         say(o, line);
@@ -278,9 +225,9 @@ static enum status upgrade(struct db *d, const struct migrate_options *o, const 
     enum status s = value_of(d, OLD_NUMBERING, NULL, found, sizeof(found));
 
     if (s != STATUS_OK || found[0] == '\0')
-        return s == STATUS_OK ? s : explain(d, s, "schema_migrations", problem);
+        return s == STATUS_OK ? s : sql_explain(d, s, "schema_migrations", problem);
     if ((s = value_of(d, too_old, OLDEST_UPGRADED, found, sizeof(found))) != STATUS_OK)
-        return explain(d, s, "schema_migrations", problem);
+        return sql_explain(d, s, "schema_migrations", problem);
     if (found[0] != '\0') {
         snprintf(problem, PROBLEM_SIZE,
                  "this database is at migration %.10s, and this Tollgate brings those of migration " OLDEST_UPGRADED
@@ -289,12 +236,12 @@ static enum status upgrade(struct db *d, const struct migrate_options *o, const 
                  found);
         return STATUS_VERSION;
     }
-    if ((s = read_sql(o->sql_dir, "upgrade.sql", &sql, &length, problem)) != STATUS_OK ||
-        (s = sql_files_read(f, 0, &first, &length, problem)) != STATUS_OK)
+    if ((s = sql_read(o->sql_dir, "upgrade.sql", &sql, &length, problem)) != STATUS_OK ||
+        (s = sql_read(f->dir, sql_files_name(f, 0), &first, &length, problem)) != STATUS_OK)
         goto out;
     sql_checksum(first, length, sum);
     if ((s = db_script(d, sql)) != STATUS_OK || (s = record(d, "1", sql_files_name(f, 0), sum)) != STATUS_OK)
-        s = explain(d, s, "upgrade.sql", problem);
+        s = sql_explain(d, s, "upgrade.sql", problem);
     else
         say(o, "upgrade.sql");
 out:
@@ -314,7 +261,7 @@ static enum status refuse_newer(struct db *d, const char *newest, char problem[P
                  ") ORDER BY version LIMIT 1",
                  version, found, sizeof(found));
     if (s != STATUS_OK)
-        return explain(d, s, "schema_migrations", problem);
+        return sql_explain(d, s, "schema_migrations", problem);
     if (found[0] == '\0')
         return STATUS_OK;
     snprintf(problem, PROBLEM_SIZE, "the database is newer than this program: it has %s; install the newer Tollgate",
@@ -331,7 +278,7 @@ static enum status bring_up(struct db *d, const struct migrate_options *o, const
     if (s == STATUS_OK)
         s = db_script(d, as_owner);
     if (s != STATUS_OK)
-        return explain(d, s, "schema tollgate", problem);
+        return sql_explain(d, s, "schema tollgate", problem);
     if ((s = refuse_newer(d, sql_files_name(f, f->n - 1), problem)) == STATUS_OK)
         s = upgrade(d, o, f, problem);
     for (int i = 0; i < f->n && s == STATUS_OK; i++)
@@ -339,7 +286,7 @@ static enum status bring_up(struct db *d, const struct migrate_options *o, const
     if (s == STATUS_OK)
         s = functions_apply(d, o->sql_dir, o->progress, problem);
     if (s == STATUS_OK)
-        return (s = db_commit(d)) == STATUS_OK ? s : explain(d, s, "commit", problem);
+        return (s = db_commit(d)) == STATUS_OK ? s : sql_explain(d, s, "commit", problem);
     db_rollback(d);
     return s;
 }
@@ -356,10 +303,10 @@ static enum status prepare_adopted(struct db *d, const struct migrate_options *o
         "WHEN p.prosrc LIKE '%tollgate_counter%' THEN 'given' ELSE 'lacks' END "
         "FROM (SELECT to_regprocedure('tollgate.grant_schema(text)') AS f) x LEFT JOIN pg_proc p ON p.oid = x.f";
     char answer[8];
-    enum status s = ask(d, adopted, NULL, answer, sizeof(answer));
+    enum status s = db_get_text(db_peek, d, adopted, DB_NOTHING, answer, sizeof(answer));
 
     if (s != STATUS_OK)
-        return explain(d, s, "rights on the tenants' tables", problem);
+        return sql_explain(d, s, "rights on the tenants' tables", problem);
     *give = o->host == MIGRATE_HOST_ADOPT || strcmp(answer, "give") == 0;
     if (strcmp(answer, "lacks") != 0 || *give)
         return STATUS_OK;
@@ -387,7 +334,7 @@ static enum status migrate_locked(struct db *d, const struct migrate_options *o,
         (s = prepare_host(d, o, problem)) != STATUS_OK)
         goto out;
     if ((s = run_text(d, as_owner, tables)) != STATUS_OK)
-        s = explain(d, s, "schema tollgate", problem);
+        s = sql_explain(d, s, "schema tollgate", problem);
     else
         s = bring_up(d, o, &f, problem);
     if (s == STATUS_OK && give)
@@ -404,12 +351,12 @@ enum status migrate_run(struct db *d, const struct migrate_options *o, char prob
     db_timeouts(d, 5, 0);
     db_expect(d, NULL);
     if ((s = db_connect(d)) != STATUS_OK)
-        return explain(d, s, "cannot reach the database", problem);
+        return sql_explain(d, s, "cannot reach the database", problem);
     if ((s = db_script(d, "SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtext('tollgate.migrate'))")) != STATUS_OK)
-        return explain(d, s, "cannot take the lock of migrations", problem);
+        return sql_explain(d, s, "cannot take the lock of migrations", problem);
     s = migrate_locked(d, o, problem);
     if (s != STATUS_UNAVAILABLE &&
         db_script(d, "SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtext('tollgate.migrate'))") != STATUS_OK)
-        return s == STATUS_OK ? explain(d, STATUS_UNAVAILABLE, "lost the connection at the end", problem) : s;
+        return s == STATUS_OK ? sql_explain(d, STATUS_UNAVAILABLE, "lost the connection at the end", problem) : s;
     return s;
 }

@@ -1,29 +1,18 @@
 /* node.c: the nodes that bring events: whose start is in force, and how they fare */
 #include "lib/store/node.h"
 
-#include <inttypes.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "lib/store/history.h"
-
-static void hex(char *out, const unsigned char *bytes, size_t n)
-{
-    static const char digits[] = "0123456789abcdef";
-
-    for (size_t i = 0; i < n; i++) {
-        *out++ = digits[bytes[i] >> 4];
-        *out++ = digits[bytes[i] & 15];
-    }
-    *out = '\0';
-}
 
 const char *node_token_text(const unsigned char *token, char out[NODE_TOKEN_TEXT])
 {
     if (!token)
         return NULL;
     memcpy(out, "\\x", 2);
-    hex(out + 2, token, 16);
+    sodium_bin2hex(out + 2, NODE_TOKEN_TEXT - 2, token, 16);
     return out;
 }
 
@@ -46,7 +35,7 @@ static enum status judge(struct db *d, const struct spool_node *node, const char
                                "token FROM tollgate.collector_nodes WHERE node = $1::uuid FOR UPDATE";
     char own[NODE_TOKEN_TEXT];
     struct db_rows *rows;
-    enum status s = db_query(d, find, 1, (const char *[]){id}, &rows);
+    enum status s = db_query(d, find, DB_WITH(id), &rows);
 
     if (s != STATUS_OK)
         return s;
@@ -100,7 +89,7 @@ enum status node_take(struct db *d, const struct spool_node *node, const struct 
     if (s != STATUS_OK)
         return s;
     if ((s = judge(d, node, id, start, older, where)) == STATUS_OK)
-        s = db_query(d, put, 3, (const char *[]){id, node_token_text(start->next, next), start->host}, &rows);
+        s = db_query(d, put, DB_WITH(id, node_token_text(start->next, next), start->host), &rows);
     return commit_counted(d, view, before, s, rows);
 }
 
@@ -110,7 +99,7 @@ enum status node_report(struct db *d, const struct spool_node *node, struct hist
     static const char sql[] =
         "UPDATE tollgate.collector_nodes SET seen_at = now(), lag_events = $2::bigint, lag_seconds = $3::float8, "
         "spool_bytes = $4::bigint, commits = commits + 1 WHERE node = $1::uuid RETURNING commits";
-    char id[SPOOL_NODE_TEXT], events[24], seconds[40], bytes[24];
+    char id[SPOOL_NODE_TEXT], seconds[40];
     int64_t before = history_commits(view);
     struct db_rows *rows = NULL;
     enum status s = db_begin(d, NULL);
@@ -118,10 +107,8 @@ enum status node_report(struct db *d, const struct spool_node *node, struct hist
     if (s != STATUS_OK)
         return s;
     spool_node_text(node, id);
-    snprintf(events, sizeof(events), "%" PRIu64, lag_events);
     snprintf(seconds, sizeof(seconds), "%.3f", lag_seconds);
-    snprintf(bytes, sizeof(bytes), "%" PRIu64, spool_bytes);
-    s = db_query(d, sql, 4, (const char *[]){id, events, seconds, bytes}, &rows);
+    s = db_query(d, sql, DB_WITH(id, DB_INT((int64_t)lag_events), seconds, DB_INT((int64_t)spool_bytes)), &rows);
     return commit_counted(d, view, before, s, rows);
 }
 
@@ -131,15 +118,10 @@ enum status node_note_rollback(struct db *d, const char *node, const struct node
         "INSERT INTO tollgate.node_rollbacks (node, cause, commits_known, commits_held, known_at, segments_again, "
         "bytes_again, segments_gone, bytes_gone) VALUES ($1::uuid, $2, $3::bigint, $4::bigint, "
         "to_timestamp(nullif($5::bigint, 0) / 1e6), $6::bigint, $7::bigint, $8::bigint, $9::bigint)";
-    const int64_t numbers[] = {r->commits_known,           r->commits_held,         r->known_at_us,
-                               (int64_t)r->segments_again, (int64_t)r->bytes_again, (int64_t)r->segments_gone,
-                               (int64_t)r->bytes_gone};
-    char texts[7][24];
-    const char *params[9] = {node, r->cause};
 
-    for (int i = 0; i < 7; i++) {
-        snprintf(texts[i], sizeof(texts[i]), "%" PRId64, numbers[i]);
-        params[i + 2] = texts[i];
-    }
-    return db_run(d, sql, 9, params, NULL);
+    return db_run(d, sql,
+                  DB_WITH(node, r->cause, DB_INT(r->commits_known), DB_INT(r->commits_held), DB_INT(r->known_at_us),
+                          DB_INT((int64_t)r->segments_again), DB_INT((int64_t)r->bytes_again),
+                          DB_INT((int64_t)r->segments_gone), DB_INT((int64_t)r->bytes_gone)),
+                  NULL);
 }

@@ -1,8 +1,6 @@
 /* places.c: where the tenants' files are, and how much was measured there */
 #include "lib/store/places.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,12 +41,9 @@ enum status places_list(struct db *d, const char *after, int max, struct place *
     static const char sql[] =
         "SELECT tenant_id, coalesce(storage_path, tenant_id) FROM tollgate.tenant_settings WHERE tenant_id > $1 "
         "ORDER BY tenant_id LIMIT $2::integer";
-    char most[16];
     struct db_rows *rows;
-    enum status s;
+    enum status s = db_run(d, sql, DB_WITH(after, DB_INT(max)), &rows);
 
-    snprintf(most, sizeof(most), "%d", max);
-    s = db_run(d, sql, 2, (const char *[]){after, most}, &rows);
     return s == STATUS_OK ? read_places(rows, list, n) : s;
 }
 
@@ -57,7 +52,7 @@ enum status places_of(struct db *d, const char *tenant, struct place **list, siz
     static const char sql[] =
         "SELECT tenant_id, coalesce(storage_path, tenant_id) FROM tollgate.tenant_settings WHERE tenant_id = $1";
     struct db_rows *rows;
-    enum status s = db_run(d, sql, 1, (const char *[]){tenant}, &rows);
+    enum status s = db_run(d, sql, DB_WITH(tenant), &rows);
 
     if (s == STATUS_OK)
         s = read_places(rows, list, n);
@@ -70,8 +65,5 @@ enum status places_of(struct db *d, const char *tenant, struct place **list, siz
 
 enum status places_put(struct db *d, const char *tenant, int64_t bytes)
 {
-    char text[24];
-
-    snprintf(text, sizeof(text), "%" PRId64, bytes);
-    return db_run(d, "SELECT tollgate.put_storage($1, $2::bigint)", 2, (const char *[]){tenant, text}, NULL);
+    return db_run(d, "SELECT tollgate.put_storage($1, $2::bigint)", DB_WITH(tenant, DB_INT(bytes)), NULL);
 }

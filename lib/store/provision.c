@@ -86,32 +86,13 @@ bool provision_answers(const char *conninfo)
     return PQping(conninfo) == PQPING_OK;
 }
 
-/* One statement that reads, in a transaction of its own; *rows only with STATUS_OK. */
-static enum status look(struct db *d, const char *sql, const char *param, struct db_rows **rows)
-{
-    const char *params[] = {param};
-    enum status s = db_begin(d, NULL);
-
-    if (s != STATUS_OK)
-        return s;
-    s = db_query_found(d, sql, param ? 1 : 0, params, rows);
-    db_rollback(d);
-    return s;
-}
-
 enum status provision_has_roles(struct db *d, bool *yes)
 {
     static const char sql[] =
         "SELECT CASE WHEN count(*) = 4 THEN pg_has_role('tollgate_owner', 'tollgate_counter', 'MEMBER') ELSE false END "
         "FROM pg_roles WHERE rolname IN ('tollgate_owner', 'tollgate_web', 'tollgate_collector', 'tollgate_counter')";
-    struct db_rows *rows;
-    enum status s = look(d, sql, NULL, &rows);
 
-    if (s != STATUS_OK)
-        return s;
-    *yes = db_bool(rows, 0, 0);
-    db_rows_free(rows);
-    return STATUS_OK;
+    return db_get_bool(db_peek, d, sql, DB_NOTHING, yes);
 }
 
 enum status provision_make_roles(struct db *d, const char *sql)
@@ -127,14 +108,8 @@ enum status provision_make_roles(struct db *d, const char *sql)
 enum status provision_owner(struct db *d, const char *database, char owner[PROVISION_NAME])
 {
     static const char sql[] = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = $1";
-    struct db_rows *rows;
-    enum status s = look(d, sql, database, &rows);
 
-    if (s != STATUS_OK)
-        return s;
-    (void)copy(owner, PROVISION_NAME, db_text(rows, 0, 0));
-    db_rows_free(rows);
-    return STATUS_OK;
+    return db_get_text(db_peek, d, sql, DB_WITH(database), owner, PROVISION_NAME);
 }
 
 /* A cluster that was made without a locale has SQL_ASCII, which takes any bytes for text: then UTF-8 is asked for. */
@@ -144,21 +119,17 @@ enum status provision_make_database(struct db *d, const char *database)
         "SELECT format('CREATE DATABASE %I OWNER tollgate_owner', $1::text) || CASE WHEN pg_encoding_to_char(encoding) "
         "= 'UTF8' THEN '' ELSE ' TEMPLATE template0 ENCODING ''UTF8'' LOCALE ''C.UTF-8''' END "
         "FROM pg_database WHERE datname = 'template1'";
-    struct db_rows *rows;
-    enum status s = look(d, sql, database, &rows);
+    char make[512];
+    enum status s = db_get_text(db_peek, d, sql, DB_WITH(database), make, sizeof(make));
 
-    if (s != STATUS_OK)
-        return s;
-    s = db_script(d, db_text(rows, 0, 0)); /* outside of a transaction */
-    db_rows_free(rows);
-    return s;
+    return s == STATUS_OK ? db_script(d, make) : s; /* outside of a transaction */
 }
 
 enum status provision_files(struct db *d, struct provision_files *out)
 {
     static const char sql[] = "SELECT current_setting('hba_file'), current_setting('ident_file')";
     struct db_rows *rows;
-    enum status s = look(d, sql, NULL, &rows);
+    enum status s = db_peek(d, sql, DB_NOTHING, &rows);
 
     if (s != STATUS_OK)
         return s;
@@ -171,15 +142,10 @@ enum status provision_files(struct db *d, struct provision_files *out)
 
 enum status provision_reload(struct db *d)
 {
-    struct db_rows *rows;
-    enum status s = look(d, "SELECT pg_reload_conf()", NULL, &rows);
+    bool told = false;
+    enum status s = db_get_bool(db_peek, d, "SELECT pg_reload_conf()", DB_NOTHING, &told);
 
-    if (s != STATUS_OK)
-        return s;
-    if (!db_bool(rows, 0, 0))
-        s = STATUS_FAILED;
-    db_rows_free(rows);
-    return s;
+    return s == STATUS_OK && !told ? STATUS_FAILED : s;
 }
 
 enum status provision_file_error(struct db *d, char out[512])
@@ -188,12 +154,6 @@ enum status provision_file_error(struct db *d, char out[512])
         "SELECT coalesce((SELECT format('pg_hba.conf, line %s: %s', line_number, error) FROM pg_hba_file_rules "
         "WHERE error IS NOT NULL LIMIT 1), (SELECT format('pg_ident.conf, line %s: %s', line_number, error) "
         "FROM pg_ident_file_mappings WHERE error IS NOT NULL LIMIT 1), '')";
-    struct db_rows *rows;
-    enum status s = look(d, sql, NULL, &rows);
 
-    if (s != STATUS_OK)
-        return s;
-    (void)copy(out, 512, db_text(rows, 0, 0));
-    db_rows_free(rows);
-    return STATUS_OK;
+    return db_get_text(db_peek, d, sql, DB_NOTHING, out, 512);
 }

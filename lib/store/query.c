@@ -1,7 +1,6 @@
 /* query.c: what charts and histories read of the rollups */
 #include "lib/store/query.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define TEXT_OF(x) #x
@@ -35,8 +34,7 @@ static const char endpoints_sql[] =
 enum status query_history(struct db *d, const char *tenant, const char *from, const char *to, const char *metric,
                           struct db_rows **rows, size_t *n)
 {
-    const char *const params[] = {tenant, from, to, metric};
-    enum status s = db_query(d, history_sql, 4, params, rows);
+    enum status s = db_query(d, history_sql, DB_WITH(tenant, from, to, metric), rows);
 
     if (s != STATUS_OK)
         return s;
@@ -50,19 +48,15 @@ enum status query_history(struct db *d, const char *tenant, const char *from, co
 
 enum status overview_period(struct db *d, const char *tenant, struct db_rows **rows)
 {
-    return db_query_found(d, period_sql, 1, &tenant, rows);
+    return db_query_found(d, period_sql, DB_WITH(tenant), rows);
 }
 
 enum status overview_days(struct db *d, const char *tenant, struct db_rows **rows)
 {
-    return db_query(d, days_sql, 1, &tenant, rows);
+    return db_query(d, days_sql, DB_WITH(tenant), rows);
 }
 
 enum status overview_endpoints(struct db *d, const char *tenant, int n, struct db_rows **rows)
 {
-    char most[16];
-    const char *params[] = {tenant, most};
-
-    snprintf(most, sizeof(most), "%d", n);
-    return db_query(d, endpoints_sql, 2, params, rows);
+    return db_query(d, endpoints_sql, DB_WITH(tenant, DB_INT(n)), rows);
 }

@@ -1,7 +1,6 @@
 /* reconcile.c: the aggregates and gauges against the rows and the tenants' tables */
 #include "lib/store/reconcile.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -40,17 +39,16 @@ static const char gauges_sql[] =
 /* The rows' days, a span at a time. */
 static enum status compare_days(struct db *d, const char *tenant, const struct reconcile_calls *calls)
 {
-    char from[24], most[24];
     struct db_rows *range = NULL;
-    enum status s = db_query(d, range_sql, 1, &tenant, &range);
+    enum status s = db_query(d, range_sql, DB_WITH(tenant), &range);
     int64_t days = s == STATUS_OK && !db_null(range, 0, 2) ? db_int(range, 0, 2) : 0;
 
     for (int64_t done = 0; s == STATUS_OK && done < days; done += tenant ? days : DAYS_AT_A_TIME) {
-        snprintf(from, sizeof(from), "%" PRId64, done);
-        snprintf(most, sizeof(most), "%" PRId64, tenant ? days : (int64_t)DAYS_AT_A_TIME - 1);
+        int64_t most = tenant ? days : DAYS_AT_A_TIME - 1;
+
         calls->progress(calls->arg, RECONCILE_DAYS, (size_t)done, (size_t)days);
-        s = db_query(d, days_sql, 5, (const char *[]){tenant, db_text(range, 0, 0), from, most, db_text(range, 0, 1)},
-                     NULL);
+        s = db_query(d, days_sql,
+                     DB_WITH(tenant, db_text(range, 0, 0), DB_INT(done), DB_INT(most), db_text(range, 0, 1)), NULL);
     }
     db_rows_free(range);
     return s;
@@ -82,7 +80,7 @@ static enum status compare_rows(struct db *d, const char *tenant, const struct r
         s = compare_days(d, tenant, calls);
     calls->progress(calls->arg, RECONCILE_TOTALS, 0, 1);
     if (s == STATUS_OK)
-        s = db_query(d, totals_sql, 1, &tenant, NULL);
+        s = db_query(d, totals_sql, DB_WITH(tenant), NULL);
     if (s == STATUS_OK)
         s = read_found(d, calls);
     if (s == STATUS_OK)
@@ -95,7 +93,7 @@ static enum status compare_gauges(struct db *d, const char *after, const char *l
                                   const struct reconcile_calls *calls)
 {
     struct db_rows *rows;
-    enum status s = db_run(d, gauges_sql, 3, (const char *[]){after, last, only}, &rows);
+    enum status s = db_run(d, gauges_sql, DB_WITH(after, last, only), &rows);
 
     if (s == STATUS_OK) {
         if (db_count(rows) > 0)
@@ -114,7 +112,7 @@ static enum status compare_all_gauges(struct db *d, const struct reconcile_calls
 
     for (size_t done = 0, n = 1; s == STATUS_OK && n > 0; done += n) {
         calls->progress(calls->arg, RECONCILE_GAUGES, done, tenants);
-        if ((s = db_run(d, page_sql, 1, (const char *[]){after}, &page)) != STATUS_OK)
+        if ((s = db_run(d, page_sql, DB_WITH(after), &page)) != STATUS_OK)
             break;
         n = (size_t)db_int(page, 0, 1);
         snprintf(last, sizeof(last), "%s", db_text(page, 0, 0));
@@ -129,27 +127,19 @@ static enum status compare_all_gauges(struct db *d, const struct reconcile_calls
 enum status reconcile_compare(struct db *d, const char *tenant, const struct reconcile_calls *calls, size_t *tenants)
 {
     static const char count_sql[] = "SELECT count(*) FROM public.tenants WHERE $1::text IS NULL OR id = $1";
-    struct db_rows *rows;
-    enum status s = db_run(d, count_sql, 1, &tenant, &rows);
+    int64_t count;
+    enum status s = db_get_int(db_run, d, count_sql, DB_WITH(tenant), &count);
 
     if (s != STATUS_OK)
         return s;
-    *tenants = (size_t)db_int(rows, 0, 0);
-    db_rows_free(rows);
+    *tenants = (size_t)count;
     s = *tenants == 0 && tenant ? STATUS_NOT_FOUND : compare_rows(d, tenant, calls);
     if (s == STATUS_OK)
         s = tenant ? compare_gauges(d, "", tenant, tenant, calls) : compare_all_gauges(d, calls, *tenants);
     return s;
 }
 
-enum status reconcile_repair(struct db *d, const char *tenant, size_t *repaired)
+enum status reconcile_repair(struct db *d, const char *tenant)
 {
-    struct db_rows *rows;
-    enum status s = db_run(d, "SELECT tollgate.repair($1)", 1, &tenant, &rows);
-
-    if (s == STATUS_OK) {
-        *repaired = (size_t)db_int(rows, 0, 0);
-        db_rows_free(rows);
-    }
-    return s;
+    return db_run(d, "SELECT tollgate.repair($1)", DB_WITH(tenant), NULL);
 }

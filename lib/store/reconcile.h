@@ -39,6 +39,6 @@ struct reconcile_calls {
 MUST_CHECK enum status reconcile_compare(struct db *d, const char *tenant, const struct reconcile_calls *calls,
                                          size_t *tenants);
 /* Makes a tenant's aggregates and gauges say what its rows and tables say, in a transaction of its own. */
-MUST_CHECK enum status reconcile_repair(struct db *d, const char *tenant, size_t *repaired);
+MUST_CHECK enum status reconcile_repair(struct db *d, const char *tenant);
 
 #endif

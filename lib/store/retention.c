@@ -1,9 +1,6 @@
 /* retention.c: removes what is no longer kept, a slice at a time */
 #include "lib/store/retention.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
 #define SLICE 5000
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
@@ -65,14 +62,10 @@ static int64_t bound_of(enum bound bound, const struct retention_keep *keep)
 enum status retention_slice(struct db *d, size_t item, const struct retention_keep *keep, bool *more)
 {
     const struct item *it = &items[item];
-    char bound[24];
-    struct db_rows *rows;
-    enum status s;
+    int64_t removed = 0;
+    enum status s = db_get_int(db_run, d, it->sql, it->bound != FIXED,
+                               (const char *[]){DB_INT(bound_of(it->bound, keep))}, &removed);
 
-    snprintf(bound, sizeof(bound), "%" PRId64, bound_of(it->bound, keep));
-    s = db_run(d, it->sql, it->bound != FIXED, (const char *[]){bound}, &rows);
-    *more = s == STATUS_OK && db_int(rows, 0, 0) >= it->full;
-    if (s == STATUS_OK)
-        db_rows_free(rows);
+    *more = s == STATUS_OK && removed >= it->full;
     return s;
 }

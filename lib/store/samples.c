@@ -7,7 +7,6 @@
 
 #include "lib/base/clock.h"
 
-#define NUMBER_SIZE 24
 #define BUCKETS_SIZE (LIMIT_LATENCY_BUCKETS * 21 + 3)
 
 static const char put_sql[] =
@@ -54,11 +53,7 @@ struct samples_calls samples_calls(const struct limit_stats *stats)
     return calls;
 }
 
-static const char *number(char out[NUMBER_SIZE], uint64_t n)
-{
-    snprintf(out, NUMBER_SIZE, "%" PRId64, (int64_t)n);
-    return out;
-}
+#define COUNT(n) DB_INT((int64_t)(n))
 
 static const char *buckets(char out[BUCKETS_SIZE], const struct limit_stats *stats)
 {
@@ -73,43 +68,23 @@ static const char *buckets(char out[BUCKETS_SIZE], const struct limit_stats *sta
 enum status samples_put(struct db *d, const struct sample *s)
 {
     struct samples_calls calls = samples_calls(s->stats);
-    char n[10][NUMBER_SIZE], lag[40], latency[BUCKETS_SIZE], since[CLOCK_RFC3339_SIZE];
-    const char *params[] = {s->node,
-                            number(n[0], s->stats->table),
-                            number(n[1], calls.admitted),
-                            number(n[2], calls.passed),
-                            number(n[3], calls.refused),
-                            buckets(latency, s->stats),
-                            since,
-                            number(n[4], s->batches),
-                            number(n[5], s->rows),
-                            number(n[6], s->rejected),
-                            number(n[7], s->degraded),
-                            lag,
-                            number(n[8], s->spool_events),
-                            number(n[9], s->spool_bytes)};
-    enum status status = db_begin(d, NULL);
+    char lag[40], latency[BUCKETS_SIZE], since[CLOCK_RFC3339_SIZE];
 
-    if (status != STATUS_OK)
-        return status;
     clock_rfc3339(since, s->collecting_since_us, 0, 1);
     snprintf(lag, sizeof(lag), "%.3f", s->lag_seconds);
-    status = db_query(d, put_sql, sizeof(params) / sizeof(params[0]), params, NULL);
-    if (status == STATUS_OK)
-        return db_commit(d);
-    db_rollback(d);
-    return status;
+    return db_run(d, put_sql,
+                  DB_WITH(s->node, COUNT(s->stats->table), COUNT(calls.admitted), COUNT(calls.passed),
+                          COUNT(calls.refused), buckets(latency, s->stats), since, COUNT(s->batches), COUNT(s->rows),
+                          COUNT(s->rejected), COUNT(s->degraded), lag, COUNT(s->spool_events), COUNT(s->spool_bytes)),
+                  NULL);
 }
 
 enum status samples_before(struct db *d, const char *node, int age_s, struct samples_before *out)
 {
-    char age[NUMBER_SIZE];
-    const char *params[] = {node, age};
     struct db_rows *rows = NULL;
-    enum status s;
+    enum status s = db_query_found(d, before_sql, DB_WITH(node, DB_INT(age_s)), &rows);
 
-    snprintf(age, sizeof(age), "%d", age_s);
-    if ((s = db_query_found(d, before_sql, 2, params, &rows)) != STATUS_OK)
+    if (s != STATUS_OK)
         return s;
     memset(out, 0, sizeof(*out));
     out->age_seconds = db_double(rows, 0, 0);
@@ -125,11 +100,5 @@ enum status samples_before(struct db *d, const char *node, int age_s, struct sam
 
 enum status samples_steps(struct db *d, int step_minutes, int steps, int nodes, struct db_rows **rows)
 {
-    char step[NUMBER_SIZE], count[NUMBER_SIZE], most[NUMBER_SIZE];
-    const char *params[] = {step, count, most};
-
-    snprintf(step, sizeof(step), "%d", step_minutes);
-    snprintf(count, sizeof(count), "%d", steps);
-    snprintf(most, sizeof(most), "%d", nodes);
-    return db_query(d, steps_sql, 3, params, rows);
+    return db_query(d, steps_sql, DB_WITH(DB_INT(step_minutes), DB_INT(steps), DB_INT(nodes)), rows);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "lib/base/io.h"
+#include "lib/store/db.h"
 
 #define FILE_BYTES_MAX (4u << 20)
 
@@ -51,16 +52,21 @@ const char *sql_files_name(const struct sql_files *f, int i)
     return f->names[i]->d_name;
 }
 
-enum status sql_files_read(const struct sql_files *f, int i, char **text, size_t *length,
-                           char problem[SQL_PROBLEM_SIZE])
+enum status sql_explain(const struct db *d, enum status s, const char *what, char problem[SQL_PROBLEM_SIZE])
+{
+    snprintf(problem, SQL_PROBLEM_SIZE, "%.200s: %.250s", what, db_error(d)[0] ? db_error(d) : status_text(s));
+    return s;
+}
+
+enum status sql_read(const char *dir, const char *name, char **text, size_t *length, char problem[SQL_PROBLEM_SIZE])
 {
     char path[1300];
-    enum status s = io_path(path, sizeof(path), f->dir, f->names[i]->d_name);
+    enum status s = io_path(path, sizeof(path), dir, name);
 
     if (s == STATUS_OK)
         s = io_read_file(path, FILE_BYTES_MAX, text, length);
     if (s != STATUS_OK)
-        snprintf(problem, SQL_PROBLEM_SIZE, "cannot read %.300s: %s", f->names[i]->d_name, status_text(s));
+        snprintf(problem, SQL_PROBLEM_SIZE, "cannot read %.300s: %s", name, status_text(s));
     return s;
 }
 
@@ -93,7 +99,7 @@ static enum status add_folder(crypto_generichash_state *state, const char *sql_d
         char *text = NULL;
         size_t length;
 
-        if ((s = sql_files_read(&f, i, &text, &length, problem)) == STATUS_OK)
+        if ((s = sql_read(f.dir, sql_files_name(&f, i), &text, &length, problem)) == STATUS_OK)
             crypto_generichash_update(state, (const unsigned char *)text, length);
         free(text);
     }

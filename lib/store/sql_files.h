@@ -13,6 +13,7 @@
 #define SQL_PROBLEM_SIZE 512
 #define SQL_CHECKSUM_SIZE 33 /* 16 bytes of BLAKE2b in hex */
 
+struct db;
 struct dirent;
 struct sql_files {
     char dir[1024];
@@ -25,9 +26,11 @@ MUST_CHECK enum status sql_files_init(struct sql_files *f, const char *sql_dir, 
                                       char problem[SQL_PROBLEM_SIZE]);
 void sql_files_term(struct sql_files *f);
 const char *sql_files_name(const struct sql_files *f, int i);
-/* The text of file i, which the caller frees. */
-MUST_CHECK enum status sql_files_read(const struct sql_files *f, int i, char **text, size_t *length,
-                                      char problem[SQL_PROBLEM_SIZE]);
+/* The text of a file, which the caller frees. */
+MUST_CHECK enum status sql_read(const char *dir, const char *name, char **text, size_t *length,
+                                char problem[SQL_PROBLEM_SIZE]);
+/* "what: why": what the database said, or the status' text. Gives `s` back. */
+enum status sql_explain(const struct db *d, enum status s, const char *what, char problem[SQL_PROBLEM_SIZE]);
 /* Of one text. */
 void sql_checksum(const char *text, size_t length, char out[SQL_CHECKSUM_SIZE]);
 /* Of all files of schema and then of functions, one behind the other: the version of the SQL (schema_version.h). */

@@ -16,13 +16,13 @@ static const char subscription_sql[] =
 
 enum status subscription_read(struct db *d, const char *tenant, struct db_rows **rows)
 {
-    return db_query_found(d, subscription_sql, 1, &tenant, rows);
+    return db_query_found(d, subscription_sql, DB_WITH(tenant), rows);
 }
 
 enum status subscription_set(struct db *d, const char *tenant, const char *tier, const char *limits)
 {
-    const char *const params[] = {tenant, tier, limits};
-    enum status s = db_query(d, "SELECT tollgate.set_subscription($1, $2, $3::jsonb)", 3, params, NULL);
+    enum status s = db_query(d, "SELECT tollgate.set_subscription($1, $2, $3::jsonb)", DB_WITH(tenant, tier, limits),
+                             NULL);
 
     return s == STATUS_INVALID && strcmp(db_sqlstate(d), "TG004") == 0 ? STATUS_NOT_FOUND : s;
 }

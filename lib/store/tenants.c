@@ -1,8 +1,6 @@
 /* tenants.c: tenants with their settings: lists, and what the command line changes */
 #include "lib/store/tenants.h"
 
-#include <stdio.h>
-
 #define COLUMNS                                                                          \
     "SELECT t.id, t.name, s.tier_id, c.state, c.time_zone, c.anchor_day, c.schema_name," \
     " coalesce(c.storage_path, t.id), c.enforced,"                                       \
@@ -40,105 +38,81 @@ static const char by_percent_sql[] =
 
 enum status tenants_all(struct db *d, const char *after, int n, struct db_rows **rows)
 {
-    char most[16];
-    const char *const params[] = {after, most};
-
-    snprintf(most, sizeof(most), "%d", n);
-    return db_query(d, "SELECT tenant_id, name, tier_id, state FROM tollgate.operator_tenant_ids($1, $2::int)", 2,
-                    params, rows);
+    return db_query(d, "SELECT tenant_id, name, tier_id, state FROM tollgate.operator_tenant_ids($1, $2::int)",
+                    DB_WITH(after, DB_INT(n)), rows);
 }
 
 enum status tenants_own(struct db *d, const char *tenant, struct db_rows **rows)
 {
-    return db_query_found(d, own_sql, 1, &tenant, rows);
+    return db_query_found(d, own_sql, DB_WITH(tenant), rows);
 }
 
 enum status tenants_by_percent(struct db *d, const char *after_percent, const char *after_id, const char *search, int n,
                                struct db_rows **rows)
 {
-    char most[16];
-    const char *params[] = {after_percent, after_id, search, most};
-
-    snprintf(most, sizeof(most), "%d", n);
-    return db_query(d, by_percent_sql, 4, params, rows);
+    return db_query(d, by_percent_sql, DB_WITH(after_percent, after_id, search, DB_INT(n)), rows);
 }
 
 enum status tenant_list(struct db *d, struct db_rows **rows)
 {
-    return db_query(d, list_sql, 0, NULL, rows);
+    return db_query(d, list_sql, DB_NOTHING, rows);
 }
 
 enum status tenant_show(struct db *d, const char *id, struct db_rows **rows)
 {
-    return db_query_found(d, show_sql, 1, (const char *const[]){id}, rows);
+    return db_query_found(d, show_sql, DB_WITH(id), rows);
 }
 
 enum status tenant_create(struct db *d, const char *id, const struct tenant_values *v, char full[CAPACITY_TEXT])
 {
-    const char *const settings[] = {id, v->zone, v->anchor, v->schema, v->storage};
-    const char *const own[] = {id};
     enum status s = capacity_tenant(d, full);
 
     if (s != STATUS_OK)
         return s;
-    s = db_query(d, insert_sql, 2, (const char *const[]){id, v->name ? v->name : id}, NULL);
+    s = db_query(d, insert_sql, DB_WITH(id, v->name ? v->name : id), NULL);
     if (s == STATUS_CONFLICT)
         s = STATUS_EXISTS;
     if (!s)
-        s = db_query(d, settings_sql, 5, settings, NULL);
+        s = db_query(d, settings_sql, DB_WITH(id, v->zone, v->anchor, v->schema, v->storage), NULL);
     if (!s && v->tier)
-        s = db_query(d, subscribe_sql, 2, (const char *const[]){id, v->tier}, NULL);
+        s = db_query(d, subscribe_sql, DB_WITH(id, v->tier), NULL);
     if (!s)
-        s = db_query(d, periods_sql, 1, own, NULL);
+        s = db_query(d, periods_sql, DB_WITH(id), NULL);
     if (!s)
-        s = db_query(d, attach_sql, 1, own, NULL);
+        s = db_query(d, attach_sql, DB_WITH(id), NULL);
     return s;
 }
 
 enum status tenant_change(struct db *d, const char *id, const struct tenant_values *v)
 {
-    enum status s = v->name ? db_query_found(d, rename_sql, 2, (const char *const[]){id, v->name}, NULL)
-                            : db_query_found(d, there_sql, 1, (const char *const[]){id}, NULL);
+    enum status s = v->name ? db_query_found(d, rename_sql, DB_WITH(id, v->name), NULL)
+                            : db_query_found(d, there_sql, DB_WITH(id), NULL);
 
     if (!s && (v->zone || v->anchor || v->storage))
-        s = db_query(d, change_sql, 4, (const char *const[]){id, v->zone, v->anchor, v->storage}, NULL);
+        s = db_query(d, change_sql, DB_WITH(id, v->zone, v->anchor, v->storage), NULL);
     if (!s && v->tier)
-        s = db_query(d, subscribe_sql, 2, (const char *const[]){id, v->tier}, NULL);
+        s = db_query(d, subscribe_sql, DB_WITH(id, v->tier), NULL);
     return s;
 }
 
 enum status tenant_set_state(struct db *d, const char *id, const char *state)
 {
-    return db_query_found(d, state_sql, 2, (const char *const[]){id, state}, NULL);
+    return db_query_found(d, state_sql, DB_WITH(id, state), NULL);
 }
 
 enum status tenant_owns(struct db *d, bool *owns)
 {
-    struct db_rows *rows;
-    enum status s = db_query(d, owns_sql, 0, NULL, &rows);
-
-    if (s)
-        return s;
-    *owns = db_bool(rows, 0, 0);
-    db_rows_free(rows);
-    return STATUS_OK;
+    return db_get_bool(db_query, d, owns_sql, DB_NOTHING, owns);
 }
 
 enum status tenant_any(struct db *d, bool *any)
 {
-    struct db_rows *rows;
-    enum status s = db_query(d, "SELECT EXISTS (SELECT FROM public.tenants)", 0, NULL, &rows);
-
-    if (s != STATUS_OK)
-        return s;
-    *any = db_bool(rows, 0, 0);
-    db_rows_free(rows);
-    return s;
+    return db_get_bool(db_query, d, "SELECT EXISTS (SELECT FROM public.tenants)", DB_NOTHING, any);
 }
 
 enum status tenant_remove(struct db *d, const char *id)
 {
-    enum status s = db_query(d, detach_sql, 1, (const char *const[]){id}, NULL);
+    enum status s = db_query(d, detach_sql, DB_WITH(id), NULL);
 
-    return s ? s : db_query_found(d, remove_sql, 1, (const char *const[]){id}, NULL);
+    return s ? s : db_query_found(d, remove_sql, DB_WITH(id), NULL);
 }

@@ -18,32 +18,32 @@ static const char remove_sql[] = "DELETE FROM public.subscription_tiers WHERE id
 
 enum status tiers_list(struct db *d, struct db_rows **rows)
 {
-    return db_query(d, list_sql, 0, NULL, rows);
+    return db_query(d, list_sql, DB_NOTHING, rows);
 }
 
 enum status tiers_show(struct db *d, const char *id, struct db_rows **rows)
 {
-    return db_query_found(d, show_sql, 1, (const char *const[]){id}, rows);
+    return db_query_found(d, show_sql, DB_WITH(id), rows);
 }
 
 enum status tiers_create(struct db *d, const char *id, const char *name)
 {
-    enum status s = db_query(d, insert_sql, 2, (const char *const[]){id, name}, NULL);
+    enum status s = db_query(d, insert_sql, DB_WITH(id, name), NULL);
 
     return s == STATUS_CONFLICT ? STATUS_EXISTS : s;
 }
 
 enum status tiers_rename(struct db *d, const char *id, const char *name)
 {
-    return db_query_found(d, rename_sql, 2, (const char *const[]){id, name}, NULL);
+    return db_query_found(d, rename_sql, DB_WITH(id, name), NULL);
 }
 
 enum status tiers_set_limit(struct db *d, const char *id, const char *key, const char *number)
 {
-    return db_query_found(d, limit_sql, 3, (const char *const[]){id, key, number}, NULL);
+    return db_query_found(d, limit_sql, DB_WITH(id, key, number), NULL);
 }
 
 enum status tiers_remove(struct db *d, const char *id)
 {
-    return db_query_found(d, remove_sql, 1, (const char *const[]){id}, NULL);
+    return db_query_found(d, remove_sql, DB_WITH(id), NULL);
 }

@@ -1,7 +1,6 @@
 /* usage.c: what a tenant uses now, and against its plan */
 #include "lib/store/usage.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,14 +70,12 @@ static void fill(struct usage *u, const struct db_rows *r)
     copy(u->updated_at, sizeof(u->updated_at), db_text(r, 0, 12));
 }
 
-/* STATUS_END: there is no row of this period. */
+/* STATUS_NOT_FOUND: there is no row of this period. */
 static enum status read_current(struct db *d, const char *tenant, struct usage *out)
 {
     struct db_rows *rows = NULL;
-    enum status s = db_query(d, current_sql, 1, &tenant, &rows);
+    enum status s = db_query_found(d, current_sql, DB_WITH(tenant), &rows);
 
-    if (s == STATUS_OK && db_count(rows) == 0)
-        s = STATUS_END;
     if (s == STATUS_OK) {
         *out = (struct usage){0};
         fill(out, rows);
@@ -87,32 +84,23 @@ static enum status read_current(struct db *d, const char *tenant, struct usage *
     return s;
 }
 
-/* The tenant's name into `name` (may be NULL). */
-static enum status find_tenant(struct db *d, const char *tenant, char *name, size_t size)
+/* The tenant's name. */
+static enum status find_tenant(struct db *d, const char *tenant, char name[USAGE_NAME_SIZE])
 {
-    struct db_rows *rows = NULL;
-    enum status s = db_query(d, tenant_sql, 1, &tenant, &rows);
-
-    if (s == STATUS_OK && db_count(rows) == 0)
-        s = STATUS_NOT_FOUND;
-    if (s == STATUS_OK && name)
-        copy(name, size, db_text(rows, 0, 0));
-    db_rows_free(rows);
-    return s;
+    return db_get_text(db_query, d, tenant_sql, DB_WITH(tenant), name, USAGE_NAME_SIZE);
 }
 
 enum status usage_current(struct db *d, const char *tenant, struct usage *out)
 {
+    char name[USAGE_NAME_SIZE];
     enum status s = read_current(d, tenant, out);
 
-    if (s != STATUS_END)
+    if (s != STATUS_NOT_FOUND)
         return s;
-    s = find_tenant(d, tenant, NULL, 0);
+    s = find_tenant(d, tenant, name);
     if (s == STATUS_OK)
-        s = db_query(d, periods_sql, 1, &tenant, NULL);
-    if (s == STATUS_OK)
-        s = read_current(d, tenant, out);
-    return s == STATUS_END ? STATUS_NOT_FOUND : s;
+        s = db_query(d, periods_sql, DB_WITH(tenant), NULL);
+    return s == STATUS_OK ? read_current(d, tenant, out) : s;
 }
 
 /* What the summary holds is taken from there, so that a report never disagrees with itself. */
@@ -139,7 +127,7 @@ static int64_t used_by_summary(const struct usage *u, const struct usage_limit *
 static enum status read_limits(struct db *d, const char *tenant, struct usage_report *out)
 {
     struct db_rows *rows = NULL;
-    enum status s = db_query(d, limits_sql, 1, &tenant, &rows);
+    enum status s = db_query(d, limits_sql, DB_WITH(tenant), &rows);
 
     for (size_t i = 0; s == STATUS_OK && i < db_count(rows) && i < USAGE_LIMITS; i++) {
         struct usage_limit *l = &out->limit[out->n++];
@@ -163,9 +151,9 @@ enum status usage_report_read(struct db *d, const char *tenant, struct usage_rep
     enum status s = usage_current(d, tenant, &report.usage);
 
     if (s == STATUS_OK)
-        s = find_tenant(d, tenant, report.tenant_name, sizeof(report.tenant_name));
+        s = find_tenant(d, tenant, report.tenant_name);
     if (s == STATUS_OK)
-        s = db_query(d, plan_sql, 1, &tenant, &rows);
+        s = db_query(d, plan_sql, DB_WITH(tenant), &rows);
     if (s == STATUS_OK && db_count(rows) > 0) {
         report.subscribed = true;
         copy(report.tier_id, sizeof(report.tier_id), db_text(rows, 0, 0));
@@ -189,27 +177,13 @@ void usage_report_term(struct usage_report *r)
 
 enum status usage_refresh(struct db *d, const char *tenant)
 {
-    enum status s = find_tenant(d, tenant, NULL, 0);
+    char name[USAGE_NAME_SIZE];
+    enum status s = find_tenant(d, tenant, name);
 
     if (s == STATUS_OK)
-        s = db_query(d, "SELECT tollgate.recount($1)", 1, &tenant, NULL);
+        s = db_query(d, "SELECT tollgate.recount($1)", DB_WITH(tenant), NULL);
     if (s == STATUS_OK)
-        s = db_query(d, "SELECT tollgate.request_measure($1)", 1, &tenant, NULL);
-    return s;
-}
-
-enum status usage_committed(struct db *d, const char *node, uint64_t number, uint64_t *position)
-{
-    char segment[24];
-    const char *const params[] = {node, segment};
-    struct db_rows *rows = NULL;
-    enum status s;
-
-    snprintf(segment, sizeof(segment), "%" PRId64, (int64_t)number);
-    s = db_query(d, "SELECT tollgate.segment_position($1::uuid, $2::bigint)", 2, params, &rows);
-    if (s == STATUS_OK)
-        *position = (uint64_t)db_int(rows, 0, 0);
-    db_rows_free(rows);
+        s = db_query(d, "SELECT tollgate.request_measure($1)", DB_WITH(tenant), NULL);
     return s;
 }
 
@@ -217,15 +191,6 @@ enum status usage_claimed(struct db *d, const char *tenant, int64_t appended_us,
 {
     static const char sql[] = "SELECT count(*) FROM tollgate.usage_event_ids WHERE tenant_id = $1"
                               " AND accepted_at = timestamptz 'epoch' + $2::bigint * interval '1 microsecond'";
-    char instant[24];
-    const char *const params[] = {tenant, instant};
-    struct db_rows *rows = NULL;
-    enum status s;
 
-    snprintf(instant, sizeof(instant), "%" PRId64, appended_us);
-    s = db_query(d, sql, 2, params, &rows);
-    if (s == STATUS_OK)
-        *n = db_int(rows, 0, 0);
-    db_rows_free(rows);
-    return s;
+    return db_get_int(db_query, d, sql, DB_WITH(tenant, DB_INT(appended_us)), n);
 }

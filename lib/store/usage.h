@@ -13,6 +13,7 @@
 #include "lib/store/db.h"
 
 #define USAGE_LIMITS 16
+#define USAGE_NAME_SIZE 256
 #define USAGE_TIME_SIZE 32 /* "2026-11-24T09:00:00.123Z" */
 #define USAGE_DAY_SIZE 16  /* "2026-11-24" */
 
@@ -35,7 +36,7 @@ struct usage_limit {
 
 struct usage_report {
     struct usage usage;
-    char tenant_name[256];
+    char tenant_name[USAGE_NAME_SIZE];
     bool subscribed; /* else there are no limits and no tier */
     char tier_id[128], tier_name[128];
     char *limits; /* usage_limits of the subscription, a JSON object; malloc'ed */
@@ -51,8 +52,6 @@ void usage_report_term(struct usage_report *r);
 /* Counts patients, appointments and users anew, and asks for a measurement of the storage. */
 MUST_CHECK enum status usage_refresh(struct db *d, const char *tenant);
 
-/* How far segment `number` (of `node`, a UUID's text) is committed; 0 when not at all. */
-MUST_CHECK enum status usage_committed(struct db *d, const char *node, uint64_t number, uint64_t *position);
 /* How many event ids of the tenant were claimed by events appended at that instant (the writer's clock). */
 MUST_CHECK enum status usage_claimed(struct db *d, const char *tenant, int64_t appended_us, int64_t *n);
 
