@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cli/table.h"
+#include "lib/base/clock.h"
 #include "lib/base/password_common.h"
 #include "lib/base/tenant_id.h"
 #include "lib/store/db.h"
@@ -257,6 +258,14 @@ bool cli_number(const char *name, const char *text, long long least, long long m
     return true;
 }
 
+bool cli_time(const char *name, const char *text, int64_t *us)
+{
+    if (!text || clock_parse_rfc3339(text, strlen(text), us) == STATUS_OK)
+        return true;
+    cli_say("--%s must be RFC 3339, such as 2026-11-24T09:00:00Z, not \"%s\"", name, text);
+    return false;
+}
+
 int cli_show(struct cli *c, struct db_rows *rows, const struct table_column columns[], bool one)
 {
     struct table t;
@@ -315,6 +324,22 @@ int cli_show_named(struct cli *c, int argc, char *argv[],
         return CLI_FAILED;
     s = show(c->db, name, &rows);
     return s ? cli_fail(c, s, name) : cli_show(c, rows, columns, true);
+}
+
+int cli_remove(struct cli *c, int argc, char *argv[], const char *before, const char *behind,
+               enum status (*remove)(struct db *d, const char *name), const char *done)
+{
+    char what[512];
+    const char *name;
+
+    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &name, 1, 1))
+        return CLI_USAGE;
+    snprintf(what, sizeof(what), "%s %.255s %s", before, name, behind);
+    if (!cli_confirm(c, what, name))
+        return CLI_REFUSED;
+    if (cli_begin(c))
+        return CLI_FAILED;
+    return cli_end(c, remove(c->db, name), name, done, name);
 }
 
 int cli_end(struct cli *c, enum status s, const char *what, const char *done, const char *id)

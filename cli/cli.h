@@ -1,16 +1,17 @@
 /*
  * cli: what the commands of `tollgate` share: the options, the database, questions, output.
  *
- * A command is a row of the table in main.c: {group, name, arguments, help, run}. `run` gets its name as argv[0] and what
- * stands behind it, as main does, and returns an exit status. cli_parse reads a command's own options
- * against a table; --config, --json, --yes and --help are taken out by main before and may stand anywhere. Everything
- * here lives as long as the process. A new command: declare its function below, add its row in main.c.
+ * A command is a row of a table: {group, name, arguments, help, run}. A group's rows stand in its cmd_*.c, the others in main.c. `run`
+ * gets its name as argv[0] and what stands behind it, as main does, and returns an exit status. cli_parse reads a command's own
+ * options against a table; --config, --json, --yes and --help are taken out by main before and may stand anywhere. Everything here
+ * lives as long as the process.
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "cli/table.h"
 #include "lib/base/config.h"
@@ -88,6 +89,9 @@ bool cli_tenant_id(const char *id);
 /* A whole number in [least, most]; false: it said what `name` must be. */
 bool cli_number(const char *name, const char *text, long long least, long long most, long long *out);
 
+/* A time of RFC 3339; false: it said what --`name` must be. NULL is allowed, and leaves *us. */
+bool cli_time(const char *name, const char *text, int64_t *us);
+
 /* Prints all rows (whose columns are `columns` in order), or with `one` the first alone; frees them. An exit status. */
 int cli_show(struct cli *c, struct db_rows *rows, const struct table_column columns[], bool one);
 /* A whole `list` command: no words; one transaction; `list`'s rows. `what` is said when it fails. An exit status. */
@@ -101,6 +105,9 @@ int cli_list_of(struct cli *c, int argc, char *argv[],
 int cli_show_named(struct cli *c, int argc, char *argv[],
                    enum status (*show)(struct db *d, const char *name, struct db_rows **rows),
                    const struct table_column columns[]);
+/* A whole `remove` command: one word, asked for once more as "`before` WORD `behind`". An exit status. */
+int cli_remove(struct cli *c, int argc, char *argv[], const char *before, const char *behind,
+               enum status (*remove)(struct db *d, const char *name), const char *done);
 /* Commits, prints `done` (unless --json, which prints {"id":…}) and gives the exit status; a failure is said with `what`. */
 int cli_end(struct cli *c, enum status s, const char *what, const char *done, const char *id);
 
@@ -117,35 +124,12 @@ MUST_CHECK enum status cli_store_key(struct cli *c, const char *text, const char
 MUST_CHECK enum status cli_check_limits(const char *words[], bool may_remove);
 MUST_CHECK enum status cli_set_limits(struct cli *c, const char *id, const char *words[]);
 
+/* A group's commands, in its cmd_*.c; {0} ends each table. */
+extern const struct cli_command tenant_commands[], tier_commands[], account_commands[], key_commands[],
+    spool_commands[];
+
 /* cmd_setup.c */
 int cmd_setup(struct cli *c, int argc, char *argv[]);
-/* cmd_tenant.c */
-int cmd_tenant_create(struct cli *c, int argc, char *argv[]);
-int cmd_tenant_list(struct cli *c, int argc, char *argv[]);
-int cmd_tenant_show(struct cli *c, int argc, char *argv[]);
-int cmd_tenant_change(struct cli *c, int argc, char *argv[]);
-int cmd_tenant_remove(struct cli *c, int argc, char *argv[]);
-int cmd_tenant_suspend(struct cli *c, int argc, char *argv[]);
-int cmd_tenant_resume(struct cli *c, int argc, char *argv[]);
-/* cmd_tier.c */
-int cmd_tier_create(struct cli *c, int argc, char *argv[]);
-int cmd_tier_list(struct cli *c, int argc, char *argv[]);
-int cmd_tier_show(struct cli *c, int argc, char *argv[]);
-int cmd_tier_change(struct cli *c, int argc, char *argv[]);
-int cmd_tier_remove(struct cli *c, int argc, char *argv[]);
-/* cmd_account.c */
-int cmd_account_create(struct cli *c, int argc, char *argv[]);
-int cmd_account_list(struct cli *c, int argc, char *argv[]);
-int cmd_account_show(struct cli *c, int argc, char *argv[]);
-int cmd_account_change(struct cli *c, int argc, char *argv[]);
-int cmd_account_remove(struct cli *c, int argc, char *argv[]);
-int cmd_account_password(struct cli *c, int argc, char *argv[]);
-/* cmd_key.c */
-int cmd_key_create(struct cli *c, int argc, char *argv[]);
-int cmd_key_list(struct cli *c, int argc, char *argv[]);
-int cmd_key_show(struct cli *c, int argc, char *argv[]);
-int cmd_key_change(struct cli *c, int argc, char *argv[]);
-int cmd_key_remove(struct cli *c, int argc, char *argv[]);
 /* cmd_metric.c */
 int cmd_metric_create(struct cli *c, int argc, char *argv[]);
 int cmd_metric_list(struct cli *c, int argc, char *argv[]);
@@ -160,10 +144,8 @@ int cmd_adopt(struct cli *c, int argc, char *argv[]);
 int cmd_enforce(struct cli *c, int argc, char *argv[]);
 /* cmd_reconcile.c */
 int cmd_reconcile(struct cli *c, int argc, char *argv[]);
-/* cmd_spool.c, cmd_spool_show.c, cmd_spool_ingest.c */
-int cmd_spool_list(struct cli *c, int argc, char *argv[]);
+/* cmd_spool_show.c, cmd_spool_ingest.c */
 int cmd_spool_show(struct cli *c, int argc, char *argv[]);
-int cmd_spool_verify(struct cli *c, int argc, char *argv[]);
 int cmd_spool_ingest(struct cli *c, int argc, char *argv[]);
 /* cmd_spool_rejected.c */
 int cmd_spool_rejected(struct cli *c, int argc, char *argv[]);
@@ -172,8 +154,6 @@ int cmd_doctor(struct cli *c, int argc, char *argv[]);
 /* cmd_config.c */
 int cmd_config(struct cli *c, int argc, char *argv[]);
 /* cmd_config_server.c */
-int cmd_config_lighttpd(struct cli *c, int argc, char *argv[]);
-int cmd_config_apache(struct cli *c, int argc, char *argv[]);
-int cmd_config_nginx(struct cli *c, int argc, char *argv[]);
+int cmd_config_server(struct cli *c, int argc, char *argv[]);
 
 #endif

@@ -56,7 +56,7 @@ bool cli_is_email(const char *text)
     return false;
 }
 
-int cmd_account_create(struct cli *c, int argc, char *argv[])
+static int cmd_account_create(struct cli *c, int argc, char *argv[])
 {
     const char *email, *tenant = NULL, *role = NULL;
     bool from_stdin = false;
@@ -75,17 +75,17 @@ int cmd_account_create(struct cli *c, int argc, char *argv[])
                    "The account was created.", email);
 }
 
-int cmd_account_list(struct cli *c, int argc, char *argv[])
+static int cmd_account_list(struct cli *c, int argc, char *argv[])
 {
     return cli_list_of(c, argc, argv, accounts_list, columns, "the accounts can't be listed");
 }
 
-int cmd_account_show(struct cli *c, int argc, char *argv[])
+static int cmd_account_show(struct cli *c, int argc, char *argv[])
 {
     return cli_show_named(c, argc, argv, accounts_show, columns);
 }
 
-int cmd_account_change(struct cli *c, int argc, char *argv[])
+static int cmd_account_change(struct cli *c, int argc, char *argv[])
 {
     const char *email, *new_email = NULL, *role = NULL;
     const struct cli_option options[] = {{"email", &new_email, NULL}, {"role", &role, NULL}, {0}};
@@ -102,7 +102,7 @@ int cmd_account_change(struct cli *c, int argc, char *argv[])
                    "The account was changed and signed out.", new_email ? new_email : email);
 }
 
-int cmd_account_password(struct cli *c, int argc, char *argv[])
+static int cmd_account_password(struct cli *c, int argc, char *argv[])
 {
     const char *email;
     bool from_stdin = false;
@@ -119,17 +119,21 @@ int cmd_account_password(struct cli *c, int argc, char *argv[])
                    "The password was set and the account signed out.", email);
 }
 
-int cmd_account_remove(struct cli *c, int argc, char *argv[])
+static int cmd_account_remove(struct cli *c, int argc, char *argv[])
 {
-    char what[512];
-    const char *email;
-
-    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &email, 1, 1))
-        return CLI_USAGE;
-    snprintf(what, sizeof(what), "The account %.255s goes.", email);
-    if (!cli_confirm(c, what, email))
-        return CLI_REFUSED;
-    if (cli_begin(c))
-        return CLI_FAILED;
-    return cli_end(c, accounts_remove(c->db, email), email, "The account was removed.", email);
+    return cli_remove(c, argc, argv, "The account", "goes.", accounts_remove, "The account was removed.");
 }
+
+const struct cli_command account_commands[] = {
+    {"account", "create", "EMAIL (--tenant ID --role viewer|admin | --role operator) [--password-stdin]",
+     "Let a person sign in", cmd_account_create,
+     "The password is asked for at the terminal; it is never an argument.\n"},
+    {"account", "list", "[--tenant ID]", "Who may sign in", cmd_account_list, NULL},
+    {"account", "show", "EMAIL", "One account", cmd_account_show, NULL},
+    {"account", "change", "EMAIL [--email NEW] [--role viewer|admin]", "Change an account; it is signed out everywhere",
+     cmd_account_change, NULL},
+    {"account", "remove", "EMAIL", "Remove an account", cmd_account_remove, NULL},
+    {"account", "password", "EMAIL [--password-stdin]", "Set a password; it is signed out everywhere",
+     cmd_account_password, NULL},
+    {0},
+};

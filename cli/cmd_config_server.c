@@ -21,9 +21,10 @@ static int print_conf(struct cli *c, const struct server_conf *s)
     return status == STATUS_OK ? CLI_OK : status == STATUS_INVALID ? CLI_USAGE : CLI_FAILED;
 }
 
-static int config_server(struct cli *c, int argc, char *argv[], const char *server)
+/* The server is the command's own name. */
+int cmd_config_server(struct cli *c, int argc, char *argv[])
 {
-    const char *part = "";
+    const char *part = "", *server = argv[0];
     bool parts = false;
 
     if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &part, 0, 1))
@@ -44,19 +45,4 @@ static int config_server(struct cli *c, int argc, char *argv[], const char *serv
             cli_say("`tollgate config %s %s` is the part for %s", server, server_confs[i].part,
                     server_confs[i].installed);
     return CLI_USAGE;
-}
-
-int cmd_config_lighttpd(struct cli *c, int argc, char *argv[])
-{
-    return config_server(c, argc, argv, "lighttpd");
-}
-
-int cmd_config_apache(struct cli *c, int argc, char *argv[])
-{
-    return config_server(c, argc, argv, "apache");
-}
-
-int cmd_config_nginx(struct cli *c, int argc, char *argv[])
-{
-    return config_server(c, argc, argv, "nginx");
 }

@@ -1,28 +1,24 @@
 /* cmd_doctor.c: tollgate doctor: is each part well, and if not, what to do */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <json-c/json.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/statvfs.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/doctor.h"
 #include "cli/probe.h"
 #include "cli/rules.h"
+#include "cli/spool_view.h"
 #include "cli/table.h"
 #include "lib/base/clock.h"
-#include "lib/base/io.h"
-#include "lib/meter/spool/spool.h"
 #include "lib/store/db.h"
 #include "lib/store/health.h"
 #include "lib/store/journal.h"
+#include "lib/web/node.h"
 
 #define HEARTBEAT_MOST_US (10 * CLOCK_US_PER_SECOND)
 #define LAG_MOST_S 60
@@ -30,7 +26,6 @@
 #define SYNC_LATE_US (5 * CLOCK_US_PER_SECOND) /* beyond spool.sync_ms */
 #define CLOCK_OFF_MOST_US (2 * CLOCK_US_PER_SECOND)
 #define DISK_LEAST_BYTES (64u << 20)
-#define STATUS_FILE_MOST 65536
 
 static const struct table_column columns[] = {
     {"part", "part", TABLE_TEXT},
@@ -88,41 +83,16 @@ static void look_at_listeners(struct doctor *d, const char *part, const char *co
 
 static int64_t number_of(struct json_object *o, const char *name)
 {
-    struct json_object *v;
-
-    return json_object_object_get_ex(o, name, &v) ? json_object_get_int64(v) : 0;
-}
-
-static const char *text_of(struct json_object *o, const char *name)
-{
-    struct json_object *v;
-    const char *text = json_object_object_get_ex(o, name, &v) ? json_object_get_string(v) : NULL;
-
-    return text ? text : "";
-}
-
-/* Somebody serves this spool: its lock is the proof, whatever a file says. */
-static bool collector_lives(const struct doctor *d)
-{
-    char path[4096];
-    int fd;
-    bool held;
-
-    if (io_path(path, sizeof(path), d->config->paths.spool_dir, "collector.lock") != STATUS_OK ||
-        (fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
-        return false;
-    held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    close(fd);
-    return held;
+    return (int64_t)node_number(o, name);
 }
 
 /* Is it there and does it say so? The rest of what it says is worth nothing otherwise. */
 static bool collector_speaks(struct doctor *d, struct json_object *o)
 {
-    const char *beat = text_of(o, "heartbeat");
-    int64_t at = 0, pid = number_of(o, "pid"), silent;
+    const char *beat = node_text(o, "heartbeat");
+    int64_t at = node_time(o, "heartbeat"), pid = number_of(o, "pid");
 
-    if (!collector_lives(d)) {
+    if (!spool_is_served(d->config->paths.spool_dir)) {
         doctor_line(d, false, "collector",
                     "does not run; last heard of %s: start tollgate-collector, and look into its log",
                     beat[0] ? beat : "never");
@@ -135,8 +105,7 @@ static bool collector_speaks(struct doctor *d, struct json_object *o)
                     d->config->paths.run_dir, pid);
         return false;
     }
-    silent = clock_parse_rfc3339(beat, strlen(beat), &at) == STATUS_OK ? clock_wall_us() - at : INT64_MAX;
-    if (silent > HEARTBEAT_MOST_US) {
+    if (!at || clock_wall_us() - at > HEARTBEAT_MOST_US) {
         doctor_line(d, false, "collector",
                     "process %" PRId64 " lives, but was last heard of %s: it hangs, or its disk does", pid,
                     beat[0] ? beat : "never");
@@ -160,23 +129,14 @@ static void judge_sync(struct doctor *d, struct json_object *o)
                 age);
 }
 
-/* Seconds since a time, -1 when there is none. */
-static double since(struct json_object *o, const char *name)
-{
-    const char *text = text_of(o, name);
-    int64_t at;
-
-    return clock_parse_rfc3339(text, strlen(text), &at) == STATUS_OK ? (double)(clock_wall_us() - at) / 1e6 : -1;
-}
-
 static void judge_worker(struct doctor *d, struct json_object *o)
 {
     char part[64];
-    double busy = since(o, "busy_since"), done = since(o, "last_done");
+    double busy = node_since(o, "busy_since"), done = node_since(o, "last_done");
 
-    snprintf(part, sizeof(part), "worker %s", text_of(o, "name"));
+    snprintf(part, sizeof(part), "worker %s", node_text(o, "name"));
     if (number_of(o, "failing"))
-        doctor_line(d, false, part, "fails since %s: %s", text_of(o, "failing_since"), text_of(o, "last_error"));
+        doctor_line(d, false, part, "fails since %s: %s", node_text(o, "failing_since"), node_text(o, "last_error"));
     else if (busy > BUSY_MOST_S)
         doctor_line(d, false, part,
                     "is at the same work for %.0f s: it waits for a lock or a slow statement in PostgreSQL "
@@ -188,9 +148,10 @@ static void judge_worker(struct doctor *d, struct json_object *o)
         doctor_line(d, true, part, "was at work %.0f s ago, %" PRId64 " behind", done, number_of(o, "behind"));
 }
 
-static void judge_jobs(struct doctor *d, struct json_object *jobs)
+static void judge_jobs(struct doctor *d, struct json_object *collector)
 {
-    size_t n = json_object_array_length(jobs), failing = 0;
+    size_t n, failing = 0;
+    struct json_object *jobs = node_parts(collector, "jobs", &n);
 
     for (size_t i = 0; i < n; i++) {
         struct json_object *o = json_object_array_get_idx(jobs, i);
@@ -199,64 +160,56 @@ static void judge_jobs(struct doctor *d, struct json_object *jobs)
         if (!number_of(o, "failing"))
             continue;
         failing++;
-        snprintf(part, sizeof(part), "job %s", text_of(o, "name"));
-        doctor_line(d, false, part, "fails since %s: %s; it is tried again", text_of(o, "failing_since"),
-                    text_of(o, "last_error"));
+        snprintf(part, sizeof(part), "job %s", node_text(o, "name"));
+        doctor_line(d, false, part, "fails since %s: %s; it is tried again", node_text(o, "failing_since"),
+                    node_text(o, "last_error"));
     }
-    if (failing == 0)
+    if (jobs && failing == 0)
         doctor_line(d, true, "jobs", "%zu, and none fails", n);
 }
 
 static void judge_parts(struct doctor *d, struct json_object *o)
 {
-    struct json_object *workers, *jobs;
+    size_t n;
+    struct json_object *workers = node_parts(o, "workers", &n);
 
-    if (json_object_object_get_ex(o, "workers", &workers))
-        for (size_t i = 0; i < json_object_array_length(workers); i++)
-            judge_worker(d, json_object_array_get_idx(workers, i));
-    if (json_object_object_get_ex(o, "jobs", &jobs))
-        judge_jobs(d, jobs);
+    for (size_t i = 0; i < n; i++)
+        judge_worker(d, json_object_array_get_idx(workers, i));
+    judge_jobs(d, o);
 }
 
 static void judge_collector(struct doctor *d, struct json_object *o)
 {
     int64_t lag = number_of(o, "lag_seconds");
-    bool ready = strcmp(text_of(o, "table"), "ready") == 0;
+    bool ready = strcmp(node_text(o, "table"), "ready") == 0;
 
     if (!collector_speaks(d, o))
         return;
-    if (strcmp(text_of(o, "database"), "connected") != 0)
+    if (strcmp(node_text(o, "database"), "connected") != 0)
         doctor_line(d, false, "collector", "runs, but can't use PostgreSQL (%s); calls go on, events wait in the spool",
-                    text_of(o, "last_error"));
+                    node_text(o, "last_error"));
     else
         doctor_line(d, lag < LAG_MOST_S, "collector",
                     lag < LAG_MOST_S ? "runs as %" PRId64 ", %" PRId64 " events behind, %" PRId64 " s"
                                      : "process %" PRId64 " is %" PRId64 " events behind, %" PRId64
                                        " s: it catches up, or the database is too slow",
                     number_of(o, "pid"), number_of(o, "lag_events"), lag);
-    if (strcmp(text_of(o, "database"), "connected") == 0) /* else that line says it for all */
+    if (strcmp(node_text(o, "database"), "connected") == 0) /* else that line says it for all */
         judge_parts(d, o);
     doctor_line(d, ready, "limit table", ready ? "%s" : "%s: calls go by gate.on_failure until it is filled",
-                text_of(o, "table"));
+                node_text(o, "table"));
     judge_sync(d, o);
 }
 
 static void look_at_collector(struct doctor *d)
 {
-    struct json_object *o = NULL;
-    char path[4096], *text;
-    size_t length;
+    struct json_object *o = node_collector(d->config->paths.run_dir);
 
-    if (io_path(path, sizeof(path), d->config->paths.run_dir, "collector.json") != STATUS_OK)
-        return;
-    if (io_read_file(path, STATUS_FILE_MOST, &text, &length) == STATUS_OK) {
-        o = json_tokener_parse(text);
-        free(text);
-    }
     if (o)
         judge_collector(d, o);
     else
-        doctor_line(d, false, "collector", "%s can't be read: start tollgate-collector", path);
+        doctor_line(d, false, "collector", "%s/collector.json can't be read: start tollgate-collector",
+                    d->config->paths.run_dir);
     json_object_put(o);
 }
 

@@ -129,7 +129,7 @@ static int show_new(struct cli *c, const char *id, const char *text)
     return table_print_one(&t, c->json);
 }
 
-int cmd_key_create(struct cli *c, int argc, char *argv[])
+static int cmd_key_create(struct cli *c, int argc, char *argv[])
 {
     const char *name, *tenant = NULL, *scopes = NULL, *expires = NULL;
     bool operator_key = false, from_stdin = false, demo = false;
@@ -182,17 +182,17 @@ done:
     return result;
 }
 
-int cmd_key_list(struct cli *c, int argc, char *argv[])
+static int cmd_key_list(struct cli *c, int argc, char *argv[])
 {
     return cli_list_of(c, argc, argv, keys_list, columns, "the keys can't be listed");
 }
 
-int cmd_key_show(struct cli *c, int argc, char *argv[])
+static int cmd_key_show(struct cli *c, int argc, char *argv[])
 {
     return cli_show_named(c, argc, argv, keys_show, columns);
 }
 
-int cmd_key_change(struct cli *c, int argc, char *argv[])
+static int cmd_key_change(struct cli *c, int argc, char *argv[])
 {
     const char *id, *name = NULL, *scopes = NULL, *expires = NULL;
     const struct cli_option options[] = {
@@ -205,17 +205,21 @@ int cmd_key_change(struct cli *c, int argc, char *argv[])
     return cli_end(c, keys_change(c->db, id, name, scopes, expires), id, "The key was changed.", id);
 }
 
-int cmd_key_remove(struct cli *c, int argc, char *argv[])
+static int cmd_key_remove(struct cli *c, int argc, char *argv[])
 {
-    char what[512];
-    const char *id;
-
-    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &id, 1, 1))
-        return CLI_USAGE;
-    snprintf(what, sizeof(what), "The key %.255s is refused from now on.", id);
-    if (!cli_confirm(c, what, id))
-        return CLI_REFUSED;
-    if (cli_begin(c))
-        return CLI_FAILED;
-    return cli_end(c, keys_revoke(c->db, id), id, "The key was revoked.", id);
+    return cli_remove(c, argc, argv, "The key", "is refused from now on.", keys_revoke, "The key was revoked.");
 }
+
+const struct cli_command key_commands[] = {
+    {"key", "create", "NAME (--tenant ID | --operator) [--scopes LIST] [--expires TIME] [--key-stdin]",
+     "Create a key, which is shown once", cmd_key_create,
+     "--expires is a time such as 2027-01-31T00:00:00Z or a number of days such as 90d. --scopes is a list of call, track, read,\n"
+     "admin and metrics; the default is call,track,read for a tenant's key and all of them for an operator's. metrics, for\n"
+     "GET /metrics, is for an operator's key only.\n"
+     "--key-stdin reads a secret of your own, of at least 128 bits, from standard input instead of generating one.\n"},
+    {"key", "list", "[--tenant ID]", "Keys, without their secrets", cmd_key_list, NULL},
+    {"key", "show", "ID", "One key, without its secret", cmd_key_show, NULL},
+    {"key", "change", "ID [--name NAME] [--scopes LIST] [--expires TIME|never]", "Change a key", cmd_key_change, NULL},
+    {"key", "remove", "ID", "Revoke a key for good", cmd_key_remove, NULL},
+    {0},
+};

@@ -4,15 +4,16 @@
 #include <string.h>
 
 #include "cli/spool_view.h"
-#include "lib/base/clock.h"
 #include "lib/store/db.h"
 
-static void time_cell(struct table *t, bool known, int64_t us)
+static void count_or_none(struct table *t, bool known, uint64_t n)
 {
-    char text[CLOCK_RFC3339_SIZE];
+    known ? table_count(t, n) : table_cell(t, NULL);
+}
 
-    clock_rfc3339(text, us, 0, 1);
-    table_cell(t, known ? text : NULL);
+static void time_or_none(struct table *t, bool known, int64_t us)
+{
+    known ? table_time(t, us) : table_cell(t, NULL);
 }
 
 /* The options that choose segments, and the folder. */
@@ -58,33 +59,22 @@ static void list_row(struct table *t, const struct spool_view *v, const struct s
 
     spool_segment_cell(t, g->number);
     table_cell(t, g->header_intact ? spool_writer_text(g) : g->unreadable ? "can't be read" : "header damaged");
-    if (g->header_intact)
-        spool_number_cell(t, g->pid);
-    else
-        table_cell(t, NULL);
+    count_or_none(t, g->header_intact, g->pid);
     table_cell(t, g->live ? "yes" : "no");
-    time_cell(t, g->header_intact, g->made_us);
-    spool_number_cell(t, g->bytes);
-    if (readable)
-        spool_number_cell(t, sum.events);
-    else
-        table_cell(t, NULL);
-    time_cell(t, readable && sum.events, sum.first_us);
-    time_cell(t, readable && sum.events, sum.last_us);
-    if (committed >= 0) {
-        spool_number_cell(t, (uint64_t)committed);
-        spool_number_cell(t, g->bytes > done ? g->bytes - done : 0);
-    } else {
-        table_cell(t, NULL);
-        table_cell(t, NULL);
-    }
+    time_or_none(t, g->header_intact, g->made_us);
+    table_count(t, g->bytes);
+    count_or_none(t, readable, sum.events);
+    time_or_none(t, readable && sum.events, sum.first_us);
+    time_or_none(t, readable && sum.events, sum.last_us);
+    count_or_none(t, committed >= 0, (uint64_t)committed);
+    count_or_none(t, committed >= 0, g->bytes > done ? g->bytes - done : 0);
     if (uuid)
         memcpy(node.uuid, uuid, sizeof(node.uuid));
     spool_node_text(&node, text);
     table_cell(t, uuid ? text : NULL);
 }
 
-int cmd_spool_list(struct cli *c, int argc, char *argv[])
+static int cmd_spool_list(struct cli *c, int argc, char *argv[])
 {
     struct spool_choice choice;
     struct spool_view v;
@@ -129,10 +119,10 @@ static bool verify_row(struct table *t, const struct spool_view *v, const struct
     bool ok = s == STATUS_OK && sum.damaged_places == 0 && g->header_intact;
 
     spool_segment_cell(t, g->number);
-    spool_number_cell(t, sum.events);
-    spool_number_cell(t, sum.damaged_places);
-    spool_number_cell(t, sum.damaged_bytes);
-    spool_number_cell(t, sum.torn_bytes);
+    table_count(t, sum.events);
+    table_count(t, sum.damaged_places);
+    table_count(t, sum.damaged_bytes);
+    table_count(t, sum.torn_bytes);
     table_cell(t, s != STATUS_OK ? status_text(s) : ok ? "sound" : "damaged");
     all->events += sum.events;
     all->damaged_places += sum.damaged_places;
@@ -141,7 +131,7 @@ static bool verify_row(struct table *t, const struct spool_view *v, const struct
     return ok;
 }
 
-int cmd_spool_verify(struct cli *c, int argc, char *argv[])
+static int cmd_spool_verify(struct cli *c, int argc, char *argv[])
 {
     struct spool_choice choice;
     struct spool_sum all = {0};
@@ -169,3 +159,25 @@ int cmd_spool_verify(struct cli *c, int argc, char *argv[])
                all.events, segments, all.damaged_places, all.damaged_bytes, all.torn_bytes);
     return result == CLI_OK && unsound > 0 ? CLI_FAILED : result;
 }
+
+static const char spool_help[] = "DIR is paths.spool_dir unless given. TIME is RFC 3339: 2026-11-24T09:00:00Z.\n";
+const struct cli_command spool_commands[] = {
+    {"spool", "list", "[DIR] [--segment S] [--writer gate|web|collector] [--alive|--dead]",
+     "The segments of a node's journal of events, what each holds and how much of it is stored", cmd_spool_list,
+     spool_help},
+    {"spool", "show",
+     "[DIR] [--tenant T] [--metric M] [--id ID] [--segment S] [--writer W] [--from TIME] [--to TIME] [--most NUMBER] "
+     "[--damaged]",
+     "The events in the journal, or its damaged places", cmd_spool_show, spool_help},
+    {"spool", "verify", "[DIR] [--segment S] [--writer W] [--alive|--dead]",
+     "Read all of the journal; exit status 1 when something is damaged", cmd_spool_verify, spool_help},
+    {"spool", "ingest", "DIR", "Store a dead node's events", cmd_spool_ingest,
+     "Each event is stored once, however often this is run, even if the dead node comes back. Its files are not changed.\n"},
+    {"spool", "rejected",
+     "list|explain|replay [ID...] [--tenant T] [--since TIME] [--reason R] [--most NUMBER] [--all] [--dry-run]",
+     "Events that could not be stored: which, why, and once more", cmd_spool_rejected,
+     "explain ID gives the reason in words, what is in the event and what to do.\n"
+     "replay takes IDs, the options or --all. Each event is examined like a new one and stored once; what still can't be\n"
+     "stored stays as it is. --dry-run says what would happen. TIME is RFC 3339: 2026-11-24T09:00:00Z.\n"},
+    {0},
+};

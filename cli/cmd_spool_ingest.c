@@ -1,19 +1,14 @@
 /* cmd_spool_ingest.c: tollgate spool ingest: a dead node's journal into PostgreSQL, once, however often it is run */
-#include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
-#include "lib/base/io.h"
+#include "cli/spool_view.h"
 #include "lib/base/json_write.h"
 #include "lib/intake/batch.h"
-#include "lib/meter/spool/spool.h"
 #include "lib/store/ingest.h"
 
 #define TRIES_MOST 20
@@ -95,10 +90,7 @@ static void count_failed(struct intake *in, const struct batch *b, const unsigne
 static enum status one_node(struct intake *in, const unsigned char node[16])
 {
     const struct config *f = in->cli->config;
-    struct ingest_options o = {.conninfo = f->database.owner,
-                               .connect_timeout_s = (int)f->database.connect_timeout_s,
-                               .statement_timeout_s = (int)f->database.statement_timeout_s,
-                               .endpoints_max = (int)f->collector.endpoints_max};
+    struct ingest_options o = ingest_options_of(f, f->database.owner);
     struct batch_options from = {.spool_dir = in->dir, .rows = (size_t)f->collector.batch_rows};
     struct ingest *to = NULL;
     struct batch *b = NULL;
@@ -115,20 +107,6 @@ static enum status one_node(struct intake *in, const unsigned char node[16])
     batch_destroy(b);
     ingest_close(to);
     return s;
-}
-
-/* Is a collector at work there? It does what this command would do. */
-static bool is_served(const char *dir)
-{
-    char path[PATH_MAX];
-    bool served = false;
-    int fd;
-
-    if (io_path(path, sizeof(path), dir, "collector.lock") == STATUS_OK && (fd = open(path, O_RDWR | O_CLOEXEC)) >= 0) {
-        served = flock(fd, LOCK_EX | LOCK_NB) != 0;
-        close(fd);
-    }
-    return served;
 }
 
 static void report(const struct intake *in)
@@ -208,7 +186,7 @@ int cmd_spool_ingest(struct cli *c, int argc, char *argv[])
 
     if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &dir, 1, 1))
         return CLI_USAGE;
-    if (is_served(dir)) {
+    if (spool_is_served(dir)) {
         cli_say("a collector is at work on %s and stores its events itself; stop it first to use this command", dir);
         return CLI_REFUSED;
     }

@@ -7,7 +7,6 @@
 
 #include "cli/cli.h"
 #include "cli/table.h"
-#include "lib/base/clock.h"
 #include "lib/base/decimal.h"
 #include "lib/intake/examine.h"
 #include "lib/meter/spool/spool.h"
@@ -58,16 +57,6 @@ static bool read_ids(struct words *w)
     if (used)
         snprintf(w->ids + used, sizeof(w->ids) - used, "}");
     return true;
-}
-
-static bool is_time(const char *text)
-{
-    int64_t us;
-
-    if (!text || clock_parse_rfc3339(text, strlen(text), &us) == STATUS_OK)
-        return true;
-    cli_say("--since must be RFC 3339, such as 2026-11-24T09:00:00Z, not \"%s\"", text);
-    return false;
 }
 
 static int list(struct cli *c, const struct rejected_choice *choice, long long most)
@@ -127,14 +116,6 @@ static void put_text(struct table *t, struct text v)
     free(copy);
 }
 
-static void put_time(struct table *t, int64_t us)
-{
-    char text[CLOCK_RFC3339_SIZE];
-
-    clock_rfc3339(text, us, 0, 1);
-    table_cell(t, text);
-}
-
 static const struct table_column explained[] = {
     {"id", "id", TABLE_NUMBER},
     {"reason", "reason", TABLE_TEXT},
@@ -172,8 +153,8 @@ static void explain_row(struct table *t, const char *node, const struct db_rows 
     put_text(t, e->tenant);
     put_text(t, e->metric);
     table_cell(t, decimal_text(e->value, text));
-    put_time(t, e->recorded_us);
-    put_time(t, e->appended_us);
+    table_time(t, e->recorded_us);
+    table_time(t, e->appended_us);
     put_text(t, e->source);
     put_text(t, e->id);
     put_text(t, e->metadata);
@@ -281,10 +262,7 @@ static enum status store_some(struct replay *r, size_t from, size_t n)
 static enum status one_node(struct replay *r, const char *text)
 {
     const struct config *f = r->cli->config;
-    struct ingest_options o = {.conninfo = f->database.owner,
-                               .connect_timeout_s = (int)f->database.connect_timeout_s,
-                               .statement_timeout_s = (int)f->database.statement_timeout_s,
-                               .endpoints_max = (int)f->collector.endpoints_max};
+    struct ingest_options o = ingest_options_of(f, f->database.owner);
     enum status s;
 
     if (!read_node(text, o.node))
@@ -351,6 +329,7 @@ int cmd_spool_rejected(struct cli *c, int argc, char *argv[])
     bool all = false, dry_run = false;
     const char *most_text = LIST_MOST_TEXT;
     long long most;
+    int64_t since;
     const struct cli_option options[] = {{"tenant", &choice.tenant, NULL},
                                          {"since", &choice.since, NULL},
                                          {"reason", &choice.reason, NULL},
@@ -360,8 +339,8 @@ int cmd_spool_rejected(struct cli *c, int argc, char *argv[])
                                          {0}};
     const char *what;
 
-    if (cli_parse(argc, argv, options, w.all, 1, WORDS_MOST) || !is_time(choice.since) || !read_ids(&w) ||
-        !cli_number("most", most_text, 1, 1000000, &most))
+    if (cli_parse(argc, argv, options, w.all, 1, WORDS_MOST) || !cli_time("since", choice.since, &since) ||
+        !read_ids(&w) || !cli_number("most", most_text, 1, 1000000, &most))
         return CLI_USAGE;
     what = w.all[0];
     choice.ids = w.ids[0] ? w.ids : NULL;

@@ -5,19 +5,10 @@
 #include <string.h>
 
 #include "cli/spool_view.h"
-#include "lib/base/clock.h"
 #include "lib/base/decimal.h"
 #include "lib/store/db.h"
 
 #define SHOW_MOST_TEXT "1000"
-
-static void time_cell(struct table *t, int64_t us)
-{
-    char text[CLOCK_RFC3339_SIZE];
-
-    clock_rfc3339(text, us, 0, 1);
-    table_cell(t, text);
-}
 
 static void text_cell(struct table *t, struct text v)
 {
@@ -69,10 +60,10 @@ static void show_row(struct table *t, uint64_t segment, uint64_t position, const
     char value[DECIMAL_SIZE];
 
     spool_segment_cell(t, segment);
-    spool_number_cell(t, position);
-    spool_number_cell(t, e->sequence);
-    time_cell(t, e->recorded_us);
-    time_cell(t, e->appended_us);
+    table_count(t, position);
+    table_count(t, e->sequence);
+    table_time(t, e->recorded_us);
+    table_time(t, e->appended_us);
     text_cell(t, e->tenant);
     text_cell(t, e->metric);
     table_cell(t, decimal_text(e->value, value));
@@ -135,8 +126,8 @@ static void damage_row(struct damage_list *l, uint64_t segment, uint64_t from, u
     bool seen = record >= 0 && !db_null(l->recorded, (size_t)record, 4);
 
     spool_segment_cell(&l->table, segment);
-    spool_number_cell(&l->table, from);
-    spool_number_cell(&l->table, to - from);
+    table_count(&l->table, from);
+    table_count(&l->table, to - from);
     table_cell(&l->table, in_file ? "yes" : "no");
     table_cell(&l->table, record < 0 ? NULL : db_text(l->recorded, (size_t)record, 3));
     table_cell(&l->table, seen ? db_text(l->recorded, (size_t)record, 4) : NULL);
@@ -182,20 +173,11 @@ static int show_damaged(struct cli *c, const struct spool_view *v, const struct 
             damage_row(&l, gone.number, (uint64_t)db_int(l.recorded, i, 1), (uint64_t)db_int(l.recorded, i, 2), false,
                        (int)i);
     }
-    if (l.recorded)
-        db_rows_free(l.recorded);
+    db_rows_free(l.recorded);
     free(l.matched);
     if (books)
         db_rollback(c->db);
     return table_print(&l.table, c->json);
-}
-
-static bool read_time(const char *name, const char *text, int64_t *us)
-{
-    if (!text || clock_parse_rfc3339(text, strlen(text), us) == STATUS_OK)
-        return true;
-    cli_say("--%s must be RFC 3339, such as 2026-11-24T09:00:00Z, not \"%s\"", name, text);
-    return false;
 }
 
 int cmd_spool_show(struct cli *c, int argc, char *argv[])
@@ -218,7 +200,7 @@ int cmd_spool_show(struct cli *c, int argc, char *argv[])
     int result;
 
     if (cli_parse(argc, argv, options, &word, 0, 1) || !spool_choice_valid(&choice) ||
-        !read_time("from", from, &f.from_us) || !read_time("to", to, &f.to_us) ||
+        !cli_time("from", from, &f.from_us) || !cli_time("to", to, &f.to_us) ||
         !cli_number("most", most, 1, 1000000, &f.most))
         return CLI_USAGE;
     if (damaged && (f.tenant || f.metric || f.id || from || to)) {

@@ -6,34 +6,17 @@
 #include "cli/table.h"
 #include "lib/store/tenants.h"
 
-static const struct table_column list_columns[] = {
-    {"id", "id", TABLE_TEXT},
-    {"name", "name", TABLE_TEXT},
-    {"tier_id", "tier", TABLE_TEXT},
-    {"state", "state", TABLE_TEXT},
-    {"time_zone", "zone", TABLE_TEXT},
-    {"anchor_day", "anchor", TABLE_NUMBER},
-    {"schema", "schema", TABLE_TEXT},
-    {"storage_path", "storage", TABLE_TEXT},
-    {"enforced", "enforced", TABLE_BOOLEAN},
-    {"updated_at", "changed", TABLE_TEXT},
-    {0},
-};
+#define COLUMNS                                                                                                    \
+    {"id", "id", TABLE_TEXT}, {"name", "name", TABLE_TEXT}, {"tier_id", "tier", TABLE_TEXT},                       \
+        {"state", "state", TABLE_TEXT}, {"time_zone", "zone", TABLE_TEXT}, {"anchor_day", "anchor", TABLE_NUMBER}, \
+        {"schema", "schema", TABLE_TEXT}, {"storage_path", "storage", TABLE_TEXT},                                 \
+        {"enforced", "enforced", TABLE_BOOLEAN},                                                                   \
+    {                                                                                                              \
+        "updated_at", "changed", TABLE_TEXT                                                                        \
+    }
+static const struct table_column list_columns[] = {COLUMNS, {0}};
 static const struct table_column show_columns[] = {
-    {"id", "id", TABLE_TEXT},
-    {"name", "name", TABLE_TEXT},
-    {"tier_id", "tier", TABLE_TEXT},
-    {"state", "state", TABLE_TEXT},
-    {"time_zone", "zone", TABLE_TEXT},
-    {"anchor_day", "anchor", TABLE_NUMBER},
-    {"schema", "schema", TABLE_TEXT},
-    {"storage_path", "storage", TABLE_TEXT},
-    {"enforced", "enforced", TABLE_BOOLEAN},
-    {"updated_at", "changed", TABLE_TEXT},
-    {"usage_limits", "limits", TABLE_JSON},
-    {"current_usage", "usage", TABLE_JSON},
-    {0},
-};
+    COLUMNS, {"usage_limits", "limits", TABLE_JSON}, {"current_usage", "usage", TABLE_JSON}, {0}};
 
 static enum status read_values(int argc, char *argv[], const char **id, struct tenant_values *v)
 {
@@ -70,7 +53,7 @@ static int begin_as_owner(struct cli *c, const char *there)
     return owns ? CLI_OK : CLI_REFUSED;
 }
 
-int cmd_tenant_create(struct cli *c, int argc, char *argv[])
+static int cmd_tenant_create(struct cli *c, int argc, char *argv[])
 {
     struct tenant_values v = {0};
     char full[CAPACITY_TEXT];
@@ -90,17 +73,17 @@ int cmd_tenant_create(struct cli *c, int argc, char *argv[])
     return cli_end(c, s, "the tenant was not created", "The tenant was created.", id);
 }
 
-int cmd_tenant_list(struct cli *c, int argc, char *argv[])
+static int cmd_tenant_list(struct cli *c, int argc, char *argv[])
 {
     return cli_list(c, argc, argv, tenant_list, list_columns, "the tenants can't be listed");
 }
 
-int cmd_tenant_show(struct cli *c, int argc, char *argv[])
+static int cmd_tenant_show(struct cli *c, int argc, char *argv[])
 {
     return cli_show_named(c, argc, argv, tenant_show, show_columns);
 }
 
-int cmd_tenant_change(struct cli *c, int argc, char *argv[])
+static int cmd_tenant_change(struct cli *c, int argc, char *argv[])
 {
     struct tenant_values v = {0};
     const char *id;
@@ -119,28 +102,23 @@ int cmd_tenant_change(struct cli *c, int argc, char *argv[])
     return cli_end(c, tenant_change(c->db, id, &v), id, "The tenant was changed.", id);
 }
 
-static int set_state(struct cli *c, int argc, char *argv[], const char *state, const char *done)
+/* suspend, or resume. */
+static int cmd_tenant_state(struct cli *c, int argc, char *argv[])
 {
+    bool active = strcmp(argv[0], "resume") == 0;
     const char *id;
 
     if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &id, 1, 1))
         return CLI_USAGE;
     if (cli_begin(c))
         return CLI_FAILED;
-    return cli_end(c, tenant_set_state(c->db, id, state), id, done, id);
+    return cli_end(c, tenant_set_state(c->db, id, active ? "active" : "suspended"), id,
+                   active ? "The tenant is active: its calls are admitted."
+                          : "The tenant is suspended: its calls are refused.",
+                   id);
 }
 
-int cmd_tenant_suspend(struct cli *c, int argc, char *argv[])
-{
-    return set_state(c, argc, argv, "suspended", "The tenant is suspended: its calls are refused.");
-}
-
-int cmd_tenant_resume(struct cli *c, int argc, char *argv[])
-{
-    return set_state(c, argc, argv, "active", "The tenant is active: its calls are admitted.");
-}
-
-int cmd_tenant_remove(struct cli *c, int argc, char *argv[])
+static int cmd_tenant_remove(struct cli *c, int argc, char *argv[])
 {
     char what[512];
     const char *id;
@@ -156,3 +134,19 @@ int cmd_tenant_remove(struct cli *c, int argc, char *argv[])
         return began;
     return cli_end(c, tenant_remove(c->db, id), id, "The tenant was removed.", id);
 }
+
+const struct cli_command tenant_commands[] = {
+    {"tenant", "create", "ID --name NAME [--tier TIER] [--zone ZONE] [--anchor DAY] [--schema NAME] [--storage PATH]",
+     "Create a tenant with its settings and subscription", cmd_tenant_create,
+     "--zone is an IANA name such as Europe/Berlin (default: UTC); --anchor is the day of the month on which a period starts\n"
+     "(default: 1); --schema is where its patients and appointments are (default: its id); --storage is its folder below\n"
+     "storage.dir (default: its id).\n"},
+    {"tenant", "list", "", "All tenants", cmd_tenant_list, NULL},
+    {"tenant", "show", "ID", "One tenant", cmd_tenant_show, NULL},
+    {"tenant", "change", "ID [--name NAME] [--tier TIER] [--zone ZONE] [--anchor DAY] [--storage PATH]",
+     "Change a tenant; zone and anchor take effect with the next period", cmd_tenant_change, NULL},
+    {"tenant", "remove", "ID", "Remove a tenant with all its usage, keys and accounts", cmd_tenant_remove, NULL},
+    {"tenant", "suspend", "ID", "Refuse all its calls until it is resumed", cmd_tenant_state, NULL},
+    {"tenant", "resume", "ID", "Admit its calls again", cmd_tenant_state, NULL},
+    {0},
+};

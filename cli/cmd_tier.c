@@ -61,7 +61,7 @@ enum status cli_set_limits(struct cli *c, const char *id, const char *words[])
     return s;
 }
 
-int cmd_tier_create(struct cli *c, int argc, char *argv[])
+static int cmd_tier_create(struct cli *c, int argc, char *argv[])
 {
     const char *name = NULL, *words[WORDS + 1] = {0};
     const struct cli_option options[] = {{"name", &name, NULL}, {0}};
@@ -77,17 +77,17 @@ int cmd_tier_create(struct cli *c, int argc, char *argv[])
     return cli_end(c, s, "the tier was not created", "The tier was created.", words[0]);
 }
 
-int cmd_tier_list(struct cli *c, int argc, char *argv[])
+static int cmd_tier_list(struct cli *c, int argc, char *argv[])
 {
     return cli_list(c, argc, argv, tiers_list, columns, "the tiers can't be listed");
 }
 
-int cmd_tier_show(struct cli *c, int argc, char *argv[])
+static int cmd_tier_show(struct cli *c, int argc, char *argv[])
 {
     return cli_show_named(c, argc, argv, tiers_show, columns);
 }
 
-int cmd_tier_change(struct cli *c, int argc, char *argv[])
+static int cmd_tier_change(struct cli *c, int argc, char *argv[])
 {
     const char *name = NULL, *words[WORDS + 1] = {0};
     const struct cli_option options[] = {{"name", &name, NULL}, {0}};
@@ -103,17 +103,18 @@ int cmd_tier_change(struct cli *c, int argc, char *argv[])
     return cli_end(c, s, words[0], "The tier was changed.", words[0]);
 }
 
-int cmd_tier_remove(struct cli *c, int argc, char *argv[])
+static int cmd_tier_remove(struct cli *c, int argc, char *argv[])
 {
-    char what[512];
-    const char *id;
-
-    if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &id, 1, 1))
-        return CLI_USAGE;
-    snprintf(what, sizeof(what), "The tier %.255s goes.", id);
-    if (!cli_confirm(c, what, id))
-        return CLI_REFUSED;
-    if (cli_begin(c))
-        return CLI_FAILED;
-    return cli_end(c, tiers_remove(c->db, id), id, "The tier was removed.", id);
+    return cli_remove(c, argc, argv, "The tier", "goes.", tiers_remove, "The tier was removed.");
 }
+
+static const char limits_help[] = "LIMIT=NUMBER sets a limit, such as max_patients=500; -1 is unlimited.\n";
+const struct cli_command tier_commands[] = {
+    {"tier", "create", "ID --name NAME [LIMIT=NUMBER]...", "Create a plan", cmd_tier_create, limits_help},
+    {"tier", "list", "", "All plans", cmd_tier_list, NULL},
+    {"tier", "show", "ID", "One plan with its limits", cmd_tier_show, NULL},
+    {"tier", "change", "ID [--name NAME] [LIMIT=NUMBER|LIMIT=]...", "Change a plan and the limits of all who are on it",
+     cmd_tier_change, "LIMIT= without a number removes the limit.\n"},
+    {"tier", "remove", "ID", "Remove a plan that nobody is on", cmd_tier_remove, NULL},
+    {0},
+};

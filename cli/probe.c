@@ -2,7 +2,7 @@
 #include "cli/probe.h"
 
 #include <fastcgi.h>
-#include <netdb.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,71 +17,6 @@
 #include "lib/base/io.h"
 
 #define ANSWER_MOST 8192
-
-static void be_patient(int fd)
-{
-    struct timeval patience = {.tv_sec = PROBE_PATIENCE_S};
-
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-}
-
-/* A connected socket, or -1. */
-static int connect_unix(const char *path)
-{
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0)
-        return -1;
-    be_patient(fd);
-    snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
-    if (connect(fd, (const struct sockaddr *)&a, sizeof(a)) == 0)
-        return fd;
-    close(fd);
-    return -1;
-}
-
-static int connect_tcp(const char *host, const char *port)
-{
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *list;
-    int fd = -1;
-
-    if (getaddrinfo(host, port, &hints, &list) != 0)
-        return -1;
-    for (const struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
-        fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
-        if (fd < 0)
-            continue;
-        be_patient(fd);
-        if (connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
-            close(fd);
-            fd = -1;
-        }
-    }
-    freeaddrinfo(list);
-    return fd;
-}
-
-static int connect_authority(const char *text, size_t length, const char *standard)
-{
-    char host[256], *port;
-
-    if (length >= sizeof(host))
-        return -1;
-    memcpy(host, text, length);
-    host[length] = 0;
-    port = strrchr(host, ':');
-    if (port && strchr(port, ']'))
-        port = NULL;
-    if (port)
-        *port++ = 0;
-    if (host[0] == '[') {
-        host[strcspn(host, "]")] = 0;
-        return connect_tcp(host + 1, port ? port : standard);
-    }
-    return connect_tcp(host, port ? port : standard);
-}
 
 /* ---- HTTP ---- */
 
@@ -148,6 +83,37 @@ enum probe_answer probe_http(const char *authority, size_t length, const char *s
 }
 
 /* ---- FastCGI ---- */
+
+/* A connected socket, or -1. */
+static int connect_unix(const char *path)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    struct timeval patience = {.tv_sec = PROBE_PATIENCE_S};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -1;
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)); /* a full backlog is waited for */
+    snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+    if (connect(fd, (const struct sockaddr *)&a, sizeof(a)) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* The same; the caller closes it, and curl no more. */
+static int connect_tcp(const char *authority)
+{
+    CURL *c = curl_for(authority, strlen(authority), "9000");
+    curl_socket_t its = CURL_SOCKET_BAD;
+    int fd = -1;
+
+    if (c && curl_easy_setopt(c, CURLOPT_CONNECT_ONLY, 1L) == CURLE_OK && curl_easy_perform(c) == CURLE_OK &&
+        curl_easy_getinfo(c, CURLINFO_ACTIVESOCKET, &its) == CURLE_OK && (fd = fcntl(its, F_DUPFD_CLOEXEC, 0)) >= 0)
+        fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    curl_easy_cleanup(c);
+    return fd;
+}
 
 struct message {
     unsigned char bytes[1024];
@@ -241,12 +207,13 @@ enum probe_answer probe_fastcgi(const char *listen, bool authorizer, const char 
     char output[ANSWER_MOST] = "";
     struct message m;
     const char *line;
-    int fd = strncmp(listen, "unix:", 5) == 0 ? connect_unix(listen + 5)
-                                              : connect_authority(listen, strlen(listen), "9000");
+    struct timeval patience = {.tv_sec = PROBE_PATIENCE_S};
+    int fd = strncmp(listen, "unix:", 5) == 0 ? connect_unix(listen + 5) : connect_tcp(listen);
     bool answered;
 
     if (fd < 0)
         return PROBE_NOTHING;
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     ask(&m, authorizer, path);
     answered = io_write_all(fd, m.bytes, m.n) == STATUS_OK && read_output(fd, output);
     close(fd);

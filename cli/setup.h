@@ -1,6 +1,6 @@
 /*
- * setup: the parts of `tollgate setup`. cmd_setup.c is the command; setup_place.c has what is needed of PostgreSQL's
- * superuser (roles, database, login), setup_first.c the first operator, tier, tenant and key.
+ * setup: the parts of `tollgate setup`. cmd_setup.c is the command; setup_place.c and setup_login.c have what is needed of
+ * PostgreSQL's superuser (roles, database; login), setup_first.c the first operator, tier, tenant and key.
  *
  * Each part says on standard error what it does before it does it, passes over what is there, and returns an exit
  * status; what went wrong is said then.
@@ -49,6 +49,12 @@ void setup_step(const char *format, ...) PRINTF_LIKE(1, 2);
 /* A line from the terminal; false when there is none, or nothing was typed. */
 bool setup_ask(const char *question, char *out, size_t size);
 
+/* A file's text, which the caller frees; NULL: it said why not. */
+char *setup_read(const char *path);
+/* Do all three log in? Only root can try as another user; what can't be tried is taken to work. */
+bool setup_try_logins(struct setup *s);
+/* setup_login.c: until they do. */
+int setup_login(struct setup *s);
 /* Until the database is there and the programs can log in. */
 int setup_place(struct setup *s);
 /* Frees what setup_place made. */

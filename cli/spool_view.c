@@ -1,11 +1,17 @@
 /* spool_view.c: a spool's segments, read through, beside what PostgreSQL knows of them */
 #include "cli/spool_view.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
+#include "lib/base/io.h"
 #include "lib/store/db.h"
 #include "lib/store/journal.h"
 
@@ -61,12 +67,17 @@ const unsigned char *spool_node_of(const struct spool_view *v, const struct spoo
     return g->header_intact ? g->node : v->known ? v->node.uuid : NULL;
 }
 
-void spool_number_cell(struct table *t, uint64_t v)
+bool spool_is_served(const char *dir)
 {
-    char text[24];
+    char path[PATH_MAX];
+    bool held;
+    int fd;
 
-    snprintf(text, sizeof(text), "%" PRIu64, v);
-    table_cell(t, text);
+    if (io_path(path, sizeof(path), dir, "collector.lock") != STATUS_OK || (fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+        return false;
+    held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    close(fd);
+    return held;
 }
 
 void spool_segment_cell(struct table *t, uint64_t number)

@@ -36,8 +36,10 @@ const char *spool_writer_text(const struct spool_segment *g);
 /* The node whose segment it is; NULL when that is not known. */
 const unsigned char *spool_node_of(const struct spool_view *v, const struct spool_segment *g);
 
-/* Cells of a table: a count, a segment's number. */
-void spool_number_cell(struct table *t, uint64_t v);
+/* Is a collector at work there? Its lock is the proof, whatever a file says. */
+bool spool_is_served(const char *dir);
+
+/* A segment's number, as a cell of a table. */
 void spool_segment_cell(struct table *t, uint64_t number);
 
 struct spool_sum {

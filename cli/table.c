@@ -1,12 +1,14 @@
 /* table.c: rows on standard output, aligned for people or as JSON */
 #include "cli/table.h"
 
+#include <inttypes.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
+#include "lib/base/clock.h"
 #include "lib/base/json_write.h"
 
 void table_init(struct table *t, const struct table_column columns[])
@@ -38,6 +40,22 @@ void table_cell(struct table *t, const char *text)
         return;
     }
     t->cells[t->n_cells++] = copy;
+}
+
+void table_count(struct table *t, uint64_t n)
+{
+    char text[24];
+
+    snprintf(text, sizeof(text), "%" PRIu64, n);
+    table_cell(t, text);
+}
+
+void table_time(struct table *t, int64_t us)
+{
+    char text[CLOCK_RFC3339_SIZE];
+
+    clock_rfc3339(text, us, 0, 1);
+    table_cell(t, text);
 }
 
 static int term(struct table *t, int result)

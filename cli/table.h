@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "lib/base/status.h"
 
@@ -33,6 +34,9 @@ struct table {
 
 void table_init(struct table *t, const struct table_column columns[]);
 void table_cell(struct table *t, const char *text);
+/* A number, and a time as RFC 3339. */
+void table_count(struct table *t, uint64_t n);
+void table_time(struct table *t, int64_t us);
 /* All rows: a table, or with `json` an array of objects. Frees the cells; returns an exit status of cli.h. */
 MUST_CHECK int table_print(struct table *t, bool json);
 /* The first row alone, one field a line, or with `json` one object. Frees the cells. */

@@ -41,12 +41,7 @@ enum status import_create(struct collector *c, struct import **out)
 {
     struct import *im = calloc(1, sizeof(*im));
     const struct config *f = c->config;
-    struct ingest_options o = {.conninfo = f->database.collector,
-                               .name = "tollgate-collector import",
-                               .token = c->node.token,
-                               .connect_timeout_s = (int)f->database.connect_timeout_s,
-                               .statement_timeout_s = (int)f->database.statement_timeout_s,
-                               .endpoints_max = (int)f->collector.endpoints_max};
+    struct ingest_options o = ingest_options_of(f, f->database.collector);
     struct batch_options b = {.spool_dir = f->paths.spool_dir,
                               .rows = (size_t)f->collector.batch_rows,
                               .unmarked = true,
@@ -58,6 +53,8 @@ enum status import_create(struct collector *c, struct import **out)
         return STATUS_NO_MEMORY;
     im->c = im->rollback.c = c;
     im->rollback.view.history = c->history;
+    o.name = "tollgate-collector import";
+    o.token = c->node.token;
     o.view = &im->rollback.view;
     memcpy(o.node, c->node.uuid, sizeof(o.node));
     memcpy(b.node, c->node.uuid, sizeof(b.node));

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "cgi/web/api.h"
-#include "cgi/web/node.h"
 #include "lib/base/log.h"
+#include "lib/web/node.h"
 
 static const char *const result_names[LIMIT_RESULTS] = {
     [LIMIT_RESULT_ADMITTED] = "admitted",       [LIMIT_RESULT_PASSED] = "passed",
@@ -56,7 +56,7 @@ static void spool_metrics(struct buffer *b, const struct app *app)
     uint64_t bytes;
     size_t segments;
 
-    if (node_spool(app, &bytes, &segments) != STATUS_OK)
+    if (node_spool(app->config->paths.spool_dir, &bytes, &segments) != STATUS_OK)
         return;
     gauge(b, "tollgate_spool_segments", "Segments in the spool.", segments);
     gauge(b, "tollgate_spool_bytes", "Bytes in the spool, committed ones of open segments included.", bytes);
@@ -142,11 +142,11 @@ void api_metrics(struct app *app)
     struct buffer *b = &app->response->body;
     struct limit_table_sizes sizes;
     struct limit_stats stats;
-    struct json_object *collector = node_collector(app);
+    struct json_object *collector = node_collector(app->config->paths.run_dir);
     enum status s = app_table_open(app);
 
     head(b, "tollgate_build_info", "gauge", "The version that runs.");
-    buffer_format(b, "tollgate_build_info{version=\"%s\"} 1\n", node_version());
+    buffer_text(b, "tollgate_build_info{version=\"" TOLLGATE_VERSION "\"} 1\n");
     if (s == STATUS_OK)
         s = limit_table_stats(app->table, &stats);
     if (s == STATUS_OK)

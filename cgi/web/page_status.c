@@ -5,12 +5,12 @@
 #include <string.h>
 #include <talloc.h>
 
-#include "cgi/web/node.h"
 #include "cgi/web/page.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/meter/latency.h"
 #include "lib/store/samples.h"
+#include "lib/web/node.h"
 
 #define STEP_MINUTES 15
 #define STEPS 96 /* a day of them */
@@ -109,14 +109,6 @@ static const char *span_text(void *pool, double seconds)
                   : talloc_asprintf(pool, "%" PRId64 " days %" PRId64 " h", h / 24, h % 24);
 }
 
-/* Seconds since a time of collector.json; negative when there is none. */
-static double since(struct json_object *collector, const char *name)
-{
-    int64_t us = node_time(collector, name);
-
-    return us ? (double)(clock_wall_us() - us) / 1e6 : -1;
-}
-
 /* ---- now ---- */
 
 static struct counted count_now(const struct limit_stats *stats, const struct samples_before *before)
@@ -212,7 +204,7 @@ static void show_spool(const struct app *app, struct template_dict *d)
     uint64_t bytes;
     size_t segments;
 
-    if (node_spool(app, &bytes, &segments) != STATUS_OK)
+    if (node_spool(app->config->paths.spool_dir, &bytes, &segments) != STATUS_OK)
         card(d, "Spool", "\u2013", "The spool can't be read", "near", "\u25b3 Unknown");
     else
         card(d, "Spool", bytes_text(pool, (double)bytes),
@@ -221,7 +213,7 @@ static void show_spool(const struct app *app, struct template_dict *d)
 
 static void show_collector(void *pool, struct template_dict *d, struct json_object *c)
 {
-    double heard = since(c, "heartbeat"), up = since(c, "started"), stored = since(c, "stored");
+    double heard = node_since(c, "heartbeat"), up = node_since(c, "started"), stored = node_since(c, "stored");
     bool away = strcmp(node_text(c, "database"), "connected") != 0, quiet = heard > UNHEARD_S;
 
     if (quiet)
@@ -255,7 +247,7 @@ static void show_collector(void *pool, struct template_dict *d, struct json_obje
 static void show_part(void *pool, struct template_dict *table, struct json_object *p, bool job)
 {
     struct template_dict *row = template_section(table, "PART");
-    double done = since(p, "last_done");
+    double done = node_since(p, "last_done");
     bool failing = node_number(p, "failing") != 0;
 
     template_set(row, "NAME", node_text(p, "name"));
@@ -471,7 +463,7 @@ static void show(struct app *app, struct json_object *collector, const struct sa
     const char *own = node_text(collector, "node");
     size_t nodes = db_count(rows) / STEPS;
 
-    template_set(d, "VERSION", node_version());
+    template_set(d, "VERSION", TOLLGATE_VERSION);
     show_now(app, d, collector, before);
     if (nodes == 0)
         template_show(d, "NO_NODES");
@@ -484,7 +476,7 @@ static void show(struct app *app, struct json_object *collector, const struct sa
 
 void page_status(struct app *app)
 {
-    struct json_object *collector = node_collector(app);
+    struct json_object *collector = node_collector(app->config->paths.run_dir);
     const char *own = node_text(collector, "node");
     struct samples_before before;
     struct db_rows *rows = NULL;

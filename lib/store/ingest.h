@@ -16,6 +16,7 @@
 #include "lib/base/status.h"
 #include "lib/meter/event.h"
 
+struct config;
 struct db;
 struct history_view;
 struct ingest;
@@ -30,6 +31,8 @@ struct ingest_options {
     struct history_view *view; /* must outlive; NULL: nobody remembers where the database stood */
 };
 
+/* As the configuration has them, for a connection by `conninfo`, which must outlive; node, name, token and view are the caller's. */
+struct ingest_options ingest_options_of(const struct config *config, const char *conninfo);
 MUST_CHECK enum status ingest_open(const struct ingest_options *o, struct ingest **out);
 void ingest_close(struct ingest *in);
 /* What the last failure said, and its SQLSTATE. */

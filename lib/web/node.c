@@ -1,29 +1,25 @@
-/* node.c: what tollgate-web can see of its own node */
-#include "cgi/web/node.h"
+/* node.c: what can be seen of this node without PostgreSQL */
+#include "lib/web/node.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/io.h"
-#include "lib/web/json.h"
+#include "lib/meter/spool/spool.h"
 
 #define STATUS_FILE_MAX 65536
-#ifndef TOLLGATE_VERSION
-#define TOLLGATE_VERSION "development"
-#endif
 
-struct json_object *node_collector(const struct app *app)
+struct json_object *node_collector(const char *run_dir)
 {
     struct json_object *status = NULL;
-    struct json_problem problem;
-    char path[512], *text = NULL;
+    char path[PATH_MAX], *text = NULL;
     size_t length;
 
-    if (io_path(path, sizeof(path), app->config->paths.run_dir, "collector.json") == STATUS_OK &&
-        io_read_file(path, STATUS_FILE_MAX, &text, &length) == STATUS_OK &&
-        json_read(text, length, NULL, &status, &problem) != STATUS_OK)
-        status = NULL;
+    if (io_path(path, sizeof(path), run_dir, "collector.json") == STATUS_OK &&
+        io_read_file(path, STATUS_FILE_MAX, &text, &length) == STATUS_OK)
+        status = json_tokener_parse(text);
     free(text);
     return status;
 }
@@ -50,6 +46,13 @@ int64_t node_time(struct json_object *status, const char *name)
     return clock_parse_rfc3339(text, strlen(text), &us) == STATUS_OK ? us : 0;
 }
 
+double node_since(struct json_object *status, const char *name)
+{
+    int64_t us = node_time(status, name);
+
+    return us ? (double)(clock_wall_us() - us) / 1e6 : -1;
+}
+
 struct json_object *node_parts(struct json_object *status, const char *list, size_t *n)
 {
     struct json_object *parts;
@@ -60,10 +63,10 @@ struct json_object *node_parts(struct json_object *status, const char *list, siz
     return parts;
 }
 
-enum status node_spool(const struct app *app, uint64_t *bytes, size_t *segments)
+enum status node_spool(const char *spool_dir, uint64_t *bytes, size_t *segments)
 {
     struct spool_segment *list = NULL;
-    enum status s = spool_list(app->config->paths.spool_dir, &list, segments);
+    enum status s = spool_list(spool_dir, &list, segments);
 
     if (s != STATUS_OK)
         return s;
@@ -72,9 +75,4 @@ enum status node_spool(const struct app *app, uint64_t *bytes, size_t *segments)
         *bytes += list[i].bytes;
     free(list);
     return STATUS_OK;
-}
-
-const char *node_version(void)
-{
-    return TOLLGATE_VERSION;
 }
