@@ -69,10 +69,9 @@ static void answer(FCGX_Request *r)
     json_object_put(o);
 }
 
-static int serve(int listener, size_t pool, void *arg)
+static int serve(int listener, void *arg)
 {
     struct fastcgi fastcgi;
-    (void)pool;
     (void)arg;
     if (!fastcgi_init(&fastcgi, listener))
         return 1;

@@ -19,9 +19,8 @@ static const char usage[] = "usage: tollgate-gate [--config FILE | --version]\n"
                             "FILE is $TOLLGATE_CONF or /etc/tollgate/tollgate.conf unless given.\n";
 
 /* One process's life: calls until it is told to stop. */
-static int serve(int listener, size_t pool, void *arg)
+static int serve(int listener, void *arg)
 {
-    (void)pool;
     const struct config *config = arg;
     struct gate *gate = NULL;
     struct answer answer;

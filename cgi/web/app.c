@@ -6,6 +6,7 @@
 #include <string.h>
 #include <talloc.h>
 
+#include "cgi/web/page.h"
 #include "cgi/web/routes.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
@@ -25,8 +26,8 @@ void app_error(struct app *app, int status, const char *code, const char *messag
     if (status == 503)
         response_header(app->response, "Retry-After", RETRY_AFTER);
     response_error(app->response, status, code, message, detail);
-    if (app_hooks.error_page && request_wants_html(app->request))
-        app_hooks.error_page(app, status, code, message, detail);
+    if (request_wants_html(app->request))
+        page_error(app, status, message, detail);
 }
 
 void app_fail(struct app *app, enum status s, const char *doing)
@@ -251,15 +252,15 @@ static bool authorise_session(struct app *app, const struct route *route)
     enum caller_role least = route->who == WHO_OPERATOR ? ROLE_OPERATOR
                              : route->who == WHO_ADMIN  ? ROLE_ADMIN
                                                         : ROLE_VIEWER;
-    enum status s = !app_hooks.identify ? STATUS_OK : app_hooks.identify(app);
+    enum status s = page_identify(app);
 
     if (s != STATUS_OK) {
         app_fail(app, s, "session");
         return false;
     }
     if (is_page(route->who) && app->caller.kind != CALLER_SESSION) {
-        if (app_hooks.sign_in && route->method == METHOD_GET)
-            app_hooks.sign_in(app);
+        if (route->method == METHOD_GET)
+            response_redirect(app->response, "/sign-in");
         else
             app_error(app, 401, "signed_out", "You are not signed in", "Sign in and try again.");
         return false;
@@ -324,13 +325,18 @@ static void too_large(struct app *app)
               talloc_asprintf(app->request->pool, "At most %zu bytes are taken here.", most_of(app)));
 }
 
-bool app_admit(struct app *app, struct request *request, struct response *response, size_t *most)
+static void begin(struct app *app, struct request *request, struct response *response)
 {
     app->request = request;
     app->response = response;
     app->match = (struct route_match){0};
     app->caller = (struct caller){0};
     app->tenant = NULL;
+}
+
+bool app_admit(struct app *app, struct request *request, struct response *response, size_t *most)
+{
+    begin(app, request, response);
     if (!find_route(app) || !authorise(app))
         return false;
     if (app->match.route->csrf && !csrf_origin_is_own(request, app->config->web.public_url)) {
@@ -359,11 +365,7 @@ void app_refuse_body(struct app *app, enum responder_trouble trouble)
 void app_refuse(struct app *app, struct request *request, struct response *response,
                 const struct request_refusal *refused)
 {
-    app->request = request;
-    app->response = response;
-    app->match = (struct route_match){0};
-    app->caller = (struct caller){0};
-    app->tenant = NULL;
+    begin(app, request, response);
     app_error(app, refused->status, refused->code, refused->message, refused->detail);
 }
 
@@ -371,7 +373,7 @@ void app_handle(struct app *app)
 {
     struct response *response = app->response;
 
-    if (app->match.route->csrf && (!app_hooks.csrf || !app_hooks.csrf(app)))
+    if (app->match.route->csrf && !page_csrf(app))
         form_expired(app);
     else
         app->match.route->handle(app);

@@ -32,7 +32,7 @@ struct caller {
     const char *key_id;    /* of a key */
     int64_t account;       /* of a session */
     const char *email;     /* of a session */
-    const void *session;   /* what app_hooks.identify keeps of a session */
+    const void *session;   /* what page_identify keeps of a session */
 };
 
 struct app {
@@ -59,19 +59,6 @@ struct app {
     const char *tenant; /* that this request is about: `:id`, else the caller's; NULL: none */
     bool later;         /* the handler has put it back (responder_later): there is no answer yet */
 };
-
-/* What the pages bring; a NULL member is left out. Stands in routes.c. */
-struct app_hooks {
-    /* Who is signed in, by the cookie: fills caller, or leaves it. STATUS_UNAVAILABLE: the database is away. */
-    enum status (*identify)(struct app *app);
-    /* Is the form's token right? */
-    bool (*csrf)(struct app *app);
-    /* Turns the error that stands in the response into a page. */
-    void (*error_page)(struct app *app, int status, const char *code, const char *message, const char *detail);
-    /* Sends someone who is not signed in to the sign-in page. */
-    void (*sign_in)(struct app *app);
-};
-extern const struct app_hooks app_hooks;
 
 /*
  * A request in three steps. app_admit finds its route, who calls and whether they may, before the body is there: false

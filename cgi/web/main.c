@@ -25,10 +25,6 @@ static const char usage[] = "usage: tollgate-web [--config FILE | --version]\n"
                             "The FastCGI responder: the JSON API and the pages.\n"
                             "FILE is $TOLLGATE_CONF or /etc/tollgate/tollgate.conf unless given.\n";
 
-struct boot {
-    const struct config *config;
-};
-
 static void answer(struct responder *responder, const struct request *request, const struct response *response)
 {
     struct buffer out;
@@ -66,7 +62,6 @@ static bool serve_body(struct app *app, const struct responder_request *asked, s
 /* A request that a handler has put back: its events are stored, and it waits for the commit. */
 static void serve_later(struct app *app, const struct responder_request *asked)
 {
-    const struct request_options options = {.trusted_proxies = app->config->web.trusted_proxies};
     struct request_refusal why;
     struct request request;
     struct response response;
@@ -74,7 +69,7 @@ static void serve_later(struct app *app, const struct responder_request *asked)
     if (!api_events_done(app, asked->kept))
         return;
     response_init(&response);
-    if (request_open(&request, asked->environment, &options, &why) == STATUS_OK) {
+    if (request_open(&request, asked->environment, app->config->web.trusted_proxies, &why) == STATUS_OK) {
         app->request = &request;
         app->response = &response;
         api_events_answer(app, asked->kept);
@@ -90,13 +85,12 @@ static void serve_later(struct app *app, const struct responder_request *asked)
 
 static void serve_one(struct app *app, const struct responder_request *asked)
 {
-    const struct request_options options = {.trusted_proxies = app->config->web.trusted_proxies};
     size_t most = 0, length = asked->body_length;
     struct request_refusal why;
     struct request request;
     struct response response;
     bool answered = true, large;
-    enum status s = request_open(&request, asked->environment, &options, &why);
+    enum status s = request_open(&request, asked->environment, app->config->web.trusted_proxies, &why);
 
     response_init(&response);
     app->later = false;
@@ -115,15 +109,13 @@ static void serve_one(struct app *app, const struct responder_request *asked)
         malloc_trim(0);
 }
 
-static int serve(int listener, size_t pool, void *arg)
+static int serve(int listener, void *arg)
 {
-    const struct boot *boot = arg;
-    const struct config *config = boot->config;
+    const struct config *config = arg;
     struct app app = {.config = config, .hashing = SEATS_NONE};
     const struct responder_request *asked;
 
     apikey_source_init(&app.source, config->gate.key_header);
-    (void)pool;
     if (responder_create(listener, config->web.request_timeout_s * CLOCK_US_PER_SECOND,
                          BODIES_TOGETHER * (size_t)config->web.body_bytes, &app.responder) != STATUS_OK ||
         db_open(config->database.web, "tollgate-web", &app.db) != STATUS_OK) {
@@ -148,7 +140,6 @@ int main(int argc, char *argv[])
 {
     struct config *config = NULL;
     char problem[512];
-    struct boot boot;
     struct prefork prefork;
     struct prefork_pool pools[2]; /* JSON, and the pages: hashing a password or a slow form holds up no JSON */
     const char *path = NULL;
@@ -173,7 +164,6 @@ int main(int argc, char *argv[])
         return 1;
     }
     json_c_set_serialization_double_format("%.17g", JSON_C_OPTION_GLOBAL);
-    boot = (struct boot){.config = config};
     pools[0] = (struct prefork_pool){config->web.listen, LISTS(config->web.listen), (int)config->web.processes};
     pools[1] = (struct prefork_pool){config->web.pages_listen, LISTS(config->web.pages_listen),
                                      (int)config->web.pages_processes};
@@ -183,7 +173,7 @@ int main(int argc, char *argv[])
         .user = config->process.user,
         .argv = argv,
         .child = serve,
-        .arg = &boot,
+        .arg = config,
     };
     s = prefork_run(&prefork);
     config_free(config);

@@ -71,11 +71,6 @@ bool page_csrf(struct app *app)
     return app->caller.session && csrf_token_is(app->caller.session, token);
 }
 
-void page_to_sign_in(struct app *app)
-{
-    response_redirect(app->response, "/sign-in");
-}
-
 struct template_dict *page_open(struct app *app, const char *title)
 {
     struct template_dict *d = template_create(), *head = template_include(d, "HEAD", "head.tpl");
@@ -109,12 +104,11 @@ void page_send(struct app *app, int status, const char *file, struct template_di
     app->response->media_type = "text/html; charset=utf-8";
 }
 
-void page_error(struct app *app, int status, const char *code, const char *message, const char *detail)
+void page_error(struct app *app, int status, const char *message, const char *detail)
 {
     struct template_dict *d = page_open(app, message);
     char number[16];
 
-    (void)code;
     snprintf(number, sizeof(number), "%d", status);
     template_set(d, "STATUS", number);
     template_set(d, "MESSAGE", message);

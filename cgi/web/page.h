@@ -38,11 +38,12 @@ void page_sign_in_subjects(const struct app *app, const char *email, struct sign
 bool page_hashing_begin(struct app *app);
 void page_hashing_end(struct app *app);
 
-/* app_hooks' */
+/* Who is signed in, by the cookie: fills app->caller, or leaves it. STATUS_UNAVAILABLE: the database is away. */
 enum status page_identify(struct app *app);
+/* Is the form's token right? */
 bool page_csrf(struct app *app);
-void page_error(struct app *app, int status, const char *code, const char *message, const char *detail);
-void page_to_sign_in(struct app *app);
+/* Turns an error that stands in the response into a page. */
+void page_error(struct app *app, int status, const char *message, const char *detail);
 
 /* Are cookies for HTTPS only? */
 bool page_secure(const struct app *app);

@@ -39,10 +39,3 @@ const struct route routes[] = {
     {METHOD_GET, "/status", WHO_OPERATOR, 0, BODY_NONE, false, page_status},
 };
 const size_t n_routes = sizeof(routes) / sizeof(routes[0]);
-
-const struct app_hooks app_hooks = {
-    .identify = page_identify,
-    .csrf = page_csrf,
-    .error_page = page_error,
-    .sign_in = page_to_sign_in,
-};

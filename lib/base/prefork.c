@@ -303,7 +303,7 @@ static void child_main(struct parent *d, size_t address, pid_t parent)
     close(d->signals);
     if (d->successor_fd >= 0)
         close(d->successor_fd);
-    exit(d->p->child(d->listeners[address], d->addresses[address].pool, d->p->arg));
+    exit(d->p->child(d->listeners[address], d->p->arg));
 }
 
 static void start_child(struct parent *d, struct child *c)

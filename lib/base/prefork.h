@@ -32,10 +32,9 @@ struct prefork_pool {
 struct prefork {
     const struct prefork_pool *pools; /* together at most eight addresses */
     size_t n_pools;
-    const char *user;  /* whom to become when started as root, after binding; "" or NULL: stay */
-    char *const *argv; /* of main, for SIGHUP */
-    int (*child)(int listener, size_t pool,
-                 void *arg); /* serves until prefork_accept() says -1; its result is the exit status */
+    const char *user;                      /* whom to become when started as root, after binding; "" or NULL: stay */
+    char *const *argv;                     /* of main, for SIGHUP */
+    int (*child)(int listener, void *arg); /* serves until prefork_accept() says -1; its result is the exit status */
     void *arg;
 };
 

@@ -7,7 +7,6 @@
 
 #include "lib/base/clock.h"
 #include "lib/web/json.h"
-#include "lib/web/text.h"
 
 struct reading {
     const struct request *r;
@@ -272,23 +271,16 @@ static bool read_structured(struct reading *rd, struct json_object *o)
 
 /* ---- bodies ---- */
 
-static enum status refuse(struct request_refusal *why, int status, const char *code, const char *message,
-                          const char *detail)
-{
-    *why = (struct request_refusal){status, code, message, detail};
-    return STATUS_INVALID;
-}
-
 static enum status too_many(struct reading *rd, struct request_refusal *why)
 {
-    return refuse(why, 413, "too_many_events", "There are too many events in one body",
-                  talloc_asprintf(rd->r->pool, "Send at most %zu at once.", rd->rules->max));
+    return request_refuse(why, 413, "too_many_events", "There are too many events in one body",
+                          talloc_asprintf(rd->r->pool, "Send at most %zu at once.", rd->rules->max));
 }
 
 static enum status too_costly(struct request_refusal *why)
 {
-    return refuse(why, 413, "too_many_values", "There are too many values in one body",
-                  "Send fewer events at once, or less metadata with each.");
+    return request_refuse(why, 413, "too_many_values", "There are too many values in one body",
+                          "Send fewer events at once, or less metadata with each.");
 }
 
 static enum status make_room(struct reading *rd, size_t n)
@@ -301,27 +293,37 @@ static enum status make_room(struct reading *rd, size_t n)
     return !in->events || !in->metrics || !in->errors ? STATUS_NO_MEMORY : STATUS_OK;
 }
 
+/* The whole body as one document, which goes with the request. */
+static enum status read_whole(struct reading *rd, struct json_object **out, struct request_refusal *why)
+{
+    struct json_problem problem;
+    enum status s = json_read(rd->r->body, rd->r->body_length, &rd->budget, out, &problem);
+
+    if (s == STATUS_INVALID)
+        return request_refuse(why, 400, "json_invalid", "The body is not valid JSON",
+                              talloc_asprintf(rd->r->pool, "At byte %zu: %s.", problem.offset, problem.message));
+    if (s == STATUS_LIMIT)
+        return too_costly(why);
+    if (s == STATUS_OK)
+        json_pool(rd->r->pool, *out);
+    return s;
+}
+
 /* A whole document: an object is one event, an array many (`single`: refused). */
 static enum status read_document(struct reading *rd, bool single, bool batch,
                                  bool (*one)(struct reading *rd, struct json_object *o), struct request_refusal *why)
 {
     struct json_object *document = NULL;
-    struct json_problem problem;
-    enum status s = json_read(rd->r->body, rd->r->body_length, &rd->budget, &document, &problem);
+    enum status s = read_whole(rd, &document, why);
     bool array = json_object_is_type(document, json_type_array);
     size_t n = array ? json_object_array_length(document) : 1;
 
-    if (s == STATUS_INVALID)
-        return refuse(why, 400, "json_invalid", "The body is not valid JSON",
-                      talloc_asprintf(rd->r->pool, "At byte %zu: %s.", problem.offset, problem.message));
-    if (s == STATUS_LIMIT)
-        return too_costly(why);
     if (s != STATUS_OK)
         return s;
-    json_pool(rd->r->pool, document);
     if ((array && single) || (!array && batch))
-        return refuse(why, 400, "body_invalid", single ? "The body has to be one event" : "The body has to be an array",
-                      "application/cloudevents+json is one event, application/cloudevents-batch+json an array.");
+        return request_refuse(
+            why, 400, "body_invalid", single ? "The body has to be one event" : "The body has to be an array",
+            "application/cloudevents+json is one event, application/cloudevents-batch+json an array.");
     if (n > rd->rules->max)
         return too_many(rd, why);
     s = make_room(rd, n);
@@ -379,7 +381,7 @@ static bool take_header(struct reading *rd, const char *header, const char *fiel
     if (!raw)
         return true;
     text = talloc_array(rd->r->pool, char, strlen(raw) + 1);
-    length = !text ? -1 : text_percent_decode(raw, strlen(raw), false, text);
+    length = !text ? -1 : request_percent_decode(raw, strlen(raw), false, text);
     if (length <= 0 || (size_t)length > max)
         return fault(rd, field, "header_invalid", "the header is empty, too long or badly encoded");
     *out = text;
@@ -388,8 +390,6 @@ static bool take_header(struct reading *rd, const char *header, const char *fiel
 
 static enum status read_binary(struct reading *rd, struct request_refusal *why)
 {
-    struct json_object *data = NULL;
-    struct json_problem problem;
     struct cloud c = {0};
     enum status s = make_room(rd, 1);
 
@@ -397,16 +397,10 @@ static enum status read_binary(struct reading *rd, struct request_refusal *why)
         return s;
     if (rd->r->body_length > 0) {
         if (strcmp(rd->r->media_type, "application/json") != 0)
-            return refuse(why, 415, "media_type", "The data has to be JSON", "Send Content-Type: application/json.");
-        s = json_read(rd->r->body, rd->r->body_length, &rd->budget, &data, &problem);
-        if (s == STATUS_LIMIT)
-            return too_costly(why);
-        if (s == STATUS_INVALID)
-            return refuse(why, 400, "json_invalid", "The body is not valid JSON",
-                          talloc_asprintf(rd->r->pool, "At byte %zu: %s.", problem.offset, problem.message));
-        if (s != STATUS_OK)
+            return request_refuse(why, 415, "media_type", "The data has to be JSON",
+                                  "Send Content-Type: application/json.");
+        if ((s = read_whole(rd, &c.data, why)) != STATUS_OK)
             return s;
-        c.data = json_pool(rd->r->pool, data);
     }
     if (take_header(rd, "ce-specversion", "specversion", 16, &c.specversion) &&
         take_header(rd, "ce-id", "id", EVENT_ID_MAX, &c.id) &&
@@ -436,7 +430,7 @@ enum status event_input_read(const struct request *r, const struct event_rules *
         return read_lines(&rd, why);
     if (strcmp(r->media_type, "application/json") == 0)
         return read_document(&rd, false, false, read_plain, why);
-    return refuse(why, 415, "media_type", "This media type is not accepted",
-                  "Send application/json, application/x-ndjson, application/cloudevents+json or "
-                  "application/cloudevents-batch+json.");
+    return request_refuse(why, 415, "media_type", "This media type is not accepted",
+                          "Send application/json, application/x-ndjson, application/cloudevents+json or "
+                          "application/cloudevents-batch+json.");
 }

@@ -128,27 +128,33 @@ static struct scan scan(const char *text, size_t length)
     return found;
 }
 
-/* NaN, Infinity and -Infinity are read by json-c although JSON has none. */
-static bool is_finite(struct json_object *o)
+/* Is each value that is neither array nor object as `wanted` says, however deep it lies? */
+static bool all_are(struct json_object *o, bool (*wanted)(struct json_object *o))
 {
-    if (json_object_is_type(o, json_type_double)) {
-        const char *text = json_object_get_string(o);
-
-        return text && !strpbrk(text, "nNiI");
-    }
     if (json_object_is_type(o, json_type_array)) {
         for (size_t i = 0; i < json_object_array_length(o); i++)
-            if (!is_finite(json_object_array_get_idx(o, i)))
+            if (!all_are(json_object_array_get_idx(o, i), wanted))
                 return false;
-    } else if (json_object_is_type(o, json_type_object)) {
+        return true;
+    }
+    if (json_object_is_type(o, json_type_object)) {
         json_object_object_foreach(o, name, value)
         {
             (void)name;
-            if (!is_finite(value))
+            if (!all_are(value, wanted))
                 return false;
         }
+        return true;
     }
-    return true;
+    return wanted(o);
+}
+
+/* NaN, Infinity and -Infinity are read by json-c although JSON has none. */
+static bool is_finite(struct json_object *o)
+{
+    const char *text = json_object_is_type(o, json_type_double) ? json_object_get_string(o) : "";
+
+    return text && !strpbrk(text, "nNiI");
 }
 
 /* Puts the message where it belongs; STATUS_INVALID. */
@@ -206,7 +212,7 @@ static enum status look_behind(const char *text, size_t length, size_t end, stru
     for (size_t i = end; i < length; i++)
         if (text[i] == '\0' || !strchr(" \t\r\n", text[i]))
             return wrong(problem, i, "there is something after the document");
-    return is_finite(document) ? STATUS_OK : wrong(problem, end, "NaN and Infinity are not JSON numbers");
+    return all_are(document, is_finite) ? STATUS_OK : wrong(problem, end, "NaN and Infinity are not JSON numbers");
 }
 
 enum status json_read(const char *text, size_t length, size_t *budget, struct json_object **out,
@@ -303,45 +309,29 @@ static bool is_moderate(const char *text)
     return strlen(text) <= 1000 && exponent >= -EXPONENT_MAX && exponent <= EXPONENT_MAX;
 }
 
-bool json_fits_database(struct json_object *document)
+static bool fits_numeric(struct json_object *o)
 {
-    if (json_object_is_type(document, json_type_double)) {
-        const char *text = json_object_get_string(document);
+    if (json_object_is_type(o, json_type_double)) {
+        const char *text = json_object_get_string(o);
 
         return text && is_moderate(text);
     }
-    if (json_object_is_type(document, json_type_int))
-        return json_object_get_int64(document) != INT64_MIN && json_object_get_uint64(document) != UINT64_MAX;
-    if (json_object_is_type(document, json_type_array)) {
-        for (size_t i = 0; i < json_object_array_length(document); i++)
-            if (!json_fits_database(json_object_array_get_idx(document, i)))
-                return false;
-    } else if (json_object_is_type(document, json_type_object)) {
-        json_object_object_foreach(document, name, value)
-        {
-            (void)name;
-            if (!json_fits_database(value))
-                return false;
-        }
-    }
-    return true;
+    return !json_object_is_type(o, json_type_int) ||
+           (json_object_get_int64(o) != INT64_MIN && json_object_get_uint64(o) != UINT64_MAX);
+}
+
+bool json_fits_database(struct json_object *document)
+{
+    return all_are(document, fits_numeric);
+}
+
+static bool has_no_nul(struct json_object *o)
+{
+    return !json_object_is_type(o, json_type_string) ||
+           strlen(json_object_get_string(o)) == (size_t)json_object_get_string_len(o);
 }
 
 bool json_has_nul(struct json_object *document)
 {
-    if (json_object_is_type(document, json_type_string))
-        return strlen(json_object_get_string(document)) != (size_t)json_object_get_string_len(document);
-    if (json_object_is_type(document, json_type_array)) {
-        for (size_t i = 0; i < json_object_array_length(document); i++)
-            if (json_has_nul(json_object_array_get_idx(document, i)))
-                return true;
-    } else if (json_object_is_type(document, json_type_object)) {
-        json_object_object_foreach(document, name, value)
-        {
-            (void)name;
-            if (json_has_nul(value))
-                return true;
-        }
-    }
-    return false;
+    return !all_are(document, has_no_nul);
 }

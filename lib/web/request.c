@@ -13,7 +13,6 @@
 
 #include "lib/base/utf8.h"
 #include "lib/meter/endpoint.h"
-#include "lib/web/text.h"
 
 #define ID_BYTES 12
 
@@ -27,11 +26,45 @@ static const char *parameter(char *const environment[], const char *name)
     return NULL;
 }
 
-static enum status refuse(struct request_refusal *why, int status, const char *code, const char *message,
-                          const char *detail)
+enum status request_refuse(struct request_refusal *why, int status, const char *code, const char *message,
+                           const char *detail)
 {
     *why = (struct request_refusal){status, code, message, detail};
     return STATUS_INVALID;
+}
+
+static int hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+long request_percent_decode(const char *text, size_t length, bool form, char *out)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < length; i++) {
+        char c = text[i];
+
+        if (c == '%') {
+            bool whole = i + 2 < length;
+            int high = whole ? hex(text[i + 1]) : -1, low = whole ? hex(text[i + 2]) : -1;
+
+            if (high < 0 || low < 0)
+                return -1;
+            c = (char)(high << 4 | low);
+            i += 2;
+        } else if (c == '+' && form) {
+            c = ' ';
+        }
+        if (c == '\0')
+            return -1;
+        out[n++] = c;
+    }
+    out[n] = '\0';
+    return utf8_valid(out, n) ? (long)n : -1;
 }
 
 /* Is `address` (of `length` bytes) one of the comma-separated `list`? */
@@ -165,12 +198,12 @@ static bool parse_pairs(struct request *r, const char *text, size_t length, cons
         if (stop > text) {
             if (found == REQUEST_PAIRS)
                 return false;
-            used = text_percent_decode(text, (size_t)(name_end - text), true, to);
+            used = request_percent_decode(text, (size_t)(name_end - text), true, to);
             if (used < 0)
                 return false;
             pairs[found].name = to;
             to += used + 1;
-            used = text_percent_decode(value, (size_t)(stop - value), true, to);
+            used = request_percent_decode(value, (size_t)(stop - value), true, to);
             if (used < 0)
                 return false;
             pairs[found++].value = to;
@@ -192,13 +225,13 @@ static enum status read_target(struct request *r, struct request_refusal *why)
     enum status s;
 
     if (!uri)
-        return refuse(why, 400, "path_invalid", "The server sent no REQUEST_URI", NULL);
+        return request_refuse(why, 400, "path_invalid", "The server sent no REQUEST_URI", NULL);
     s = endpoint_resolve(uri, path, &length);
     if (s == STATUS_LIMIT)
-        return refuse(why, 414, "path_too_long", "The path is too long", "At most 2,047 bytes are read.");
+        return request_refuse(why, 414, "path_too_long", "The path is too long", "At most 2,047 bytes are read.");
     if (s != STATUS_OK || !utf8_valid(path, length))
-        return refuse(why, 400, "path_invalid", "The path is ambiguous or badly encoded",
-                      "Send it percent-encoded once, as UTF-8, without encoded slashes.");
+        return request_refuse(why, 400, "path_invalid", "The path is ambiguous or badly encoded",
+                              "Send it percent-encoded once, as UTF-8, without encoded slashes.");
     r->path = talloc_strndup(r->pool, path, length);
     if (!r->path)
         return STATUS_NO_MEMORY;
@@ -207,10 +240,10 @@ static enum status read_target(struct request *r, struct request_refusal *why)
         return STATUS_OK;
     length = strcspn(++query, "#");
     if (length > REQUEST_QUERY_BYTES)
-        return refuse(why, 414, "query_too_long", "The query is too long", "At most 8,192 bytes are read.");
+        return request_refuse(why, 414, "query_too_long", "The query is too long", "At most 8,192 bytes are read.");
     if (!parse_pairs(r, query, length, &r->query, &r->n_query))
-        return refuse(why, 400, "query_invalid", "The query is badly encoded",
-                      "Send at most 64 name=value pairs, percent-encoded UTF-8.");
+        return request_refuse(why, 400, "query_invalid", "The query is badly encoded",
+                              "Send at most 64 name=value pairs, percent-encoded UTF-8.");
     return STATUS_OK;
 }
 
@@ -224,7 +257,7 @@ static enum status read_length(struct request *r, struct request_refusal *why)
     errno = 0;
     r->declared = strtoull(header, &end, 10);
     if (*end != '\0' || !isdigit((unsigned char)*header) || errno != 0)
-        return refuse(why, 400, "length_invalid", "Content-Length is not a number", NULL);
+        return request_refuse(why, 400, "length_invalid", "Content-Length is not a number", NULL);
     return STATUS_OK;
 }
 
@@ -250,7 +283,7 @@ static void make_id(struct request *r)
         r->id = "";
 }
 
-enum status request_open(struct request *r, char *const environment[], const struct request_options *options,
+enum status request_open(struct request *r, char *const environment[], const char *trusted_proxies,
                          struct request_refusal *why)
 {
     enum status s;
@@ -275,9 +308,10 @@ enum status request_open(struct request *r, char *const environment[], const str
     if (parameter(environment, "REQUEST_METHOD"))
         r->method_name = parameter(environment, "REQUEST_METHOD");
     r->method = method_of(r->method_name, &r->head);
-    read_connection(r, options->trusted_proxies);
+    read_connection(r, trusted_proxies);
     if (headers_length(environment) > REQUEST_HEADER_BYTES)
-        return refuse(why, 431, "headers_too_large", "The headers are too large", "At most 32,768 bytes are read.");
+        return request_refuse(why, 431, "headers_too_large", "The headers are too large",
+                              "At most 32,768 bytes are read.");
     s = read_target(r, why);
     return s == STATUS_OK ? read_length(r, why) : s;
 }
@@ -287,11 +321,12 @@ enum status request_take_body(struct request *r, const char *body, size_t length
     r->body = body;
     r->body_length = length;
     if (length < r->declared)
-        return refuse(why, 400, "body_short", "The body ended too early", "Send as many bytes as Content-Length says.");
+        return request_refuse(why, 400, "body_short", "The body ended too early",
+                              "Send as many bytes as Content-Length says.");
     if (strcmp(r->media_type, "application/x-www-form-urlencoded") == 0 &&
         !parse_pairs(r, r->body, r->body_length, &r->form, &r->n_form))
-        return refuse(why, 400, "form_invalid", "The form is badly encoded",
-                      "Send at most 64 name=value pairs, percent-encoded UTF-8.");
+        return request_refuse(why, 400, "form_invalid", "The form is badly encoded",
+                              "Send at most 64 name=value pairs, percent-encoded UTF-8.");
     return STATUS_OK;
 }
 

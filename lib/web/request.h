@@ -45,9 +45,6 @@ struct request {
 #define REQUEST_PAIRS 64 /* of a query, of a form */
 #define REQUEST_NETWORK_SIZE 64
 
-struct request_options {
-    const char *trusted_proxies; /* comma-separated addresses, NULL: none */
-};
 /* Why a request is refused before a handler sees it; the texts are static. */
 struct request_refusal {
     int status;
@@ -55,10 +52,10 @@ struct request_refusal {
 };
 /*
  * Fills `r` from FCGI's parameters ("NAME=value", NULL behind the last), all but the body. STATUS_INVALID: refused, see
- * `why`; id, pool, accept and media_type stand even then, so that an answer can be made. STATUS_NO_MEMORY.
- * request_term always.
+ * `why`; id, pool, accept and media_type stand even then, so that an answer can be made. STATUS_NO_MEMORY. `trusted_proxies`:
+ * comma-separated addresses, NULL: none. request_term always.
  */
-MUST_CHECK enum status request_open(struct request *r, char *const environment[], const struct request_options *options,
+MUST_CHECK enum status request_open(struct request *r, char *const environment[], const char *trusted_proxies,
                                     struct request_refusal *why);
 /*
  * Gives `r` its body of `length` bytes, which has to stay and has a NUL behind it; reads a form. STATUS_INVALID: refused,
@@ -68,6 +65,15 @@ MUST_CHECK enum status request_take_body(struct request *r, const char *body, si
                                          struct request_refusal *why);
 void request_term(struct request *r);
 
+/* Fills `why`; STATUS_INVALID. */
+enum status request_refuse(struct request_refusal *why, int status, const char *code, const char *message,
+                           const char *detail);
+
+/*
+ * Percent-decodes once into `out` (`length` + 1 bytes are enough), "+" as a space when `form`; NUL-terminates and returns
+ * the length. -1: a broken percent sign, a NUL, or not UTF-8.
+ */
+long request_percent_decode(const char *text, size_t length, bool form, char *out);
 /* The first value by that name, or NULL. */
 const char *request_query(const struct request *r, const char *name);
 const char *request_form(const struct request *r, const char *name);

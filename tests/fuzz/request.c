@@ -16,7 +16,7 @@
 #include "lib/web/response.h"
 #include "tests/fuzz/environment.h"
 
-static const struct request_options options = {.trusted_proxies = "192.0.2.1, 2001:db8::1,192.0.2.2"};
+static const char trusted[] = "192.0.2.1, 2001:db8::1,192.0.2.2";
 
 static void must_be_refused(const struct request *r, const struct request_refusal *why)
 {
@@ -54,7 +54,7 @@ static void must_come_back_as_form(const struct request_pair *pairs, size_t n)
     char *environment[] = {uri, type, NULL};
     struct request r;
     struct request_refusal why;
-    must(request_open(&r, environment, &options, &why) == STATUS_OK);
+    must(request_open(&r, environment, trusted, &why) == STATUS_OK);
     char *form = encode(r.pool, pairs, n);
     must(request_take_body(&r, form, strlen(form), &why) == STATUS_OK && r.n_form == n);
     for (size_t i = 0; i < n; i++)
@@ -97,8 +97,8 @@ static void answer(const struct request *r)
     const char *cookie = request_cookie(r, "tollgate");
     response_init(&answer);
     buffer_init(&out, 0);
-    response_error(&answer, 404, "not_found",
-                   utf8_valid(r->method_name, strlen(r->method_name)) ? r->method_name : "", r->path);
+    response_error(&answer, 404, "not_found", utf8_valid(r->method_name, strlen(r->method_name)) ? r->method_name : "",
+                   r->path);
     response_header(&answer, "X-Cookie", cookie ? cookie : "");
     response_header(&answer, "X-Method", r->method_name);
     if (r->n_query)
@@ -128,7 +128,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     environment_read(&in, environment);
     size_t length;
     char *body = input_rest(&in, &length);
-    enum status s = request_open(&r, environment, &options, &why);
+    enum status s = request_open(&r, environment, trusted, &why);
     must(s == STATUS_OK || s == STATUS_INVALID);
     if (s == STATUS_OK) {
         must_be_sound(&r);

@@ -18,9 +18,9 @@
 static char dir[] = "/tmp/tg-prefork-XXXXXX";
 static char path[64], address[80];
 
-static int serve(int listener, size_t pool, void *arg)
+static int serve(int listener, void *arg)
 {
-    (void)pool, (void)arg;
+    (void)arg;
     prefork_ready();
     while (prefork_accept(listener) >= 0)
         ;

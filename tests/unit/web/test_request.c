@@ -11,8 +11,7 @@ static struct request_refusal why;
 /* Reads a request of up to ten parameters; true when it is taken. */
 static bool take(struct request *r, const char *body, char *const environment[])
 {
-    const struct request_options options = {.trusted_proxies = "10.0.0.1, ::1"};
-    enum status s = request_open(r, environment, &options, &why);
+    enum status s = request_open(r, environment, "10.0.0.1, ::1", &why);
 
     if (s == STATUS_OK)
         s = request_take_body(r, body, strlen(body), &why);
