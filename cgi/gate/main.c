@@ -13,10 +13,13 @@
 #include "lib/base/fastcgi.h"
 #include "lib/base/log.h"
 #include "lib/base/prefork.h"
+#include "lib/meter/limit_table/limit_table.h"
 
-static const char usage[] = "usage: tollgate-gate [--config FILE | --version]\n"
-                            "The FastCGI authorizer: answers the web server whether a call may pass, and records it.\n"
-                            "FILE is $TOLLGATE_CONF or /etc/tollgate/tollgate.conf unless given.\n";
+static const char usage[] =
+    "usage: tollgate-gate [--config FILE] [--ready] | --version\n"
+    "The FastCGI authorizer: answers the web server whether a call may pass, and records it.\n"
+    "FILE is $TOLLGATE_CONF or /etc/tollgate/tollgate.conf unless given.\n"
+    "  --ready  only tells by the exit status whether the limit table of this version is there\n";
 
 /* One process's life: calls until it is told to stop. */
 static int serve(int listener, void *arg)
@@ -47,12 +50,22 @@ static int serve(int listener, void *arg)
     return 0;
 }
 
+static bool has_table(const struct config *config)
+{
+    struct limit_table *t = NULL;
+    bool there = limit_table_open(config->paths.run_dir, &t) == STATUS_OK;
+    limit_table_close(t);
+    return there;
+}
+
 int main(int argc, char *argv[])
 {
     const char *path = NULL;
     char problem[512];
     struct config *config = NULL;
-    int status = arguments_read(argc, argv, "tollgate-gate", usage, (const struct arguments_flag[]){{0}}, &path);
+    bool only_ready = false;
+    const struct arguments_flag flags[] = {{"ready", &only_ready}, {0}};
+    int status = arguments_read(argc, argv, "tollgate-gate", usage, flags, &path);
     if (status >= 0)
         return status;
     if (config_load(path, &config, problem) != STATUS_OK) {
@@ -60,6 +73,11 @@ int main(int argc, char *argv[])
         return 1;
     }
     log_init("gate", (enum log_level)config->log.level);
+    if (only_ready) {
+        status = has_table(config) ? 0 : 1;
+        config_free(config);
+        return status;
+    }
     if (sodium_init() < 0) {
         log_error("libsodium can't start");
         return 1;

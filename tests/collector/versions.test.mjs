@@ -1,7 +1,7 @@
 // An upgrade of the limit table's layout under load: gates of the other version go on with their table until they are replaced, nobody
 // is refused, and what they admit reaches the new table, so that exactly the limit passes.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -90,8 +90,11 @@ test('a gate of another version that is not replaced has no limit table after a 
   const old = await startGate(join(root, 'build/release/tollgate-gate'), 'left');
   const status = async (gate, k) => (await fcgi(gate.socket, callParams('/api/x', k))).status;
   await eventually(async () => await status(old, revoked.key) === 200, 'the key to be known', 5);
+  const ready = (program) => spawnSync(program, ['--config', node.file, '--ready']).status;
+  assert.deepEqual([ready(join(root, 'build/release/tollgate-gate')), ready(join(other, 'tollgate-gate'))], [0, 1]);
   await node.stop(collector);
   collector = await startOther();
+  assert.equal(ready(join(other, 'tollgate-gate')), 0);
   assert.equal(node.tollgate(['key', 'remove', revoked.id, '--yes']).status, 0);
   const fresh = await startGate(join(other, 'tollgate-gate'), 'right');
   await eventually(async () => await status(fresh, revoked.key) === 401, 'the gate of the same version to refuse the key', 5);

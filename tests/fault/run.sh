@@ -49,7 +49,7 @@ while IFS='|' read -r command short long; do
     if [ $status -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
     passed=$((passed + ok)) failed=$((failed + bad))
     echo "$name: $ok passed, $bad failed ($(($(date +%s) - started)) s)"
-    grep -E '^(calls|events|damage|degraded|failcall|fuzz|lease):|^(lighttpd|apache|nginx) |: acknowledged ' "$log/fault-$name.log"
+    grep -E '^(calls|events|work|damage|degraded|failcall|fuzz|lease):|^(lighttpd|apache|nginx) |: acknowledged ' "$log/fault-$name.log"
     if [ "$bad" -ne 0 ]; then
         grep -v '^ok: ' "$log/fault-$name.log" | tail -20
         { grep '^NOT OK: ' "$log/fault-$name.log" || tail -3 "$log/fault-$name.log" | sed 's/^/NOT OK: /'; } |

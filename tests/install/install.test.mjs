@@ -71,11 +71,13 @@ test('the package is built in the source folder, and lintian has no errors', { t
   await m.boot();
   follow(m, marked('build'));
   m.must(`cd ${here} && lintian --allow-root --fail-on error build/deb/*.changes`);
-  // The older one has another sample of the configuration, as an older version would.
+  // The older one has another sample of the configuration, other SQL and another layout of the limit table, as an older version would.
   m.must(`cp -R ${here} /root/older && cd /root/older && rm -rf build
     version=$(sed -n 's/^VERSION := //p' Makefile)
     sed -i "s/$version/${OLDER}/" Makefile debian/changelog CHANGELOG.md
     sed -i '1i # A comment of an older version.' conf/tollgate.conf
+    echo '-- as it was' >>sql/functions/operator.sql
+    sed -i 's/define LIMIT_TABLE_VERSION [0-9]*/define LIMIT_TABLE_VERSION 9/' lib/meter/limit_table/limit_table.h
     make -s deb`, { timeout: 1500000 });
   await m.stop();
 });
@@ -144,7 +146,11 @@ CALLER
   const older = running();
   m.must(`rm ${here}/build/deb/*`);
   m.must(`cat >${here}/build/deb/${built(here).split('/').pop()}`, { input: readFileSync(built(here)) });
-  const placed = follow(m, [...marked('upgrade-package'), ...marked('upgrade')]);
+  const placed = follow(m, marked('upgrade-package'));
+  const gates = (lines) => lines.filter((line) => /tollgate-gate/.test(line));
+  assert.deepEqual(gates(running()), gates(older), 'the older gate goes on, because the new one has no limit table yet');
+  m.must('sleep 2');
+  follow(m, marked('upgrade'));
   m.must('sleep 2; touch /root/enough; for i in $(seq 100); do [ ! -e /root/answered ] || break; sleep 0.2; done');
   const answers = m.must('cat /root/answered').trim().split('\n');
   assert.deepEqual(answers.filter((status) => status !== '200'), [], `of ${answers.length} calls`);

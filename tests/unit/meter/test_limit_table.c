@@ -682,6 +682,16 @@ static int take_throughout(struct watched *w, uint32_t *counted)
     return 0;
 }
 
+static void a_tenant_takes_as_many_places_as_its_limits_need_at_most(void)
+{
+    static const struct {
+        uint32_t limits, places;
+    } cases[] = {{0, 1}, {16, 1}, {17, 2}, {41, 2}, {42, 3}, {LIMIT_TABLE_LIMITS, 6}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        CU_ASSERT_EQUAL(limit_table_places(cases[i].limits), cases[i].places);
+}
+
 /* New tenants, places that are added, metrics that are held, a larger catalogue, tables that take each other's place. */
 static void a_gate_that_takes_throughout_sees_nothing_half_done_and_loses_no_count(void)
 {
@@ -804,6 +814,7 @@ int main(int argc, char *argv[])
     ADD(a_tenant_of_sixteen_limits_takes_four_kilobytes);
     ADD(a_metric_is_counted_from_when_it_is_held);
     ADD(another_limit_of_a_metric_that_is_there_takes_another_table);
+    ADD(a_tenant_takes_as_many_places_as_its_limits_need_at_most);
     ADD(a_gate_that_takes_throughout_sees_nothing_half_done_and_loses_no_count);
     ADD(tables_of_other_versions_stay_while_a_gate_has_them_open);
     ADD(a_table_of_another_node_or_one_never_filled_is_not_taken_over);
