@@ -228,7 +228,7 @@ static enum status gather(struct limit_table *t, uint32_t index, uint32_t versio
             if (answer->n == LIMIT_TABLE_LIMITS) /* the same metric asked for many times */
                 return STATUS_INVALID;
             struct place *p = &places[answer->n];
-            p->amount = asks[a].amount;
+            *p = (struct place){.amount = asks[a].amount};
             enum status s = locate(t, index, version, next - 1, now_us, answer, p);
             if (s != STATUS_OK)
                 return s;
@@ -285,7 +285,7 @@ static enum status take_marked(struct limit_table *t, uint32_t index, int64_t no
 static enum status decide(struct limit_table *t, uint32_t index, const struct limit_ask *asks, size_t n, int64_t now_us,
                           bool take, struct limit_answer *answer)
 {
-    struct place places[LIMIT_TABLE_LIMITS] = {0};
+    struct place places[LIMIT_TABLE_LIMITS];
     enum status s = read_limits(t, index, asks, n, now_us, answer, places);
     if (s != STATUS_OK || answer->reason == LIMIT_METRIC_UNKNOWN)
         return s;
