@@ -2,8 +2,10 @@
 #include "lib/base/clock.h"
 
 #include <stdbool.h>
-#include <stdio.h>
 #include <time.h>
+
+#define YEAR_0000_S INT64_C(-62167219200)
+#define YEAR_9999_S INT64_C(253402300799) /* its last second */
 
 static int64_t read_clock(clockid_t which)
 {
@@ -23,43 +25,48 @@ int64_t clock_mono_us(void)
     return read_clock(CLOCK_MONOTONIC);
 }
 
+/* Writes the last `n` digits of `value` and then `behind`; gives the end of them. */
+static char *put_digits(char *out, int64_t value, int n, char behind)
+{
+    for (int i = n; i-- > 0; value /= 10)
+        out[i] = (char)('0' + value % 10);
+    out[n] = behind;
+    return out + n + 1;
+}
+
+/* Without strftime and printf: the gate writes a time in each call. */
 size_t clock_rfc3339(char out[CLOCK_RFC3339_SIZE], int64_t us, int offset_s, int millis)
 {
     int64_t seconds = us / CLOCK_US_PER_SECOND, rest = us % CLOCK_US_PER_SECOND;
+    /* RFC 3339 has no seconds in an offset; the ones of before 1900 are cut, and the time with them, so it stays the same instant */
+    int minutes = offset_s / 60;
+    char *end = out;
     struct tm t;
     time_t local;
-    int minutes, n;
-    size_t used;
 
     if (rest < 0) {
         rest += CLOCK_US_PER_SECOND;
         seconds--;
     }
-    /* RFC 3339 has no seconds in an offset; the ones of before 1900 are cut, and the time with them, so it stays the same instant */
-    minutes = offset_s / 60;
     local = (time_t)(seconds + (int64_t)minutes * 60);
-    if (!gmtime_r(&local, &t)) {
-        out[0] = 0;
-        return 0;
+    local = local < YEAR_0000_S ? YEAR_0000_S : local > YEAR_9999_S ? YEAR_9999_S : local;
+    gmtime_r(&local, &t);
+    end = put_digits(end, t.tm_year + 1900, 4, '-');
+    end = put_digits(end, t.tm_mon + 1, 2, '-');
+    end = put_digits(end, t.tm_mday, 2, 'T');
+    end = put_digits(end, t.tm_hour, 2, ':');
+    end = put_digits(end, t.tm_min, 2, ':');
+    end = put_digits(end, t.tm_sec, 2, millis ? '.' : 'Z');
+    if (millis)
+        end = put_digits(end, rest / 1000, 3, 'Z');
+    if (minutes != 0) {
+        end[-1] = minutes < 0 ? '-' : '+';
+        minutes = minutes < 0 ? -minutes : minutes;
+        end = put_digits(end, minutes / 60, 2, ':');
+        end = put_digits(end, minutes % 60, 2, '\0') - 1;
     }
-    used = strftime(out, CLOCK_RFC3339_SIZE - 12, "%Y-%m-%dT%H:%M:%S", &t);
-    /* %Y does not pad */
-    if (t.tm_year + 1900 < 1000 && t.tm_year + 1900 >= 0)
-        used = (size_t)snprintf(out, CLOCK_RFC3339_SIZE - 12, "%04u-%02u-%02uT%02u:%02u:%02u",
-                                (unsigned)(t.tm_year + 1900) % 10000u, (unsigned)(t.tm_mon + 1) % 100u,
-                                (unsigned)t.tm_mday % 100u, (unsigned)t.tm_hour % 100u, (unsigned)t.tm_min % 100u,
-                                (unsigned)t.tm_sec % 100u);
-    if (millis) {
-        n = snprintf(out + used, CLOCK_RFC3339_SIZE - used, ".%03u", (unsigned)(rest / 1000) % 1000u);
-        used += (size_t)n;
-    }
-    if (minutes == 0)
-        n = snprintf(out + used, CLOCK_RFC3339_SIZE - used, "Z");
-    else
-        n = snprintf(out + used, CLOCK_RFC3339_SIZE - used, "%c%02u:%02u", minutes < 0 ? '-' : '+',
-                     (unsigned)(minutes < 0 ? -minutes : minutes) / 60u % 100u,
-                     (unsigned)(minutes < 0 ? -minutes : minutes) % 60u);
-    return used + (size_t)n;
+    *end = '\0';
+    return (size_t)(end - out);
 }
 
 /* A cursor over the text; every reader fails once and for all. */

@@ -20,7 +20,8 @@ int64_t clock_mono_us(void);
 
 /*
  * `us` as RFC 3339 with the offset `offset_s` (seconds east of UTC, -86399..86399): milliseconds
- * when `millis`, "Z" for offset 0. Writes at most CLOCK_RFC3339_SIZE bytes; returns the length.
+ * when `millis`, "Z" for offset 0; a time outside of the years 0000 to 9999 as the nearest within. Writes at most
+ * CLOCK_RFC3339_SIZE bytes; returns the length.
  */
 size_t clock_rfc3339(char out[CLOCK_RFC3339_SIZE], int64_t us, int offset_s, int millis);
 

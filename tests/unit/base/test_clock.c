@@ -69,6 +69,12 @@ static void test_a_time_is_written_with_its_offset(void)
     CU_ASSERT_STRING_EQUAL(written(-1, 0, 1), "1969-12-31T23:59:59.999Z");
 }
 
+static void test_a_time_that_needs_more_than_four_digits_of_a_year_is_cut(void)
+{
+    CU_ASSERT_STRING_EQUAL(written(INT64_MAX, 0, 0), "9999-12-31T23:59:59Z");
+    CU_ASSERT_STRING_EQUAL(written(INT64_MIN, 3600, 0), "0000-01-01T00:00:00+01:00");
+}
+
 static void test_what_is_written_is_read_as_the_same(void)
 {
     static const char *const texts[] = {"0001-01-01T00:00:00Z", "1900-02-28T23:59:59Z", "2000-02-29T12:00:00Z",
@@ -105,6 +111,7 @@ int main(void)
     CU_ADD_TEST(s, test_what_is_no_timestamp_is_refused);
     CU_ADD_TEST(s, test_a_leap_day_and_a_leap_second_are_read);
     CU_ADD_TEST(s, test_a_time_is_written_with_its_offset);
+    CU_ADD_TEST(s, test_a_time_that_needs_more_than_four_digits_of_a_year_is_cut);
     CU_ADD_TEST(s, test_what_is_written_is_read_as_the_same);
     CU_ADD_TEST(s, test_the_monotonic_clock_never_goes_back);
     CU_basic_run_tests();
