@@ -41,24 +41,29 @@ static size_t escape(const char *text, size_t left, char out[8], size_t *taken)
     return *taken;
 }
 
-static bool is_plain(char c)
+/* Bytes that stand in a string as they are: no quote, backslash or control character, and of ASCII. Most text is nothing else. */
+static size_t plain(const char *text)
 {
-    return (unsigned char)c >= 0x20 && (unsigned char)c < 0x80 && c != '"' && c != '\\';
+    const char *end = text;
+
+    while ((signed char)*end >= 0x20 && *end != '"' && *end != '\\')
+        end++;
+    return (size_t)(end - text);
 }
 
 static void put_string(struct json_write *w, const char *text)
 {
-    size_t length = strlen(text), from = 0, taken;
     char escaped[8];
 
     put(w, "\"", 1);
-    for (size_t i = 0; i < length; i += taken, from = i) {
-        while (i < length && is_plain(text[i]))
-            i++;
-        put(w, text + from, i - from);
-        taken = 0;
-        if (i < length)
-            put(w, escaped, escape(text + i, length - i, escaped, &taken));
+    while (*text) {
+        size_t n = plain(text), taken = 0;
+
+        put(w, text, n);
+        text += n;
+        if (*text)
+            put(w, escaped, escape(text, strnlen(text, sizeof(escaped)), escaped, &taken));
+        text += taken;
     }
     put(w, "\"", 1);
 }
