@@ -11,9 +11,10 @@ $$;
 GRANT EXECUTE ON FUNCTION tollgate.day_start(date, text) TO tollgate_web, tollgate_collector;
 
 -- The local day that holds an instant, by day_start: days never overlap, whatever the clock on the wall does.
+-- One expression, so that the planner takes it in place of a call: batches ask for a day of each tenant.
 CREATE OR REPLACE FUNCTION tollgate.day_of(at timestamptz, zone text) RETURNS date LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  SELECT CASE WHEN at >= tollgate.day_start(d + 1, zone) THEN d + 1 WHEN at < tollgate.day_start(d, zone) THEN d - 1 ELSE d END
-  FROM (SELECT (at AT TIME ZONE zone)::date AS d) x
+  SELECT (at AT TIME ZONE zone)::date + CASE WHEN at >= tollgate.day_start((at AT TIME ZONE zone)::date + 1, zone) THEN 1
+                                             WHEN at < tollgate.day_start((at AT TIME ZONE zone)::date, zone) THEN -1 ELSE 0 END
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.day_of(timestamptz, text) TO tollgate_web, tollgate_collector;
 
