@@ -17,6 +17,8 @@ ANALYZE tenants, tollgate.tenant_settings, tollgate.tenant_periods;
 
 DROP INDEX idx_usage_tracking_tenant, idx_usage_tracking_recorded, idx_usage_tracking_period;
 ALTER TABLE usage_tracking DROP CONSTRAINT usage_tracking_pkey;
+ALTER TABLE tollgate.usage_hourly DROP CONSTRAINT usage_hourly_pkey;
+ALTER TABLE tollgate.usage_daily DROP CONSTRAINT usage_daily_pkey;
 CREATE TEMP TABLE calls (pick int, metric text, metadata jsonb);
 INSERT INTO calls SELECT i, 'api_call', jsonb_build_object('method', (ARRAY['GET', 'POST'])[1 + i % 2], 'endpoint',
   '/api/thing' || i % 9 || '/17', 'normalized', '/api/thing' || i % 9 || '/:id', 'key', 'bench001') FROM generate_series(0, 85) i;
@@ -56,6 +58,8 @@ SELECT tenant_id, metric_type, day, method, endpoint,
   CASE metric_type WHEN 'patients_count' THEN (array_agg(total ORDER BY last DESC))[1] ELSE sum(total) END, sum(events)
 FROM levels GROUP BY 1, 2, 3, 4, 5 ORDER BY day;
 DROP TABLE levels;
+ALTER TABLE tollgate.usage_hourly ADD PRIMARY KEY (tenant_id, metric_type, hour, method, endpoint);
+ALTER TABLE tollgate.usage_daily ADD PRIMARY KEY (tenant_id, metric_type, day, method, endpoint);
 INSERT INTO tollgate.usage_counts (tenant_id, metric_type, limit_window, window_start, used)
 SELECT tenant_id, metric_type, 'day', day, sum(total) FROM tollgate.usage_daily WHERE metric_type <> 'patients_count' GROUP BY 1, 2, 4
 UNION ALL
