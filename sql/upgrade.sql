@@ -3,6 +3,20 @@
 -- tests/sql/upgrade.test.mjs compares what comes of it with a new database.
 DELETE FROM tollgate.schema_migrations;
 
+-- The triggers that stood on the host's tables, whose owner alone may drop them: who runs this.
+SET LOCAL ROLE none;
+DO $$
+DECLARE
+  t record;
+BEGIN
+  FOR t IN SELECT g.tgname, g.tgrelid::pg_catalog.regclass AS tab FROM pg_catalog.pg_trigger g
+    WHERE g.tgrelid IN ('public.tenants'::regclass, 'public.subscription_tiers'::regclass, 'public.tenant_subscriptions'::regclass)
+      AND g.tgname LIKE 'tollgate\_%' AND NOT g.tgisinternal LOOP
+    EXECUTE pg_catalog.format('DROP TRIGGER %I ON %s', t.tgname, t.tab);
+  END LOOP;
+END $$;
+SET LOCAL ROLE tollgate_owner;
+
 -- 021: counting runs as tollgate_counter, which needs the rights on tenants' tables that are the owner's to give.
 DO $$
 DECLARE
@@ -93,7 +107,6 @@ CREATE TABLE IF NOT EXISTS tollgate.uncounted (
   tenant_id  text NOT NULL,
   table_name text NOT NULL,
   problem    text NOT NULL,
-  before     jsonb,
   made_at    timestamptz NOT NULL DEFAULT now()
 );
 
@@ -110,6 +123,47 @@ BEGIN
     EXECUTE format('ALTER TABLE public.%I SET SCHEMA tollgate', name);
   END LOOP;
 END $$;
+
+-- Tenants, tiers and subscriptions of Tollgate's own, with the host's rows. All tables but the two that stayed in public refer to them.
+CREATE TABLE tollgate.tenants (
+  id         text PRIMARY KEY,
+  name       text NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE tollgate.tiers (
+  id     text PRIMARY KEY,
+  name   text NOT NULL,
+  limits jsonb NOT NULL DEFAULT '{}'
+);
+CREATE TABLE tollgate.subscriptions (
+  tenant_id     text PRIMARY KEY REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
+  tier_id       text,
+  usage_limits  jsonb NOT NULL DEFAULT '{}',
+  current_usage jsonb NOT NULL DEFAULT '{}',
+  created_at    timestamptz NOT NULL DEFAULT now(),
+  updated_at    timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX idx_subscriptions_tier ON tollgate.subscriptions (tier_id);
+INSERT INTO tollgate.tenants (id, name) SELECT t.id::text, coalesce(t.name::text, t.id::text) FROM public.tenants t;
+INSERT INTO tollgate.tiers (id, name, limits) SELECT r.id::text, coalesce(r.name::text, r.id::text), coalesce(r.limits, '{}')
+FROM public.subscription_tiers r;
+INSERT INTO tollgate.subscriptions (tenant_id, tier_id, usage_limits, current_usage)
+SELECT s.tenant_id::text, s.tier_id::text, coalesce(s.usage_limits, '{}'), coalesce(s.current_usage, '{}')
+FROM public.tenant_subscriptions s JOIN tollgate.tenants t ON t.id = s.tenant_id::text;
+DO $$
+DECLARE
+  c record;
+BEGIN
+  FOR c IN SELECT k.conname, k.conrelid::regclass AS tab FROM pg_constraint k JOIN pg_class t ON t.oid = k.conrelid
+    WHERE k.confrelid = 'public.tenants'::regclass AND t.relnamespace = 'tollgate'::regnamespace LOOP
+    EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I, ADD CONSTRAINT %2$I FOREIGN KEY (tenant_id) REFERENCES tollgate.tenants (id) ON DELETE CASCADE',
+                   c.tab, c.conname);
+  END LOOP;
+END $$;
+
+-- These were tollgate_counter's, and the views had the host's types.
+DROP VIEW IF EXISTS tollgate.host_tenant, tollgate.host_subscription;
+DROP FUNCTION IF EXISTS tollgate.put_usage(text[], jsonb[]), tollgate.put_limits(text, jsonb), tollgate.put_tier(text, text);
 
 -- Has the database gone back in time, and which segments are settled.
 ALTER TABLE tollgate.collector_nodes ADD COLUMN IF NOT EXISTS commits bigint NOT NULL DEFAULT 0,

@@ -173,7 +173,7 @@ enum status feed_removed(struct feed *p, feed_change_fn *fn, void *arg)
     return each_change(
         p,
         "SELECT kind, subject, min(hash::text) FROM tollgate.config_changes c WHERE kind IN ('tenant', 'key') "
-        "AND NOT EXISTS (SELECT FROM public.tenants t WHERE c.kind = 'tenant' AND t.id = c.subject) "
+        "AND NOT EXISTS (SELECT FROM tollgate.tenants t WHERE c.kind = 'tenant' AND t.id = c.subject) "
         "AND NOT EXISTS (SELECT FROM tollgate.api_keys k WHERE c.kind = 'key' AND k.id = c.subject "
         "AND k.hash = c.hash) GROUP BY kind, subject, hash ORDER BY kind, subject",
         0, NULL, fn, arg);

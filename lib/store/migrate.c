@@ -12,6 +12,9 @@
 
 #define PROBLEM_SIZE SQL_PROBLEM_SIZE
 
+/* Before this numbering there were 001_tables.sql to 026_kept.sql: tables, functions and rights in turn. */
+#define OLD_NUMBERING "SELECT name FROM tollgate.schema_migrations WHERE version = 1 AND name = '001_tables.sql'"
+
 static void say(const struct migrate_options *o, const char *line)
 {
     if (o->progress)
@@ -210,9 +213,7 @@ static enum status one_file(struct db *d, const struct migrate_options *o, const
     return s;
 }
 
-/* Before this numbering there were 001_tables.sql to 026_kept.sql: tables, functions and rights in turn. */
 #define OLDEST_UPGRADED "19"
-#define OLD_NUMBERING "SELECT name FROM tollgate.schema_migrations WHERE version = 1 AND name = '001_tables.sql'"
 
 /* A database of the old numbering becomes one that ran the first file of the new one. */
 static enum status upgrade(struct db *d, const struct migrate_options *o, const struct sql_files *f,
@@ -294,6 +295,7 @@ static enum status bring_up(struct db *d, const struct migrate_options *o, const
 /*
  * The rights on tenants' tables in an adopted database are given by the role that adopted it, or a superuser (adopt.sql), and anew
  * when such a one migrates. Before 021 they were the owner's alone: without new ones nothing could be counted, so nothing is changed.
+ * In a database of the old numbering triggers on the host's tables go, which their owner alone may drop.
  */
 static enum status prepare_adopted(struct db *d, const struct migrate_options *o, bool *give,
                                    char problem[PROBLEM_SIZE])
@@ -302,18 +304,19 @@ static enum status prepare_adopted(struct db *d, const struct migrate_options *o
         "SELECT CASE WHEN p.oid IS NULL THEN 'no' WHEN pg_has_role(p.proowner, 'USAGE') THEN 'give' "
         "WHEN p.prosrc LIKE '%tollgate_counter%' THEN 'given' ELSE 'lacks' END "
         "FROM (SELECT to_regprocedure('tollgate.grant_schema(text)') AS f) x LEFT JOIN pg_proc p ON p.oid = x.f";
-    char answer[8];
+    char answer[8], old[32] = "";
     enum status s = db_get_text(db_peek, d, adopted, DB_NOTHING, answer, sizeof(answer));
 
+    if (s == STATUS_OK && strcmp(answer, "given") == 0)
+        s = db_get_text(db_peek, d, OLD_NUMBERING, DB_NOTHING, old, sizeof(old));
     if (s != STATUS_OK)
         return sql_explain(d, s, "rights on the tenants' tables", problem);
     *give = o->host == MIGRATE_HOST_ADOPT || strcmp(answer, "give") == 0;
-    if (strcmp(answer, "lacks") != 0 || *give)
+    if ((strcmp(answer, "lacks") != 0 && old[0] == '\0') || *give)
         return STATUS_OK;
     snprintf(problem, PROBLEM_SIZE,
-             "this database was adopted by another role: migrate once as that role or as superuser, so that "
-             "tollgate_counter "
-             "gets its rights on the tenants' tables");
+             "this database was adopted by another role: migrate once as that role or as superuser, so that Tollgate's "
+             "rights and triggers on the host's tables are those of this version");
     return STATUS_DENIED;
 }
 

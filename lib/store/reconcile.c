@@ -28,11 +28,11 @@ static const char cursor_sql[] =
     "ORDER BY tenant_id, position(aggregate IN 'periods hourly daily counts summary current_usage'), metric, at, "
     "method, "
     "endpoint";
-static const char page_sql[] = "SELECT max(id), count(*) FROM (SELECT t.id FROM public.tenants t WHERE t.id > $1 "
+static const char page_sql[] = "SELECT max(id), count(*) FROM (SELECT t.id FROM tollgate.tenants t WHERE t.id > $1 "
                                "ORDER BY t.id LIMIT " TENANTS_AT_A_TIME ") t";
 static const char gauges_sql[] =
     "SELECT t.id, 'gauges', g.metric, '', '', '', trim_scale(g.stored), trim_scale(g.counted), NULL, NULL "
-    "FROM public.tenants t CROSS JOIN LATERAL tollgate.reconcile_gauges(t.id) g WHERE t.id > $1 AND t.id <= $2 "
+    "FROM tollgate.tenants t CROSS JOIN LATERAL tollgate.reconcile_gauges(t.id) g WHERE t.id > $1 AND t.id <= $2 "
     "AND ($3::text IS NULL OR t.id = $3) "
     "ORDER BY t.id, g.metric";
 
@@ -126,7 +126,7 @@ static enum status compare_all_gauges(struct db *d, const struct reconcile_calls
 
 enum status reconcile_compare(struct db *d, const char *tenant, const struct reconcile_calls *calls, size_t *tenants)
 {
-    static const char count_sql[] = "SELECT count(*) FROM public.tenants WHERE $1::text IS NULL OR id = $1";
+    static const char count_sql[] = "SELECT count(*) FROM tollgate.tenants WHERE $1::text IS NULL OR id = $1";
     int64_t count;
     enum status s = db_get_int(db_run, d, count_sql, DB_WITH(tenant), &count);
 

@@ -5,9 +5,9 @@
     "SELECT t.id, t.name, s.tier_id, c.state, c.time_zone, c.anchor_day, c.schema_name," \
     " coalesce(c.storage_path, t.id), c.enforced,"                                       \
     " to_char(c.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
-#define TABLES                                                                          \
-    " FROM public.tenants t LEFT JOIN tollgate.tenant_settings c ON c.tenant_id = t.id" \
-    " LEFT JOIN public.tenant_subscriptions s ON s.tenant_id = t.id"
+#define TABLES                                                                            \
+    " FROM tollgate.tenants t LEFT JOIN tollgate.tenant_settings c ON c.tenant_id = t.id" \
+    " LEFT JOIN tollgate.subscriptions s ON s.tenant_id = t.id"
 
 static const char list_sql[] = COLUMNS TABLES " ORDER BY t.id";
 static const char show_sql[] = COLUMNS ", s.usage_limits, s.current_usage" TABLES " WHERE t.id = $1";
@@ -20,7 +20,7 @@ static const char subscribe_sql[] = "SELECT tollgate.set_subscription($1, $2, NU
 static const char periods_sql[] = "SELECT tollgate.ensure_periods($1, now(), now() + interval '40 days')";
 static const char attach_sql[] = "SELECT tollgate.attach($1), tollgate.recount($1)";
 static const char rename_sql[] = "UPDATE public.tenants SET name = $2 WHERE id = $1 RETURNING id";
-static const char there_sql[] = "SELECT id FROM public.tenants WHERE id = $1";
+static const char there_sql[] = "SELECT id FROM tollgate.tenants WHERE id = $1";
 static const char owns_sql[] = "SELECT has_table_privilege('tollgate_owner', 'public.tenants', 'DELETE')";
 static const char change_sql[] =
     "UPDATE tollgate.tenant_settings SET time_zone = coalesce($2, time_zone), anchor_day = "
@@ -28,7 +28,7 @@ static const char change_sql[] =
     " storage_path = coalesce($4, storage_path), updated_at = now() WHERE tenant_id = $1";
 static const char state_sql[] =
     "UPDATE tollgate.tenant_settings SET state = $2, updated_at = now() WHERE tenant_id = $1 RETURNING tenant_id";
-static const char detach_sql[] = "SELECT tollgate.detach($1) WHERE EXISTS (SELECT FROM public.tenants WHERE id = $1)";
+static const char detach_sql[] = "SELECT tollgate.detach($1) WHERE EXISTS (SELECT FROM tollgate.tenants WHERE id = $1)";
 static const char remove_sql[] = "DELETE FROM public.tenants WHERE id = $1 RETURNING id";
 static const char own_sql[] = "SELECT t.id, t.name, s.tier_id, coalesce(t.state, 'active') FROM tollgate.host_tenant t"
                               " LEFT JOIN tollgate.host_subscription s ON s.tenant_id = t.id WHERE t.id = $1";
@@ -107,7 +107,7 @@ enum status tenant_owns(struct db *d, bool *owns)
 
 enum status tenant_any(struct db *d, bool *any)
 {
-    return db_get_bool(db_query, d, "SELECT EXISTS (SELECT FROM public.tenants)", DB_NOTHING, any);
+    return db_get_bool(db_query, d, "SELECT EXISTS (SELECT FROM tollgate.tenants)", DB_NOTHING, any);
 }
 
 enum status tenant_remove(struct db *d, const char *id)

@@ -1,9 +1,9 @@
 /* tiers.c: plans and their limits for the command line */
 #include "lib/store/tiers.h"
 
-#define COLUMNS                                                                                                  \
-    "SELECT r.id, r.name, (SELECT count(*) FROM public.tenant_subscriptions s WHERE s.tier_id = r.id), r.limits" \
-    " FROM public.subscription_tiers r"
+#define COLUMNS                                                                                             \
+    "SELECT r.id, r.name, (SELECT count(*) FROM tollgate.subscriptions s WHERE s.tier_id = r.id), r.limits" \
+    " FROM tollgate.tiers r"
 
 static const char list_sql[] = COLUMNS " ORDER BY r.id";
 static const char show_sql[] = COLUMNS " WHERE r.id = $1";

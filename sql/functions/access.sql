@@ -39,7 +39,8 @@ BEGIN
     ('tollgate.usage_rejected', true), ('tollgate.collector_degraded', true), ('tollgate.usage_limit_overrides', true),
     ('tollgate.api_keys', true), ('tollgate.accounts', true), ('tollgate.account_sessions', false), ('tollgate.signin_failures', false),
     ('tollgate.config_changes', false), ('tollgate.limit_leases', false), ('tollgate.limit_lease_nodes', false),
-    ('tollgate.node_samples', false), ('tollgate.enforced_gauges', false), ('tollgate.uncounted', false)) AS x (name, tenants)
+    ('tollgate.node_samples', false), ('tollgate.enforced_gauges', false), ('tollgate.uncounted', false),
+    ('tollgate.tenants', false), ('tollgate.subscriptions', false)) AS x (name, tenants)
     WHERE NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = x.name::regclass) LOOP
     PERFORM tollgate.secure(t.name::regclass);
     IF t.tenants THEN
@@ -59,9 +60,9 @@ GRANT SELECT ON tollgate.tenant_periods, public.usage_summary, tollgate.usage_da
 -- The collector: stores events and what they add up to, and publishes to the limit table. It reads no password and no session.
 GRANT SELECT ON tollgate.usage_metrics, tollgate.usage_limit_keys, tollgate.tenant_settings, tollgate.tenant_periods, tollgate.usage_limit_overrides, tollgate.enforced_gauges, tollgate.enforce_shares
   TO tollgate_collector;
-GRANT SELECT (id) ON public.tenants TO tollgate_collector;
-GRANT SELECT (id, limits) ON public.subscription_tiers TO tollgate_collector;
-GRANT SELECT (tenant_id, current_usage) ON public.tenant_subscriptions TO tollgate_collector;
+GRANT SELECT (id) ON tollgate.tenants TO tollgate_collector;
+GRANT SELECT (id, limits) ON tollgate.tiers TO tollgate_collector;
+GRANT SELECT (tenant_id, current_usage) ON tollgate.subscriptions TO tollgate_collector;
 GRANT SELECT (id, tenant_id, hash, scopes, expires_at, last_used_at, revoked_at), UPDATE (last_used_at) ON tollgate.api_keys TO tollgate_collector;
 GRANT SELECT, INSERT ON public.usage_tracking, tollgate.spool_damage TO tollgate_collector;
 GRANT USAGE ON SEQUENCE public.usage_tracking_id_seq TO tollgate_collector;
@@ -76,7 +77,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON tollgate.usage_changes, tollgate.collect
 GRANT SELECT (ctid, created_at), DELETE ON tollgate.account_sessions TO tollgate_collector;
 GRANT SELECT (ctid, failed_at), DELETE ON tollgate.signin_failures TO tollgate_collector;
 
--- The counter: counts rows and writes the numbers of a subscription.
+-- The counter: counts rows and writes the host's subscriptions.
 GRANT SELECT (tenant_id) ON public.users TO tollgate_counter;
 GRANT SELECT (tenant_id, tier_id, usage_limits, current_usage), INSERT (tenant_id, tier_id), UPDATE (tier_id, usage_limits, current_usage)
   ON public.tenant_subscriptions TO tollgate_counter;

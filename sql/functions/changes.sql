@@ -6,14 +6,14 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   PERFORM tollgate.only_own(p_tenant);
   INSERT INTO tollgate.usage_changes (tenant_id, metric, recount)
-  SELECT t.id, 'storage_used_gb', true FROM public.tenants t WHERE t.id = p_tenant;
+  SELECT t.id, 'storage_used_gb', true FROM tollgate.tenants t WHERE t.id = p_tenant;
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.request_measure(text) TO tollgate_web;
 
 -- A level that was measured (created = 1): counted by the next tollgate.ingest_changes.
 CREATE OR REPLACE FUNCTION tollgate.put_storage(p_tenant text, p_bytes bigint) RETURNS void LANGUAGE sql AS $$
   INSERT INTO tollgate.usage_changes (tenant_id, metric, delta, created, recount)
-  SELECT t.id, 'storage_used_gb', p_bytes, 1, true FROM public.tenants t WHERE t.id = p_tenant
+  SELECT t.id, 'storage_used_gb', p_bytes, 1, true FROM tollgate.tenants t WHERE t.id = p_tenant
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.put_storage(text, bigint) TO tollgate_collector;
 
@@ -50,7 +50,7 @@ BEGIN
     FROM (SELECT * FROM taken UNION ALL SELECT e.tenant_id, NULL, NULL, NULL, NULL, NULL FROM enforced e) t
     GROUP BY t.tenant_id ORDER BY t.tenant_id
   LOOP
-    CONTINUE WHEN NOT EXISTS (SELECT FROM public.tenants t WHERE t.id = c.tenant_id);
+    CONTINUE WHEN NOT EXISTS (SELECT FROM tollgate.tenants t WHERE t.id = c.tenant_id);
     IF c.measure THEN
       tenant_id := c.tenant_id;
       RETURN NEXT;

@@ -89,8 +89,8 @@ EXCEPTION
     RETURN NULL;
 END $$;
 
--- What the subscriptions of these tenants show; how many changed. By id: collectors and changes of plans take them in one order.
-CREATE OR REPLACE FUNCTION tollgate.put_usage(tenants text[], usages jsonb[]) RETURNS bigint
+-- What the host's subscriptions of these tenants show; how many changed. By id: collectors and changes of plans take them in one order.
+CREATE OR REPLACE FUNCTION tollgate.host_usage(tenants text[], usages jsonb[]) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   n bigint;
@@ -103,16 +103,15 @@ BEGIN
   PERFORM tollgate.end_write();
   RETURN n;
 END $$;
-GRANT EXECUTE ON FUNCTION tollgate.put_usage(text[], jsonb[]) TO tollgate_collector;
 
-CREATE OR REPLACE FUNCTION tollgate.put_limits(tenant text, limits jsonb) RETURNS void
+CREATE OR REPLACE FUNCTION tollgate.host_limits(tenant text, limits jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   UPDATE public.tenant_subscriptions s SET usage_limits = limits WHERE s.tenant_id = tenant AND s.usage_limits IS DISTINCT FROM limits;
   PERFORM tollgate.end_write();
 END $$;
 
-CREATE OR REPLACE FUNCTION tollgate.put_tier(tenant text, tier text) RETURNS void
+CREATE OR REPLACE FUNCTION tollgate.host_tier(tenant text, tier text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   INSERT INTO public.tenant_subscriptions AS s (tenant_id, tier_id) VALUES (tenant, tier)
@@ -121,10 +120,42 @@ BEGIN
 END $$;
 
 ALTER FUNCTION tollgate.count_rows(regclass, text, text) OWNER TO tollgate_counter;
-ALTER FUNCTION tollgate.put_usage(text[], jsonb[]) OWNER TO tollgate_counter;
-ALTER FUNCTION tollgate.put_limits(text, jsonb) OWNER TO tollgate_counter;
-ALTER FUNCTION tollgate.put_tier(text, text) OWNER TO tollgate_counter;
+ALTER FUNCTION tollgate.host_usage(text[], jsonb[]) OWNER TO tollgate_counter;
+ALTER FUNCTION tollgate.host_limits(text, jsonb) OWNER TO tollgate_counter;
+ALTER FUNCTION tollgate.host_tier(text, text) OWNER TO tollgate_counter;
 REVOKE CREATE ON SCHEMA tollgate FROM tollgate_counter;
+
+-- The same in the host's subscriptions and in Tollgate's own: the host's row is locked first, as by a statement of the host's.
+CREATE OR REPLACE FUNCTION tollgate.put_usage(tenants text[], usages jsonb[]) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  of_host bigint := tollgate.host_usage(tenants, usages);
+  n bigint;
+BEGIN
+  PERFORM FROM tollgate.subscriptions s WHERE s.tenant_id = ANY (tenants) ORDER BY s.tenant_id FOR NO KEY UPDATE;
+  UPDATE tollgate.subscriptions s SET current_usage = s.current_usage || u.usage
+  FROM unnest(tenants, usages) AS u (tenant, usage)
+  WHERE s.tenant_id = u.tenant AND s.current_usage IS DISTINCT FROM s.current_usage || u.usage;
+  GET DIAGNOSTICS n = ROW_COUNT;
+  RETURN greatest(n, of_host);
+END $$;
+GRANT EXECUTE ON FUNCTION tollgate.put_usage(text[], jsonb[]) TO tollgate_collector;
+
+CREATE OR REPLACE FUNCTION tollgate.put_limits(tenant text, limits jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM tollgate.host_limits(tenant, limits);
+  UPDATE tollgate.subscriptions s SET usage_limits = limits, updated_at = now()
+  WHERE s.tenant_id = tenant AND s.usage_limits IS DISTINCT FROM limits;
+END $$;
+
+CREATE OR REPLACE FUNCTION tollgate.put_tier(tenant text, tier text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM tollgate.host_tier(tenant, tier);
+  INSERT INTO tollgate.subscriptions AS s (tenant_id, tier_id) VALUES (tenant, tier)
+  ON CONFLICT (tenant_id) DO UPDATE SET tier_id = excluded.tier_id, updated_at = now();
+END $$;
 
 -- The right to count a table, where it is ours to give. In an adopted database tollgate.grant_schema gives it.
 CREATE OR REPLACE FUNCTION tollgate.let_count(tab regclass, what text) RETURNS void
@@ -164,7 +195,7 @@ END $$;
 CREATE OR REPLACE FUNCTION tollgate.left_out() RETURNS TABLE (what text, problem text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT 'tenant ' || to_jsonb(t.id::text)::text, 'has an id that ' || tollgate.tenant_id_problem(t.id::text)
-  FROM public.tenants t WHERE tollgate.tenant_id_problem(t.id::text) IS NOT NULL
+  FROM tollgate.tenants t WHERE tollgate.tenant_id_problem(t.id::text) IS NOT NULL
   UNION ALL
   SELECT 'tenant ' || to_jsonb(s.tenant_id::text)::text, 'has no schema of its own: PostgreSQL cuts the name at 63 bytes, and so cut it is that of tenant '
     || to_jsonb(o.tenant_id::text)::text

@@ -20,8 +20,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT o.mode, o.grace_percent, o.grace_until, CASE WHEN o.max IS NOT NULL THEN o.expires_at END AS expires_at,
            CASE WHEN jsonb_typeof(l.limits -> m.limit_key) = 'number' THEN (l.limits ->> m.limit_key)::numeric END AS max
     FROM tollgate.usage_metrics m
-    JOIN public.tenant_subscriptions s ON s.tenant_id = tenant
-    LEFT JOIN public.subscription_tiers r ON r.id = s.tier_id
+    JOIN tollgate.subscriptions s ON s.tenant_id = tenant
+    LEFT JOIN tollgate.tiers r ON r.id = s.tier_id
     LEFT JOIN tollgate.usage_limit_overrides o ON o.tenant_id = s.tenant_id AND o.limit_key = m.limit_key
     CROSS JOIN LATERAL (SELECT CASE WHEN o.max IS NOT NULL AND o.expires_at <= statement_timestamp() THEN r.limits
                                     ELSE s.usage_limits END AS limits) l
@@ -201,20 +201,11 @@ END $$;
 CREATE OR REPLACE FUNCTION tollgate.enforced_limits_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  tenant text := CASE TG_OP WHEN 'DELETE' THEN concat(OLD.tenant_id) ELSE concat(NEW.tenant_id) END;
+  tenant text := CASE TG_OP WHEN 'DELETE' THEN OLD.tenant_id ELSE NEW.tenant_id END;
 BEGIN
   PERFORM tollgate.move_limit(g.id)
   FROM (SELECT e.id FROM tollgate.enforced_gauges e WHERE e.tenant_id = tenant ORDER BY e.metric) g;
   RETURN NULL;
-EXCEPTION
-  WHEN transaction_rollback THEN
-    RAISE;
-  WHEN OTHERS THEN
-    IF TG_TABLE_NAME <> 'tenant_subscriptions' THEN
-      RAISE;
-    END IF;
-    PERFORM tollgate.let_through(tenant, TG_RELID, sqlerrm);
-    RETURN NULL;
 END $$;
 
 -- What the shares say is used, of both gauges; null: not enforced. A share at rest counts as looked at: whoever changes it from

@@ -54,7 +54,7 @@ SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
     tollgate.millionths(to_jsonb(coalesce(g.storage_bytes, 0) / 1000000000.0))
   FROM page t
   JOIN zone_days d ON d.zone = t.zone
-  LEFT JOIN public.tenant_subscriptions s ON s.tenant_id = t.id
+  LEFT JOIN tollgate.subscriptions s ON s.tenant_id = t.id
   LEFT JOIN LATERAL (SELECT * FROM public.usage_summary u WHERE u.tenant_id = t.id ORDER BY u.period_start DESC LIMIT 1) g ON true
   LEFT JOIN LATERAL (
     SELECT array_agg(tollgate.us(b.at) ORDER BY b.at) AS periods,
@@ -85,8 +85,8 @@ SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
       tollgate.millionths(r.limits -> k.limit_key) AS after_expiry, coalesce(o.mode, 'hard'), coalesce(o.grace_percent, 0),
       tollgate.us(o.grace_until)
     FROM tollgate.feed_page(one, after, most) t
-    JOIN public.tenant_subscriptions s ON s.tenant_id = t.tenant_id
-    LEFT JOIN public.subscription_tiers r ON r.id = s.tier_id
+    JOIN tollgate.subscriptions s ON s.tenant_id = t.tenant_id
+    LEFT JOIN tollgate.tiers r ON r.id = s.tier_id
     CROSS JOIN LATERAL (
       SELECT jsonb_object_keys(CASE jsonb_typeof(s.usage_limits) WHEN 'object' THEN s.usage_limits ELSE '{}' END)
       UNION SELECT v.limit_key FROM tollgate.usage_limit_overrides v WHERE v.tenant_id = t.tenant_id) n (limit_key)

@@ -10,10 +10,10 @@ BEGIN
 END $$;
 
 -- Notes it once for a tenant and a table. It runs where something is broken, so whatever else fails here is only said.
-CREATE OR REPLACE FUNCTION tollgate.let_through(tenant text, tab regclass, problem text, before jsonb DEFAULT NULL) RETURNS void
+CREATE OR REPLACE FUNCTION tollgate.let_through(tenant text, tab regclass, problem text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  INSERT INTO tollgate.uncounted (tenant_id, table_name, problem, before) SELECT tenant, tab::text, problem, before
+  INSERT INTO tollgate.uncounted (tenant_id, table_name, problem) SELECT tenant, tab::text, problem
   WHERE NOT EXISTS (SELECT FROM tollgate.uncounted l WHERE l.tenant_id = tenant AND l.table_name = tab::text);
   IF FOUND THEN
     RAISE WARNING 'Tollgate could not count a statement on % and let it through: %', tab, problem;
@@ -146,7 +146,7 @@ BEGIN
     END LOOP;
   ELSE
     PERFORM tollgate.fill_shares(e.id) FROM tollgate.enforced_gauges e WHERE e.metric = 'users_count' ORDER BY e.id;
-    PERFORM tollgate.note(t.id, 'users_count', 0, 0, true) FROM public.tenants t;
+    PERFORM tollgate.note(t.id, 'users_count', 0, 0, true) FROM tollgate.tenants t;
   END IF;
   RETURN NULL;
 EXCEPTION

@@ -109,7 +109,7 @@ DECLARE
   metrics text[];
 BEGIN
   SELECT array_agg(d.tenant_id) INTO tenants FROM (SELECT DISTINCT tenant_id FROM pg_temp.batch) d
-  WHERE (SELECT t.id FROM public.tenants t WHERE t.id = d.tenant_id) IS NULL;
+  WHERE (SELECT t.id FROM tollgate.tenants t WHERE t.id = d.tenant_id) IS NULL;
   SELECT array_agg(d.metric_type) INTO metrics FROM (SELECT DISTINCT metric_type FROM pg_temp.batch) d
   WHERE (SELECT m.metric_type FROM tollgate.usage_metrics m WHERE m.metric_type = d.metric_type) IS NULL;
   RETURN QUERY
@@ -366,7 +366,7 @@ BEGIN
   WITH seen AS (
     SELECT s.tenant, s.metric, s.total, s.total - coalesce(d.recorded, 0) AS more
     FROM unnest(p_tenants, p_metrics, p_totals) AS s (tenant, metric, total)
-    JOIN public.tenants t ON t.id = s.tenant
+    JOIN tollgate.tenants t ON t.id = s.tenant
     LEFT JOIN tollgate.collector_degraded d ON d.tenant_id = s.tenant AND d.node = p_node AND d.metric_type = s.metric
     WHERE s.total > coalesce(d.recorded, 0)
   ), kept AS (

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION tollgate.effective_limits(tenant text) RETURNS jsonb 
   SELECT r.limits || coalesce((
     SELECT jsonb_object_agg(o.limit_key, trim_scale(o.max)) FROM tollgate.usage_limit_overrides o
     WHERE o.tenant_id = tenant AND o.max IS NOT NULL AND (o.expires_at IS NULL OR o.expires_at > now())), '{}')
-  FROM public.tenant_subscriptions t JOIN public.subscription_tiers r ON r.id = t.tier_id WHERE t.tenant_id = tenant
+  FROM tollgate.subscriptions t JOIN tollgate.tiers r ON r.id = t.tier_id WHERE t.tenant_id = tenant
 $$;
 
 -- Sets the number of a tenant's override; null removes it. The mode stays, which the host knows nothing of.
@@ -39,8 +39,8 @@ BEGIN
   FOR c IN
     SELECT k.limit_key, CASE WHEN n.own IS DISTINCT FROM (r.limits -> k.limit_key) AND jsonb_typeof(n.own) = 'number'
                              THEN CASE WHEN n.own::numeric < 0 THEN -1 ELSE trim_scale(round(n.own::numeric, 6)) END END AS number
-    FROM public.tenant_subscriptions s
-    LEFT JOIN public.subscription_tiers r ON r.id = s.tier_id
+    FROM tollgate.subscriptions s
+    LEFT JOIN tollgate.tiers r ON r.id = s.tier_id
     CROSS JOIN tollgate.usage_limit_keys k
     CROSS JOIN LATERAL (SELECT after -> k.limit_key AS own) n
     WHERE s.tenant_id = tenant AND n.own IS DISTINCT FROM (before -> k.limit_key)
@@ -55,7 +55,7 @@ END $$;
 -- What stood in the host's subscription before Tollgate knew of it.
 CREATE OR REPLACE FUNCTION tollgate.keep_found_limits(tenant text) RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   SELECT tollgate.keep_limits(tenant, coalesce(tollgate.effective_limits(tenant), '{}'), coalesce(s.usage_limits, '{}'))
-  FROM public.tenant_subscriptions s WHERE s.tenant_id = tenant
+  FROM tollgate.subscriptions s WHERE s.tenant_id = tenant
 $$;
 
 -- Overrides whose time is over: the tier's limits come back into usage_limits. How many tenants.
@@ -65,7 +65,7 @@ DECLARE
   ended text[];
 BEGIN
   SELECT array_agg(DISTINCT o.tenant_id::text) INTO ended FROM tollgate.usage_limit_overrides o
-  JOIN public.tenant_subscriptions s ON s.tenant_id = o.tenant_id JOIN public.subscription_tiers r ON r.id = s.tier_id
+  JOIN tollgate.subscriptions s ON s.tenant_id = o.tenant_id JOIN tollgate.tiers r ON r.id = s.tier_id
   WHERE o.expires_at <= now() AND o.max IS NOT NULL AND s.usage_limits -> o.limit_key IS DISTINCT FROM r.limits -> o.limit_key;
   PERFORM tollgate.apply_limits(e.id) FROM unnest(ended) AS e (id);
   RETURN coalesce(cardinality(ended), 0);
@@ -76,40 +76,16 @@ GRANT EXECUTE ON FUNCTION tollgate.expire_limits() TO tollgate_collector;
 CREATE OR REPLACE FUNCTION tollgate.limits_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF TG_TABLE_NAME = 'subscription_tiers' THEN
-    PERFORM tollgate.apply_limits(concat(s.tenant_id))
-    FROM (SELECT x.tenant_id FROM public.tenant_subscriptions x WHERE x.tier_id = NEW.id ORDER BY x.tenant_id) s;
+  IF TG_TABLE_NAME = 'tiers' THEN
+    PERFORM tollgate.apply_limits(s.tenant_id) -- but of those whose own numbers have not been read yet: catch_up does
+    FROM (SELECT x.tenant_id FROM tollgate.subscriptions x WHERE x.tier_id = NEW.id
+          AND NOT EXISTS (SELECT FROM tollgate.uncounted l WHERE l.tenant_id = x.tenant_id) ORDER BY x.tenant_id) s;
   ELSIF TG_OP = 'DELETE' THEN
-    PERFORM tollgate.apply_limits(concat(OLD.tenant_id));
+    PERFORM tollgate.apply_limits(OLD.tenant_id);
   ELSE
-    PERFORM tollgate.apply_limits(concat(NEW.tenant_id));
+    PERFORM tollgate.apply_limits(NEW.tenant_id);
   END IF;
   RETURN NULL;
-EXCEPTION
-  WHEN transaction_rollback THEN
-    RAISE;
-  WHEN OTHERS THEN
-    IF TG_TABLE_NAME <> 'subscription_tiers' THEN
-      RAISE;
-    END IF;
-    PERFORM tollgate.let_through(concat(s.tenant_id), TG_RELID, sqlerrm) FROM public.tenant_subscriptions s WHERE s.tier_id = NEW.id;
-    RETURN NULL;
-END $$;
-
--- A subscription that the host writes, its numbers and its tier. Tollgate's own writes are tollgate_counter's, and make no override
--- of what they worked out.
-CREATE OR REPLACE FUNCTION tollgate.subscription_changed() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  PERFORM tollgate.keep_limits(concat(NEW.tenant_id), coalesce(OLD.usage_limits, '{}'), coalesce(NEW.usage_limits, '{}'));
-  PERFORM tollgate.apply_limits(concat(NEW.tenant_id));
-  RETURN NULL;
-EXCEPTION
-  WHEN transaction_rollback THEN
-    RAISE;
-  WHEN OTHERS THEN
-    PERFORM tollgate.let_through(concat(NEW.tenant_id), TG_RELID, sqlerrm, coalesce(OLD.usage_limits, '{}'));
-    RETURN NULL;
 END $$;
 
 -- PUT: the tier, and overrides by key; null removes an override. Of the tenant that is set: for an operator's request web
@@ -122,15 +98,15 @@ DECLARE
   answer jsonb;
 BEGIN
   PERFORM tollgate.only_own(tenant);
-  IF NOT EXISTS (SELECT FROM public.tenants t WHERE t.id = tenant) THEN
+  IF NOT EXISTS (SELECT FROM tollgate.tenants t WHERE t.id = tenant) THEN
     RAISE EXCEPTION 'no such tenant' USING ERRCODE = 'TG004', DETAIL = 'tenant_id';
   END IF;
   IF tier IS NOT NULL THEN
-    IF NOT EXISTS (SELECT FROM public.subscription_tiers r WHERE r.id = tier) THEN
+    IF NOT EXISTS (SELECT FROM tollgate.tiers r WHERE r.id = tier) THEN
       RAISE EXCEPTION 'no such tier: %', left(tier, 100) USING ERRCODE = 'TG002', DETAIL = 'tier_id';
     END IF;
     PERFORM tollgate.put_tier(tenant, tier);
-  ELSIF NOT EXISTS (SELECT FROM public.tenant_subscriptions s WHERE s.tenant_id = tenant) THEN
+  ELSIF NOT EXISTS (SELECT FROM tollgate.subscriptions s WHERE s.tenant_id = tenant) THEN
     RAISE EXCEPTION 'the tenant has no subscription: name a tier' USING ERRCODE = 'TG002', DETAIL = 'tier_id';
   END IF;
   IF limits IS NOT NULL AND jsonb_typeof(limits) <> 'object' THEN
@@ -154,7 +130,7 @@ BEGIN
   PERFORM tollgate.apply_limits(tenant);
   SELECT jsonb_build_object('tenant_id', s.tenant_id, 'tier_id', s.tier_id, 'usage_limits', s.usage_limits,
                             'current_usage', s.current_usage) INTO answer
-  FROM public.tenant_subscriptions s WHERE s.tenant_id = tenant;
+  FROM tollgate.subscriptions s WHERE s.tenant_id = tenant;
   RETURN answer;
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.set_subscription(text, text, jsonb) TO tollgate_web;

@@ -12,10 +12,10 @@ RETURNS TABLE (tenant_id text, name text, tier_id text, tier_name text, state te
   used numeric, max numeric, limit_label text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   SELECT t.id, t.name, s.tier_id, r.name, coalesce(c.state, 'active'), coalesce(h.percent, 0), h.limit_key, h.used, h.max, h.label
-  FROM public.tenants t
+  FROM tollgate.tenants t
   LEFT JOIN tollgate.tenant_settings c ON c.tenant_id = t.id
-  LEFT JOIN public.tenant_subscriptions s ON s.tenant_id = t.id
-  LEFT JOIN public.subscription_tiers r ON r.id = s.tier_id
+  LEFT JOIN tollgate.subscriptions s ON s.tenant_id = t.id
+  LEFT JOIN tollgate.tiers r ON r.id = s.tier_id
   LEFT JOIN LATERAL (
     SELECT k.limit_key, k.label, v.used, m.max, tollgate.percent(v.used, m.max) AS percent
     FROM tollgate.usage_limit_keys k
@@ -42,8 +42,8 @@ GRANT EXECUTE ON FUNCTION tollgate.operator_tenants(double precision, text, text
 CREATE OR REPLACE FUNCTION tollgate.operator_tenant_ids(after_id text, n int)
 RETURNS TABLE (tenant_id text, name text, tier_id text, state text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT t.id, t.name, s.tier_id, coalesce(c.state, 'active') FROM public.tenants t
-  LEFT JOIN tollgate.tenant_settings c ON c.tenant_id = t.id LEFT JOIN public.tenant_subscriptions s ON s.tenant_id = t.id
+  SELECT t.id, t.name, s.tier_id, coalesce(c.state, 'active') FROM tollgate.tenants t
+  LEFT JOIN tollgate.tenant_settings c ON c.tenant_id = t.id LEFT JOIN tollgate.subscriptions s ON s.tenant_id = t.id
   WHERE after_id IS NULL OR t.id > after_id ORDER BY t.id LIMIT least(greatest(n, 1), 1001)
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.operator_tenant_ids(text, int) TO tollgate_web;

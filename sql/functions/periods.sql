@@ -169,7 +169,7 @@ BEGIN
   FROM (SELECT p.tenant_id, floor(coalesce(c.used, 0)) AS calls FROM page p JOIN days d ON d.zone = p.time_zone
         LEFT JOIN tollgate.usage_counts c ON c.tenant_id = p.tenant_id AND c.metric_type = 'api_call'
           AND c.limit_window = 'day' AND c.window_start = d.today) t
-  JOIN public.tenant_subscriptions s ON s.tenant_id = t.tenant_id
+  JOIN tollgate.subscriptions s ON s.tenant_id = t.tenant_id
   WHERE s.current_usage -> 'api_calls_today' IS DISTINCT FROM to_jsonb(t.calls);
   IF turned IS NOT NULL THEN
     PERFORM tollgate.put_usage(turned, usages);

@@ -9,7 +9,7 @@ CREATE OR REPLACE FUNCTION tollgate.reconcile_kept(p_tenant text) RETURNS TABLE 
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT t.id, k.day, s.starts, CASE WHEN u.last >= b.ends THEN u.last
                                      WHEN b.starts IS NULL OR u.first < b.starts AND s.starts < b.starts THEN u.first END
-  FROM public.tenants t
+  FROM tollgate.tenants t
   CROSS JOIN LATERAL (SELECT min(x.recorded_at) AS first, max(x.recorded_at) AS last FROM public.usage_tracking x WHERE x.tenant_id = t.id) u
   LEFT JOIN tollgate.removed d ON d.what = 'rows'
   CROSS JOIN LATERAL (SELECT greatest(u.first, d.before) AS at) c
@@ -176,7 +176,7 @@ SET work_mem = '64MB' SET jit = off SET enable_mergejoin = off SET enable_nestlo
   WHERE coalesce(v.stored, 0) <> v.counted
   UNION ALL
   SELECT s.tenant_id::text, 'current_usage', v.metric, '', '', '', v.stored, v.counted, NULL, NULL
-  FROM public.tenant_subscriptions s
+  FROM tollgate.subscriptions s
   JOIN now_in n ON n.tenant_id = s.tenant_id
   JOIN public.usage_summary g ON g.tenant_id = s.tenant_id AND g.period_start = n.period_start
   LEFT JOIN days d ON d.tenant_id = s.tenant_id AND d.metric_type = 'api_call' AND d.day = n.today

@@ -28,7 +28,7 @@ BEGIN
   IF r.after IS NULL THEN
     RETURN 0; -- today's round is done
   END IF;
-  FOR t IN SELECT x.id FROM public.tenants x WHERE x.id > r.after ORDER BY x.id LIMIT tenants LOOP
+  FOR t IN SELECT x.id FROM tollgate.tenants x WHERE x.id > r.after ORDER BY x.id LIMIT tenants LOOP
     EXECUTE statement USING t.id, r.before, most - n;
     GET DIAGNOSTICS rows = ROW_COUNT;
     n := n + rows;

@@ -11,7 +11,7 @@ $$;
 CREATE OR REPLACE FUNCTION tollgate.provision(tenant text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  INSERT INTO tollgate.tenant_settings (tenant_id, schema_name) SELECT tenant, tollgate.schema_of(tenant) FROM public.tenants t
+  INSERT INTO tollgate.tenant_settings (tenant_id, schema_name) SELECT tenant, tollgate.schema_of(tenant) FROM tollgate.tenants t
   WHERE t.id = tenant AND tollgate.tenant_id_problem(tenant) IS NULL ON CONFLICT DO NOTHING;
   IF FOUND THEN
     PERFORM tollgate.ensure_periods(tenant, now(), now() + interval '65 days');
@@ -22,13 +22,13 @@ END $$;
 CREATE OR REPLACE FUNCTION tollgate.tenant_added() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  PERFORM tollgate.provision(rtrim(concat(NEW.id)));
+  PERFORM tollgate.provision(NEW.id);
   RETURN NULL;
 EXCEPTION
   WHEN transaction_rollback THEN
     RAISE;
   WHEN OTHERS THEN
-    PERFORM tollgate.let_through(rtrim(concat(NEW.id)), TG_RELID, sqlerrm);
+    PERFORM tollgate.let_through(NEW.id, TG_RELID, sqlerrm);
     RETURN NULL;
 END $$;
 
@@ -75,11 +75,10 @@ BEGIN
   IF EXISTS (SELECT FROM tollgate.uncounted l WHERE l.tenant_id = tenant AND l.table_name = 'public.users') THEN
     PERFORM tollgate.add_triggers('public.users', 'users_added', 'users_changed', true, '');
   END IF;
-  PERFORM tollgate.keep_limits(tenant, l.before, coalesce(s.usage_limits, '{}'))
-  FROM (SELECT u.before FROM tollgate.uncounted u WHERE u.tenant_id = tenant AND u.before IS NOT NULL ORDER BY u.id LIMIT 1) l,
-       public.tenant_subscriptions s WHERE s.tenant_id = tenant;
+  PERFORM tollgate.copy_tiers();
+  PERFORM tollgate.copy_tenant(tenant);
   PERFORM tollgate.apply_limits(tenant);
-  IF tenant = '' THEN
+  IF tenant = '' AND EXISTS (SELECT FROM tollgate.uncounted l WHERE l.tenant_id = '' AND l.table_name = 'public.users') THEN
     PERFORM tollgate.fill_shares(e.id) FROM tollgate.enforced_gauges e WHERE e.metric = 'users_count' ORDER BY e.id;
     PERFORM tollgate.note(s.tenant_id, 'users_count', 0, 0, true) FROM tollgate.tenant_settings s;
   ELSIF (SELECT s.enforced FROM tollgate.tenant_settings s WHERE s.tenant_id = tenant) THEN
@@ -102,7 +101,8 @@ DECLARE
   tenant text;
   left_out text;
 BEGIN
-  PERFORM tollgate.provision(t.id::text) FROM (SELECT t.id FROM public.tenants t
+  PERFORM tollgate.copy_missing(most);
+  PERFORM tollgate.provision(t.id) FROM (SELECT t.id FROM tollgate.tenants t
     WHERE tollgate.tenant_id_problem(t.id) IS NULL AND NOT EXISTS (SELECT FROM tollgate.tenant_settings s WHERE s.tenant_id = t.id) ORDER BY t.id LIMIT most) t;
   UPDATE tollgate.tenant_settings s SET schema_name = tollgate.schema_of(s.tenant_id) -- whose schema's name is free again
   FROM (SELECT min(x.tenant_id) AS tenant_id FROM tollgate.tenant_settings x WHERE x.schema_name = '' GROUP BY x.tenant_id::name) f

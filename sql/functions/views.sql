@@ -1,10 +1,10 @@
 -- What web sees of the host's tables, and what the collector reads of counts. The last file to run: views name functions of the others.
 CREATE OR REPLACE VIEW tollgate.host_tenant WITH (security_barrier) AS
   SELECT t.id, t.name, s.time_zone, s.anchor_day, s.state, s.enforced
-  FROM public.tenants t LEFT JOIN tollgate.tenant_settings s ON s.tenant_id = t.id WHERE t.id = tollgate.tenant();
+  FROM tollgate.tenants t LEFT JOIN tollgate.tenant_settings s ON s.tenant_id = t.id WHERE t.id = tollgate.tenant();
 CREATE OR REPLACE VIEW tollgate.host_subscription WITH (security_barrier) AS
   SELECT s.tenant_id, s.tier_id, r.name AS tier_name, s.usage_limits, s.current_usage, r.limits AS tier_limits
-  FROM public.tenant_subscriptions s LEFT JOIN public.subscription_tiers r ON r.id = s.tier_id WHERE s.tenant_id = tollgate.tenant();
+  FROM tollgate.subscriptions s LEFT JOIN tollgate.tiers r ON r.id = s.tier_id WHERE s.tenant_id = tollgate.tenant();
 GRANT SELECT ON tollgate.host_tenant, tollgate.host_subscription TO tollgate_web;
 DROP VIEW IF EXISTS tollgate.host_tiers;
 

@@ -5,6 +5,28 @@
 -- The large tables (usage_tracking, usage_hourly, usage_daily, usage_event_ids) have no identity column and no trigger: they can be
 -- distributed by tenant_id one day.
 
+-- Tenants, tiers and subscriptions as everything of Tollgate's reads them. Where the host has such tables, triggers there copy its rows
+-- (sql/functions/host_tables.sql).
+CREATE TABLE tollgate.tenants (
+  id         text PRIMARY KEY,
+  name       text NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE tollgate.tiers (
+  id     text PRIMARY KEY,
+  name   text NOT NULL,
+  limits jsonb NOT NULL DEFAULT '{}' -- {"max_patients":500,…}; -1 is unlimited
+);
+CREATE TABLE tollgate.subscriptions (
+  tenant_id     text PRIMARY KEY REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
+  tier_id       text,                         -- no foreign key: a host may name a tier before it makes it
+  usage_limits  jsonb NOT NULL DEFAULT '{}',  -- the effective plain numbers
+  current_usage jsonb NOT NULL DEFAULT '{}',
+  created_at    timestamptz NOT NULL DEFAULT now(),
+  updated_at    timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX idx_subscriptions_tier ON tollgate.subscriptions (tier_id);
+
 -- The catalogue: a new metric is a row, not code.
 CREATE TABLE tollgate.usage_metrics (
   metric_type    varchar(100) PRIMARY KEY,
@@ -27,7 +49,7 @@ CREATE TABLE tollgate.usage_limit_keys (
 );
 
 CREATE TABLE tollgate.tenant_settings (
-  tenant_id    varchar(255) PRIMARY KEY REFERENCES public.tenants (id) ON DELETE CASCADE,
+  tenant_id    varchar(255) PRIMARY KEY REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
   time_zone    text NOT NULL DEFAULT 'UTC',        -- IANA name; a change acts from the next period
   anchor_day   smallint NOT NULL DEFAULT 1 CHECK (anchor_day BETWEEN 1 AND 31),
   state        text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'suspended')),
@@ -41,7 +63,7 @@ CREATE UNIQUE INDEX idx_tenant_settings_schema ON tollgate.tenant_settings (sche
 
 -- Periods as they were and are, so that a later change of zone or anchor moves none of them.
 CREATE TABLE tollgate.tenant_periods (
-  tenant_id      varchar(255) NOT NULL REFERENCES public.tenants (id) ON DELETE CASCADE,
+  tenant_id      varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
   period_start   date NOT NULL,
   period_end     date NOT NULL,          -- the last day, inclusive
   starts_at      timestamptz NOT NULL,
@@ -92,7 +114,7 @@ CREATE INDEX idx_usage_summary_period ON public.usage_summary (period_start, per
 
 -- Rollups: what charts and reports read. method and endpoint are '' but for api_call.
 CREATE TABLE tollgate.usage_hourly (
-  tenant_id   varchar(255) NOT NULL REFERENCES public.tenants (id) ON DELETE CASCADE,
+  tenant_id   varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
   metric_type varchar(100) NOT NULL,
   hour        timestamptz NOT NULL,
   method      text NOT NULL DEFAULT '',
@@ -102,7 +124,7 @@ CREATE TABLE tollgate.usage_hourly (
   PRIMARY KEY (tenant_id, metric_type, hour, method, endpoint)
 );
 CREATE TABLE tollgate.usage_daily (
-  tenant_id   varchar(255) NOT NULL REFERENCES public.tenants (id) ON DELETE CASCADE,
+  tenant_id   varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
   metric_type varchar(100) NOT NULL,
   day         date NOT NULL,           -- in the tenant's zone
   method      text NOT NULL DEFAULT '',
@@ -114,7 +136,7 @@ CREATE TABLE tollgate.usage_daily (
 
 -- A counter's use in each window that a limit may have: what the limit table is filled from and compared with.
 CREATE TABLE tollgate.usage_counts (
-  tenant_id    varchar(255) NOT NULL REFERENCES public.tenants (id) ON DELETE CASCADE,
+  tenant_id    varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
   metric_type  varchar(100) NOT NULL,
   limit_window text NOT NULL CHECK (limit_window IN ('day', 'period')),
   window_start date NOT NULL,
@@ -140,7 +162,7 @@ CREATE TABLE tollgate.usage_changes (
 );
 
 CREATE TABLE tollgate.usage_event_ids (
-  tenant_id   varchar(255) NOT NULL REFERENCES public.tenants (id) ON DELETE CASCADE,
+  tenant_id   varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
   source      text NOT NULL,
   event_id    text NOT NULL,
   accepted_at timestamptz NOT NULL,
@@ -173,7 +195,7 @@ CREATE TABLE tollgate.collector_progress (
 );
 -- How much of the limit table's degraded counts is recorded.
 CREATE TABLE tollgate.collector_degraded (
-  tenant_id   varchar(255) NOT NULL REFERENCES public.tenants (id) ON DELETE CASCADE,
+  tenant_id   varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
   node        uuid NOT NULL,
   metric_type varchar(100) NOT NULL,
   recorded    numeric(26,6) NOT NULL DEFAULT 0,
@@ -222,7 +244,7 @@ CREATE TABLE tollgate.spool_damage (
 
 -- Overrides of a tier's limits; usage_limits of the subscription holds the effective plain numbers.
 CREATE TABLE tollgate.usage_limit_overrides (
-  tenant_id     varchar(255) NOT NULL REFERENCES public.tenants (id) ON DELETE CASCADE,
+  tenant_id     varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
   limit_key     varchar(100) NOT NULL REFERENCES tollgate.usage_limit_keys (limit_key) ON DELETE CASCADE,
   max           numeric,                -- null: the tier's; -1 unlimited; else as large as the host's number
   mode          text NOT NULL DEFAULT 'hard' CHECK (mode IN ('hard', 'soft', 'grace')),
@@ -238,7 +260,7 @@ CREATE INDEX idx_usage_limit_overrides_expires ON tollgate.usage_limit_overrides
 -- Programs. tenant_id is null of an operator's key.
 CREATE TABLE tollgate.api_keys (
   id           text PRIMARY KEY CHECK (length(id) = 8),
-  tenant_id    varchar(255) REFERENCES public.tenants (id) ON DELETE CASCADE,
+  tenant_id    varchar(255) REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
   name         text NOT NULL,
   hash         bytea NOT NULL UNIQUE CHECK (length(hash) = 32), -- BLAKE2b-256 of the whole key
   scopes       text[] NOT NULL,
@@ -254,7 +276,7 @@ CREATE INDEX idx_api_keys_tenant ON tollgate.api_keys (tenant_id);
 -- People. tenant_id is null of an operator.
 CREATE TABLE tollgate.accounts (
   id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  tenant_id     varchar(255) REFERENCES public.tenants (id) ON DELETE CASCADE,
+  tenant_id     varchar(255) REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
   email         text NOT NULL CHECK (email = lower(email)),
   role          text NOT NULL CHECK (role IN ('viewer', 'admin', 'operator')),
   password_hash text NOT NULL,         -- Argon2id, libsodium's text form
@@ -294,7 +316,7 @@ CREATE INDEX idx_config_changes_xid ON tollgate.config_changes (xid);
 -- What is enforced by the database (sql/functions/enforce.sql).
 CREATE TABLE tollgate.enforced_gauges (
   id        integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, -- the second argument of a tenant's triggers
-  tenant_id varchar(255) NOT NULL REFERENCES public.tenants (id) ON DELETE CASCADE,
+  tenant_id varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
   metric    text NOT NULL, -- patients_count or users_count
   UNIQUE (tenant_id, metric)
 );
@@ -311,7 +333,7 @@ CREATE INDEX idx_enforce_shares_changed ON tollgate.enforce_shares (gauge) WHERE
 
 -- What is left of a hard limit, handed out to the nodes in shares (sql/functions/leases.sql).
 CREATE TABLE tollgate.limit_leases (
-  tenant_id varchar(255) NOT NULL REFERENCES public.tenants (id) ON DELETE CASCADE,
+  tenant_id varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
   limit_key varchar(100) NOT NULL REFERENCES tollgate.usage_limit_keys (limit_key) ON DELETE CASCADE,
   starts_at timestamptz NOT NULL,        -- the window's first instant
   epoch     bigint NOT NULL DEFAULT 1,
@@ -372,7 +394,6 @@ CREATE TABLE tollgate.uncounted (
   tenant_id  text NOT NULL,  -- '' is all: the table no longer says whose its rows are
   table_name text NOT NULL,  -- the host's, with its schema
   problem    text NOT NULL,
-  before     jsonb,          -- of tenant_subscriptions: usage_limits before the first such write
   made_at    timestamptz NOT NULL DEFAULT now()
 );
 

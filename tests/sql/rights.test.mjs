@@ -39,8 +39,8 @@ for (const database of ['own', 'host']) {
   });
   test(`tollgate_counter owns its functions and nothing else (${database})`, () => {
     assert.equal(sql(database, `SELECT string_agg(pg_describe_object(d.classid, d.objid, 0), ', ' ORDER BY pg_describe_object(d.classid, d.objid, 0)) FROM pg_shdepend d
-      WHERE d.refobjid = 'tollgate_counter'::regrole AND d.deptype = 'o'`), ['count_rows(regclass,text,text)', 'put_limits(text,jsonb)', 'put_tier(text,text)',
-      'put_usage(text[],jsonb[])'].map((f) => `function tollgate.${f}`).join(', '));
+      WHERE d.refobjid = 'tollgate_counter'::regrole AND d.deptype = 'o'`), ['count_rows(regclass,text,text)', 'host_limits(text,jsonb)', 'host_tier(text,text)',
+      'host_usage(text[],jsonb[])'].map((f) => `function tollgate.${f}`).join(', '));
   });
 }
 test('the functions without search_path name everything with its schema', () => {
@@ -66,7 +66,7 @@ const becoming = ['SET ROLE tollgate_owner', 'SET ROLE tollgate_counter', 'SET S
   "UPDATE tollgate.accounts SET role = 'operator', tenant_id = NULL", "UPDATE tollgate.api_keys SET revoked_at = NULL", "INSERT INTO tollgate.api_keys (id, name, hash, scopes) VALUES ('abcdefgh', 'k', sha256('x'), '{admin}')",
   "INSERT INTO tollgate.account_sessions (token_hash, account_id) VALUES (sha256('x'), 1)", "UPDATE tollgate.tenant_settings SET state = 'active'", "UPDATE public.tenant_subscriptions SET usage_limits = '{}'",
   "UPDATE tollgate.usage_limit_overrides SET max = -1", "UPDATE tollgate.enforce_shares SET free = 1000000", "INSERT INTO public.subscription_tiers (id, name) VALUES ('x', 'x')", "UPDATE tollgate.usage_metrics SET derived = false",
-  "DELETE FROM public.tenants", "SELECT tollgate.enforce('a', false)", "SELECT tollgate.count_rows('b.patients', 'patients_count', 'b')", "SELECT tollgate.put_limits('a', '{}')", "SELECT tollgate.put_tier('a', 't')",
+  "DELETE FROM public.tenants", "SELECT tollgate.enforce('a', false)", "SELECT tollgate.count_rows('b.patients', 'patients_count', 'b')", "SELECT tollgate.put_limits('a', '{}')", "SELECT tollgate.put_tier('a', 't')", "SELECT tollgate.host_limits('a', '{}')", 'SELECT name FROM tollgate.tenants', "UPDATE tollgate.subscriptions SET usage_limits = '{}'", "DELETE FROM tollgate.tenants", "UPDATE tollgate.tiers SET limits = '{}'",
   "SELECT tollgate.apply_limits('a')", "SELECT tollgate.attach('a')", "SELECT tollgate.detach('b')", "SELECT tollgate.grant_schema('b')", "SELECT tollgate.provision('a')", "SELECT tollgate.enforced_max('a', 'users_count')", "SELECT tollgate.tenant_table('b', 'patients')",
   "SELECT tollgate.secure('tollgate.accounts')", "SELECT tollgate.repair('a')", "SELECT tollgate.add_triggers('public.users', 'users_added', 'users_changed', true, '')", "SELECT tollgate.fill_shares(1)", "SELECT tollgate.note('a', 'users_count', -1000)"];
 const asAnother = ["SELECT set_config('tollgate.tenant_id', 'a', false)"];

@@ -1,0 +1,167 @@
+-- The host's tenants, tiers and subscriptions are copied into tollgate.tenants, tiers and subscriptions, which everything else reads, in the
+-- transaction that changes them. Their triggers fail no statement of the host's: what can't be copied is noted (let_through) and
+-- copied later, from the rows as they are then (catch_up).
+
+-- A value of the host's as text, by its type's output alone, so that no cast of the host's runs; without the blanks that fill char(n).
+CREATE OR REPLACE FUNCTION tollgate.plain(value anyelement) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT CASE WHEN value IS NULL THEN NULL
+              WHEN pg_catalog.pg_typeof(value) OPERATOR(pg_catalog.=) 'pg_catalog.bpchar'::pg_catalog.regtype
+              THEN pg_catalog.rtrim(pg_catalog.concat(value)) ELSE pg_catalog.concat(value) END
+$$;
+
+CREATE OR REPLACE FUNCTION tollgate.take_tenant(tenant text, called text) RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  INSERT INTO tollgate.tenants AS t (id, name) VALUES (tenant, coalesce(called, tenant))
+  ON CONFLICT (id) DO UPDATE SET name = excluded.name WHERE t.name <> excluded.name
+$$;
+
+CREATE OR REPLACE FUNCTION tollgate.take_tier(tier text, called text, numbers jsonb) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  INSERT INTO tollgate.tiers AS t (id, name, limits) VALUES (tier, coalesce(called, tier), coalesce(numbers, '{}'))
+  ON CONFLICT (id) DO UPDATE SET name = excluded.name, limits = excluded.limits WHERE (t.name, t.limits) <> (excluded.name, excluded.limits)
+$$;
+
+-- The host's numbers win where they are not those that are known of this subscription. One without a tenant waits for it.
+CREATE OR REPLACE FUNCTION tollgate.take_subscription(tenant text, tier text, numbers jsonb, usage jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  known jsonb := (SELECT s.usage_limits FROM tollgate.subscriptions s WHERE s.tenant_id = tenant FOR UPDATE);
+BEGIN
+  INSERT INTO tollgate.subscriptions AS s (tenant_id, tier_id, usage_limits, current_usage)
+  SELECT t.id, tier, coalesce(numbers, '{}'), coalesce(usage, '{}') FROM tollgate.tenants t WHERE t.id = tenant
+  ON CONFLICT (tenant_id) DO UPDATE SET tier_id = excluded.tier_id, usage_limits = excluded.usage_limits, updated_at = now();
+  PERFORM tollgate.keep_limits(tenant, coalesce(known, '{}'), coalesce(numbers, '{}'));
+  PERFORM tollgate.apply_limits(tenant);
+END $$;
+
+-- A collector's batch holds a tenant's row here and then the host's, and who deletes the host's comes the other way: where the two meet,
+-- the host's statement tries again, and the batch is what gives way.
+CREATE OR REPLACE FUNCTION tollgate.host_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  before text;
+  after text := '';
+  deadlocks int := 0;
+BEGIN
+  LOOP
+    BEGIN
+      IF TG_OP = 'TRUNCATE' THEN
+        EXECUTE format('DELETE FROM tollgate.%I', TG_ARGV[0]);
+        RETURN NULL;
+      ELSIF TG_ARGV[0] = 'subscriptions' THEN
+        before := tollgate.plain(OLD.tenant_id);
+        after := tollgate.plain(NEW.tenant_id);
+      ELSE
+        before := tollgate.plain(OLD.id);
+        after := tollgate.plain(NEW.id);
+      END IF;
+      IF TG_ARGV[0] = 'tenants' AND before <> after THEN
+        UPDATE tollgate.tenants SET id = after WHERE id = before;
+      ELSIF TG_OP = 'DELETE' OR before <> after THEN
+        EXECUTE format('DELETE FROM tollgate.%I WHERE %I = $1', TG_ARGV[0], TG_ARGV[1]) USING before;
+      END IF;
+      IF TG_OP = 'DELETE' THEN
+        NULL;
+      ELSIF TG_ARGV[0] = 'tenants' THEN
+        PERFORM tollgate.take_tenant(after, tollgate.plain(NEW.name));
+      ELSIF TG_ARGV[0] = 'tiers' THEN
+        PERFORM tollgate.take_tier(after, tollgate.plain(NEW.name), tollgate.plain(NEW.limits)::jsonb);
+      ELSE
+        PERFORM tollgate.take_subscription(after, tollgate.plain(NEW.tier_id), tollgate.plain(NEW.usage_limits)::jsonb,
+                                           tollgate.plain(NEW.current_usage)::jsonb);
+      END IF;
+      RETURN NULL;
+    EXCEPTION
+      WHEN deadlock_detected THEN
+        deadlocks := deadlocks + 1;
+        IF deadlocks = 3 THEN
+          RAISE;
+        END IF;
+      WHEN transaction_rollback THEN
+        RAISE;
+      WHEN OTHERS THEN
+        PERFORM tollgate.let_through(CASE TG_ARGV[0] WHEN 'tiers' THEN '' ELSE coalesce(after, before, '') END, TG_RELID, sqlerrm);
+        RETURN NULL;
+    END;
+  END LOOP;
+END $$;
+
+CREATE OR REPLACE FUNCTION tollgate.copy_tiers() RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  SELECT tollgate.take_tier(tollgate.plain(r.id), tollgate.plain(r.name), tollgate.plain(r.limits)::jsonb) FROM public.subscription_tiers r;
+  DELETE FROM tollgate.tiers x WHERE NOT EXISTS (SELECT FROM public.subscription_tiers r WHERE tollgate.plain(r.id) = x.id);
+$$;
+
+-- A tenant with its subscription as the host has them now. Where row-level security may hide it from here, it stays.
+CREATE OR REPLACE FUNCTION tollgate.copy_tenant(tenant text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM tollgate.take_tenant(tenant, tollgate.plain(t.name)) FROM public.tenants t WHERE t.id = tenant;
+  IF NOT FOUND THEN
+    DELETE FROM tollgate.tenants t WHERE t.id = tenant AND NOT row_security_active('public.tenants');
+    RETURN;
+  END IF;
+  PERFORM tollgate.take_subscription(tenant, tollgate.plain(s.tier_id), tollgate.plain(s.usage_limits)::jsonb,
+                                     tollgate.plain(s.current_usage)::jsonb) FROM public.tenant_subscriptions s WHERE s.tenant_id = tenant;
+  IF NOT FOUND THEN
+    DELETE FROM tollgate.subscriptions s WHERE s.tenant_id = tenant AND NOT row_security_active('public.tenant_subscriptions');
+  END IF;
+END $$;
+
+-- What came past the triggers (a restore, replication): of at most `most` tenants. What can't be copied is noted.
+CREATE OR REPLACE FUNCTION tollgate.copy_missing(most int) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  tenant text;
+BEGIN
+  FOR tenant IN SELECT m.id FROM (
+      SELECT tollgate.plain(t.id) AS id FROM public.tenants t WHERE NOT EXISTS (SELECT FROM tollgate.tenants x WHERE x.id = t.id)
+      UNION
+      SELECT x.id FROM public.tenant_subscriptions s JOIN tollgate.tenants x ON x.id = s.tenant_id
+      WHERE NOT EXISTS (SELECT FROM tollgate.subscriptions y WHERE y.tenant_id = x.id)) m
+    WHERE NOT EXISTS (SELECT FROM tollgate.uncounted l WHERE l.tenant_id = m.id) ORDER BY 1 LIMIT most LOOP
+    BEGIN
+      PERFORM tollgate.copy_tenant(tenant);
+    EXCEPTION WHEN OTHERS THEN
+      PERFORM tollgate.let_through(tenant, 'public.tenant_subscriptions', sqlerrm);
+    END;
+  END LOOP;
+END $$;
+
+-- Makes a trigger that is not there as it is wanted, and whether it did. `what` is written as PostgreSQL shows it, so that a trigger which
+-- is there already is left alone: making it anew would hold up whoever writes to the table.
+CREATE OR REPLACE FUNCTION tollgate.want_trigger(tab regclass, name text, what text) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+  wanted text := format('TRIGGER %s AFTER %s', name, what);
+BEGIN
+  IF EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = tab AND g.tgname = name AND pg_get_triggerdef(g.oid) = 'CREATE ' || wanted) THEN
+    RETURN false;
+  END IF;
+  EXECUTE 'CREATE OR REPLACE ' || wanted;
+  RETURN true;
+END $$;
+
+-- The triggers on the host's tables, and all its rows, as they are, when these come: before tollgate.tenants has triggers of its own, which
+-- would do their work once a row. What the subscriptions' numbers mean is found out afterwards, a tenant at a time (keep_found_limits).
+DO $$
+DECLARE
+  w record;
+  new boolean := false;
+BEGIN
+  FOR w IN SELECT * FROM (VALUES
+    ('public.subscription_tiers', 'INSERT OR DELETE OR UPDATE OF id, name, limits', '', '''tiers'', ''id'''),
+    ('public.tenants', 'INSERT OR DELETE OR UPDATE OF id, name', '', '''tenants'', ''id'''),
+    -- Tollgate's own writes are tollgate_counter's, and make no override of what they worked out.
+    ('public.tenant_subscriptions', 'INSERT OR DELETE OR UPDATE OF tenant_id, tier_id, usage_limits',
+     'WHEN ((CURRENT_USER <> ''tollgate_counter''::name)) ', '''subscriptions'', ''tenant_id''')) AS x (tab, events, condition, args) LOOP
+    new := tollgate.want_trigger(w.tab::regclass, 'tollgate_copy', format('%s ON %s FOR EACH ROW %sEXECUTE FUNCTION tollgate.host_changed(%s)',
+                                                                         w.events, w.tab, w.condition, w.args)) OR new;
+    PERFORM tollgate.want_trigger(w.tab::regclass, 'tollgate_copy_all', format('TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION tollgate.host_changed(%s)',
+                                                                               w.tab, w.args));
+  END LOOP;
+  IF NOT new THEN
+    RETURN;
+  END IF;
+  PERFORM tollgate.copy_tiers();
+  INSERT INTO tollgate.tenants (id, name) SELECT tollgate.plain(t.id), coalesce(tollgate.plain(t.name), tollgate.plain(t.id))
+  FROM public.tenants t ON CONFLICT DO NOTHING;
+  INSERT INTO tollgate.subscriptions (tenant_id, tier_id, usage_limits, current_usage)
+  SELECT x.id, tollgate.plain(s.tier_id), coalesce(tollgate.plain(s.usage_limits)::jsonb, '{}'), coalesce(tollgate.plain(s.current_usage)::jsonb, '{}')
+  FROM public.tenant_subscriptions s JOIN tollgate.tenants x ON x.id = s.tenant_id ON CONFLICT DO NOTHING;
+END $$;
