@@ -308,7 +308,7 @@ static enum status prepare_adopted(struct db *d, const struct migrate_options *o
     enum status s = db_get_text(db_peek, d, adopted, DB_NOTHING, answer, sizeof(answer));
 
     if (s == STATUS_OK && strcmp(answer, "given") == 0)
-        s = db_get_text(db_peek, d, OLD_NUMBERING, DB_NOTHING, old, sizeof(old));
+        s = db_get_text(db_peek, d, "SELECT coalesce((" OLD_NUMBERING "), '')", DB_NOTHING, old, sizeof(old));
     if (s != STATUS_OK)
         return sql_explain(d, s, "rights on the tenants' tables", problem);
     *give = o->host == MIGRATE_HOST_ADOPT || strcmp(answer, "give") == 0;
