@@ -98,15 +98,17 @@ enum status counts_end_snapshot(struct counts *c, enum status s)
 
 /* ---- known totals ---- */
 
-struct counts_known *counts_known(struct counts *c, uint32_t tenant, uint32_t metric, int64_t day_us, bool make)
+struct counts_known *counts_known(struct counts *c, uint32_t tenant, int metric, uint8_t window, int64_t start_us,
+                                  bool make)
 {
     struct counts_known_key key;
     struct counts_known *k;
 
     memset(&key, 0, sizeof(key));
     key.tenant = tenant;
-    key.metric = metric;
-    key.day_us = day_us;
+    key.metric = (uint16_t)metric;
+    key.window = window;
+    key.start_us = start_us;
     HASH_FIND(hh, c->known, &key, sizeof(key), k);
     if (!k && make && (k = calloc(1, sizeof(*k)))) {
         k->key = key;
@@ -122,30 +124,53 @@ bool counts_place(struct counts *c, const char *tenant, const char *metric, uint
 }
 
 /* The first use of a metric gives it cells. */
-void counts_add(struct counts *c, uint32_t tenant, int metric, int64_t at_us, int64_t amount)
+void counts_add(struct counts *c, uint32_t tenant, int metric, unsigned windows, int64_t at_us, int64_t amount)
 {
     struct limit_table *t = replica_mine(c->replica);
-    enum status s = amount == 0 ? STATUS_OK : limit_table_add(t, tenant, (uint8_t)metric, at_us, amount);
+    enum status s = amount == 0 ? STATUS_OK : limit_table_add(t, tenant, (uint8_t)metric, windows, at_us, amount);
 
     if (s == STATUS_NOT_FOUND && limit_table_hold(t, tenant, (uint8_t)metric) == STATUS_OK)
-        s = limit_table_add(t, tenant, (uint8_t)metric, at_us, amount);
+        s = limit_table_add(t, tenant, (uint8_t)metric, windows, at_us, amount);
     if (s == STATUS_DAMAGED)
         c->replica->rebuild = true;
 }
 
-void counts_bring_in(struct counts *c, uint32_t tenant, int metric, int64_t day_us, int64_t used, int64_t added,
-                     int64_t uncounted)
+bool counts_observed(struct counts *c, int metric)
 {
-    struct counts_known *k = counts_known(c, tenant, (uint32_t)metric, day_us, false);
-    int64_t before = k ? k->used : 0, foreign = 0;
+    return replica_my_catalogue(c->replica)->metrics[metric].kind == LIMIT_KIND_OBSERVED;
+}
 
-    if (k || day_us >= c->oldest_day_us)
-        foreign = used - added - before;
-    counts_add(c, tenant, metric, day_us, foreign + uncounted);
+static void observe(struct counts *c, uint32_t tenant, int metric, const struct counts_new *n)
+{
+    struct limit_table *t = replica_mine(c->replica);
+    uint8_t m = (uint8_t)metric;
+    enum status s = limit_table_observe_count(t, tenant, m, n->window, n->start_us, n->used);
+
+    if (s == STATUS_NOT_FOUND && limit_table_hold(t, tenant, m) == STATUS_OK)
+        s = limit_table_observe_count(t, tenant, m, n->window, n->start_us, n->used);
+    if (s == STATUS_DAMAGED)
+        c->replica->rebuild = true;
+}
+
+void counts_bring_in(struct counts *c, uint32_t tenant, int metric, const struct counts_new *n)
+{
+    struct counts_known *k;
+    bool day = n->window == LIMIT_WINDOW_DAY;
+    int64_t before, foreign = 0;
+
+    if (counts_observed(c, metric)) {
+        observe(c, tenant, metric, n);
+        return;
+    }
+    k = counts_known(c, tenant, metric, n->window, n->start_us, false);
+    before = k ? k->used : 0;
+    if (k || !day || n->start_us >= c->oldest_day_us) /* the table itself leaves out hours that are too old */
+        foreign = n->used - n->added - before;
+    counts_add(c, tenant, metric, day ? LIMIT_WHOLE_DAYS : LIMIT_ONLY(n->window), n->start_us, foreign + n->uncounted);
     if (!k)
-        k = counts_known(c, tenant, (uint32_t)metric, day_us, true);
+        k = counts_known(c, tenant, metric, n->window, n->start_us, true);
     if (k)
-        k->used = used;
+        k->used = n->used;
 }
 
 void counts_apply(struct counts *c, const struct ingest_result *result)
@@ -158,7 +183,8 @@ void counts_apply(struct counts *c, const struct ingest_result *result)
         const struct ingest_total *r = &result->totals[i];
 
         if (counts_place(c, r->tenant, r->metric, &tenant, &metric))
-            counts_bring_in(c, tenant, metric, r->day_us, r->used, r->added, r->uncounted);
+            counts_bring_in(c, tenant, metric,
+                            &(struct counts_new){r->window, r->start_us, r->used, r->added, r->uncounted});
     }
     replica_unlock(c->replica);
 }
@@ -166,16 +192,17 @@ void counts_apply(struct counts *c, const struct ingest_result *result)
 /* ---- the database's counts ---- */
 
 /*
- * The days come first, and each is added to its period, too, unless it is too old to be brought in. What the days have not
- * brought is added at the period's start.
+ * The days come first, and each is added to its week and period, too, unless it is too old to be brought in. What the days have not
+ * brought is added at the start of these.
  */
 static void put(struct counts_fill *f, const struct feed_count *c, uint32_t tenant, int metric)
 {
+    bool day = c->window == LIMIT_WINDOW_DAY;
     int64_t rest = c->used;
 
-    if (c->day) {
-        counts_bring_in(f->c, tenant, metric, c->start_us, c->used, 0, 0);
-        if (c->start_us >= f->c->oldest_day_us && f->n_days < sizeof(f->days) / sizeof(f->days[0])) {
+    if (day || c->window == LIMIT_WINDOW_HOUR || counts_observed(f->c, metric)) {
+        counts_bring_in(f->c, tenant, metric, &(struct counts_new){c->window, c->start_us, c->used, 0, 0});
+        if (day && c->start_us >= f->c->oldest_day_us && f->n_days < sizeof(f->days) / sizeof(f->days[0])) {
             f->days[f->n_days].start_us = c->start_us;
             f->days[f->n_days++].used = c->used;
         }
@@ -184,7 +211,7 @@ static void put(struct counts_fill *f, const struct feed_count *c, uint32_t tena
     for (size_t i = 0; i < f->n_days; i++)
         if (f->days[i].start_us >= c->start_us && f->days[i].start_us < c->end_us)
             rest -= f->days[i].used;
-    counts_add(f->c, tenant, metric, c->start_us, rest);
+    counts_add(f->c, tenant, metric, LIMIT_ONLY(c->window), c->start_us, rest);
 }
 
 enum status counts_put(void *arg, const struct feed_count *c)
@@ -212,7 +239,7 @@ static enum status count_since(void *arg, const struct feed_count *p)
     int metric;
 
     if (replica_lock(c->replica) && counts_place(c, p->tenant, p->metric, &tenant, &metric))
-        counts_bring_in(c, tenant, metric, p->start_us, p->used, 0, 0);
+        counts_bring_in(c, tenant, metric, &(struct counts_new){p->window, p->start_us, p->used, 0, 0});
     replica_unlock(c->replica);
     return STATUS_OK;
 }
@@ -317,7 +344,7 @@ static enum status follow(struct counts *c)
 }
 
 /*
- * Days that nothing is brought in for any more. The clock is read once: a day that is forgotten must be too old to be brought in,
+ * Days and hours that nothing is brought in for any more. The clock is read once: a day that is forgotten must be too old to be brought in,
  * or it would be again, and that also when the clock was ahead for a moment.
  */
 static void prune(struct counts *c, int64_t now)
@@ -332,7 +359,7 @@ static void prune(struct counts *c, int64_t now)
         c->oldest_day_us = wall_us - COUNTS_OLDEST_US;
     HASH_ITER(hh, c->known, k, k2)
     {
-        if (k->key.day_us < wall_us - KNOWN_US) {
+        if (k->key.start_us < wall_us - (k->key.window == LIMIT_WINDOW_HOUR ? COUNTS_DAY_US : KNOWN_US)) {
             HASH_DEL(c->known, k); /* NOLINT(clang-analyzer-unix.Malloc): see counts_forget */
             free(k);
         }

@@ -16,11 +16,12 @@
 #define COUNTS_OLDEST_US (COUNTS_DAY_US * 25 / 12) /* yesterday began at most 50 hours ago: a day has up to 25 */
 #define COUNTS_DRIFTS 64
 
-/* How much of a counter's day, as the database has it, the limit table holds. */
+/* How much of a counter's day or hour, as the database has it, the limit table holds. */
 struct counts_known {
     struct counts_known_key {
-        uint32_t tenant, metric;
-        int64_t day_us;
+        uint32_t tenant;
+        uint16_t metric, window; /* LIMIT_WINDOW_DAY or LIMIT_WINDOW_HOUR */
+        int64_t start_us;
     } key;
     int64_t used;
     UT_hash_handle hh;
@@ -81,17 +82,22 @@ MUST_CHECK enum status counts_end_snapshot(struct counts *c, enum status s);
 
 /* ---- with the replica's lock ---- */
 /* NULL: not known, or not to be made for want of memory. */
-struct counts_known *counts_known(struct counts *c, uint32_t tenant, uint32_t metric, int64_t day_us, bool make);
+struct counts_known *counts_known(struct counts *c, uint32_t tenant, int metric, uint8_t window, int64_t start_us,
+                                  bool make);
 /* Where a tenant and a metric stand; false: one of them is not in the table. */
 bool counts_place(struct counts *c, const char *tenant, const char *metric, uint32_t *index, int *m);
-/* `amount` more of the counts whose windows hold `at_us`. */
-void counts_add(struct counts *c, uint32_t tenant, int metric, int64_t at_us, int64_t amount);
-/*
- * The database's count of a day is now `used`; `added` of it came from this node's own batch, of which the table lacks
- * `uncounted`. Other nodes' part is what is left: used - added - what was known.
- */
-void counts_bring_in(struct counts *c, uint32_t tenant, int metric, int64_t day_us, int64_t used, int64_t added,
-                     int64_t uncounted);
+/* `amount` more of the counts whose windows, of `windows` (LIMIT_ALL_WINDOWS), hold `at_us`. */
+void counts_add(struct counts *c, uint32_t tenant, int metric, unsigned windows, int64_t at_us, int64_t amount);
+/* A window's count as the database has it: `added` of it came from this node's own batch, of which the table lacks `uncounted`. */
+struct counts_new {
+    uint8_t
+        window; /* LIMIT_WINDOW_DAY, which weeks and periods follow, or LIMIT_WINDOW_HOUR; of a metric that is observed any */
+    int64_t start_us, used, added, uncounted;
+};
+/* Other nodes' part is what is left: used - added - what was known. What is observed is the database's alone. */
+void counts_bring_in(struct counts *c, uint32_t tenant, int metric, const struct counts_new *n);
+/* Is the metric one that is observed? */
+bool counts_observed(struct counts *c, int metric);
 
 /* ---- a callback of feed_counts, which takes the lock itself ---- */
 /* `arg`: a struct counts_fill, zeroed but for `c` and `from`. */

@@ -100,12 +100,11 @@ static enum status read_terms_locked(struct limit_table *t, const struct limit_c
     if (tenant.state != LIMIT_TENANT_ACTIVE || e->key.slot >= catalogue->n_limits)
         return STATUS_NOT_FOUND;
     const struct limit *limit = &tenant.limits[e->key.slot];
-    const struct limit_span *window = limit_table_window(&tenant, limit->window, now);
-    if (!window || (out->unleased = limit_unleased(limit, now)) == LIMIT_UNLIMITED)
+    if (!limit_table_window(&tenant, limit->window, now, &out->window) ||
+        (out->unleased = limit_unleased(limit, now)) == LIMIT_UNLIMITED)
         return STATUS_NOT_FOUND;
     limit_decide(limit, &(struct limit_count){.used = 0}, 0, now, &v);
     out->ceiling = v.ceiling;
-    out->window = *window;
     memcpy(out->tenant, tenant.id, sizeof(out->tenant));
     memcpy(out->limit_key, catalogue->limits[e->key.slot].key, sizeof(out->limit_key));
     return limit_table_count(t, e->key.tenant, (uint8_t)e->key.slot, now, &out->used);

@@ -12,9 +12,9 @@ struct right_counts {
     size_t n;
     struct {
         int metric;
-        bool day;
+        uint8_t window;
         int64_t start_us, used;
-    } list[LIMIT_TABLE_METRICS * 8];
+    } list[LIMIT_TABLE_METRICS * 16];
 };
 
 /* One tenant's counts as the table had them before the database was asked. */
@@ -33,17 +33,17 @@ static enum status take_count(void *arg, const struct feed_count *c)
 
     if (metric >= 0 && k->n < sizeof(k->list) / sizeof(k->list[0])) {
         k->list[k->n].metric = metric;
-        k->list[k->n].day = c->day;
+        k->list[k->n].window = c->window;
         k->list[k->n].start_us = c->start_us;
         k->list[k->n++].used = c->used;
     }
     return STATUS_OK;
 }
 
-static int64_t right_count(const struct right_counts *k, int metric, bool day, int64_t start_us)
+static int64_t right_count(const struct right_counts *k, int metric, uint8_t window, int64_t start_us)
 {
     for (size_t i = 0; i < k->n; i++)
-        if (k->list[i].metric == metric && k->list[i].day == day && k->list[i].start_us == start_us)
+        if (k->list[i].metric == metric && k->list[i].window == window && k->list[i].start_us == start_us)
             return k->list[i].used;
     return 0;
 }
@@ -77,11 +77,13 @@ static void bring_in(struct counts *c, uint32_t index, const struct right_counts
     for (size_t i = 0; i < right->n; i++) {
         const struct counts_known *k;
 
-        if (!right->list[i].day)
+        const struct counts_new n = {right->list[i].window, right->list[i].start_us, right->list[i].used, 0, 0};
+
+        if (n.window != LIMIT_WINDOW_DAY && n.window != LIMIT_WINDOW_HOUR)
             continue;
-        k = counts_known(c, index, (uint32_t)right->list[i].metric, right->list[i].start_us, false);
-        if (!k || k->used != right->list[i].used)
-            counts_bring_in(c, index, right->list[i].metric, right->list[i].start_us, right->list[i].used, 0, 0);
+        k = counts_known(c, index, right->list[i].metric, n.window, n.start_us, false);
+        if (!k || k->used != n.used)
+            counts_bring_in(c, index, right->list[i].metric, &n);
     }
 }
 
@@ -100,13 +102,14 @@ static void compare(struct counts *c, const struct seen *seen, const struct righ
 {
     for (uint8_t slot = 0; slot < seen->catalogue.n_limits; slot++) {
         uint8_t window = seen->catalogue.limits[slot].window;
-        const struct limit_span *span = limit_table_window(&seen->tenant, window, seen->now_us);
-        struct counts_drift drift = {seen->index, slot, span ? span->start_us : 0, seen->used[slot]};
+        struct limit_span span = {0};
+        bool turns = limit_table_window(&seen->tenant, window, seen->now_us, &span);
+        struct counts_drift drift = {seen->index, slot, span.start_us, seen->used[slot]};
         int64_t right;
 
-        if (seen->used[slot] < 0 || !span)
+        if (seen->used[slot] < 0 || !turns)
             continue;
-        right = right_count(k, seen->catalogue.limits[slot].metric, window == LIMIT_WINDOW_DAY, span->start_us);
+        right = right_count(k, seen->catalogue.limits[slot].metric, window, span.start_us);
         if (right == drift.seen)
             continue;
         if (!noted(before, n_before, &drift)) {

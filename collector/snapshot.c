@@ -61,8 +61,9 @@ static enum status remember_count(void *arg, const struct feed_count *p)
     if (counts_place(c, p->tenant, p->metric, &tenant, &metric) &&
         limit_table_hold(replica_mine(c->replica), tenant, (uint8_t)metric) == STATUS_DAMAGED)
         c->replica->rebuild = true;
-    if (p->day && counts_place(c, p->tenant, p->metric, &tenant, &metric) &&
-        (k = counts_known(c, tenant, (uint32_t)metric, p->start_us, true)))
+    if ((p->window == LIMIT_WINDOW_DAY || p->window == LIMIT_WINDOW_HOUR) &&
+        counts_place(c, p->tenant, p->metric, &tenant, &metric) &&
+        (k = counts_known(c, tenant, metric, p->window, p->start_us, true)))
         k->used = p->used;
     replica_unlock(c->replica);
     return STATUS_OK;
@@ -81,7 +82,7 @@ static void fill_event(void *arg, const struct event *e, uint64_t segment)
     metric = limit_table_metric(of, e->metric.at, e->metric.length);
     if (metric >= 0 && of->metrics[metric].kind == LIMIT_KIND_COUNTER &&
         limit_table_tenant_index(replica_mine(c->replica), e->tenant.at, e->tenant.length, &tenant) == STATUS_OK)
-        counts_add(c, tenant, metric, e->recorded_us, e->value);
+        counts_add(c, tenant, metric, LIMIT_ALL_WINDOWS, e->recorded_us, e->value);
     replica_unlock(c->replica);
 }
 

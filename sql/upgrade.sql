@@ -182,3 +182,39 @@ CREATE TABLE IF NOT EXISTS tollgate.node_rollbacks (
   seen_at        timestamptz,      -- tollgate doctor --seen
   PRIMARY KEY (node, found_at)
 );
+
+-- Metrics have an aggregation, and limits may be of an hour and a week. What was added before 'aggregation' was there is as its kind.
+ALTER TABLE tollgate.usage_metrics ADD COLUMN IF NOT EXISTS aggregation text, ADD COLUMN IF NOT EXISTS field text,
+  ADD COLUMN IF NOT EXISTS plural text, ADD COLUMN IF NOT EXISTS decimals smallint;
+-- No UPDATE: it would run the trigger's old function.
+ALTER TABLE tollgate.usage_metrics ALTER COLUMN aggregation TYPE text USING coalesce(aggregation, CASE kind WHEN 'gauge' THEN 'level' ELSE 'sum' END),
+  ALTER COLUMN plural TYPE text USING coalesce(plural, unit),
+  ALTER COLUMN decimals TYPE smallint USING coalesce(decimals, CASE metric_type WHEN 'storage_used_gb' THEN 2 ELSE 0 END);
+ALTER TABLE tollgate.usage_metrics ALTER COLUMN aggregation SET NOT NULL, ALTER COLUMN plural SET NOT NULL, ALTER COLUMN decimals SET NOT NULL,
+  DROP CONSTRAINT IF EXISTS usage_metrics_kind_check, DROP CONSTRAINT IF EXISTS usage_metrics_limit_window_check,
+  DROP CONSTRAINT IF EXISTS usage_metrics_check, DROP CONSTRAINT IF EXISTS usage_metrics_aggregation_check,
+  DROP CONSTRAINT IF EXISTS usage_metrics_decimals_check, DROP CONSTRAINT IF EXISTS usage_metrics_kind,
+  DROP CONSTRAINT IF EXISTS usage_metrics_window, DROP CONSTRAINT IF EXISTS usage_metrics_field;
+ALTER TABLE tollgate.usage_metrics
+  ADD CONSTRAINT usage_metrics_kind_check CHECK (kind IN ('counter', 'gauge', 'observed')),
+  ADD CONSTRAINT usage_metrics_limit_window_check CHECK (limit_window IN ('none', 'minute', 'hour', 'day', 'week', 'period')),
+  ADD CONSTRAINT usage_metrics_aggregation_check CHECK (aggregation IN ('count', 'sum', 'level', 'max', 'unique')),
+  ADD CONSTRAINT usage_metrics_decimals_check CHECK (decimals BETWEEN 0 AND 6),
+  ADD CONSTRAINT usage_metrics_kind CHECK (kind = CASE aggregation WHEN 'level' THEN 'gauge' WHEN 'max' THEN 'observed'
+    WHEN 'unique' THEN 'observed' ELSE 'counter' END),
+  ADD CONSTRAINT usage_metrics_window CHECK ((kind <> 'gauge' OR limit_window = 'none') AND (kind <> 'observed' OR limit_window <> 'minute')),
+  ADD CONSTRAINT usage_metrics_field CHECK (CASE aggregation WHEN 'unique' THEN field IS NOT NULL WHEN 'max' THEN true ELSE field IS NULL END);
+ALTER TABLE tollgate.usage_limit_keys DROP CONSTRAINT IF EXISTS usage_limit_keys_limit_window_check;
+ALTER TABLE tollgate.usage_limit_keys
+  ADD CONSTRAINT usage_limit_keys_limit_window_check CHECK (limit_window IN ('none', 'minute', 'hour', 'day', 'week', 'period'));
+ALTER TABLE tollgate.usage_counts DROP CONSTRAINT IF EXISTS usage_counts_limit_window_check;
+ALTER TABLE tollgate.usage_counts ADD CONSTRAINT usage_counts_limit_window_check CHECK (limit_window IN ('day', 'week', 'period'));
+CREATE TABLE IF NOT EXISTS tollgate.usage_counts_hourly (
+  tenant_id    varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
+  metric_type  varchar(100) NOT NULL,
+  hour         timestamptz NOT NULL,     -- by tollgate.hour_start
+  used         numeric(26,6) NOT NULL DEFAULT 0,
+  xid          xid8 NOT NULL DEFAULT pg_current_xact_id(),
+  PRIMARY KEY (tenant_id, metric_type, hour)
+);
+CREATE INDEX IF NOT EXISTS idx_usage_counts_hourly_xid ON tollgate.usage_counts_hourly (xid);

@@ -214,8 +214,12 @@ static const char *window_words(uint8_t window)
     switch (window) {
     case LIMIT_WINDOW_MINUTE:
         return "in a minute";
+    case LIMIT_WINDOW_HOUR:
+        return "in this hour";
     case LIMIT_WINDOW_DAY:
         return "today";
+    case LIMIT_WINDOW_WEEK:
+        return "in this week";
     case LIMIT_WINDOW_PERIOD:
         return "in this period";
     default:

@@ -38,8 +38,8 @@ static int64_t at_least_zero(int64_t n)
 /* The end of a limit that is granted in leases: at least one unit, so that a small limit has one, too. */
 static int64_t leased_part(const struct limit *l, int64_t ceiling)
 {
-    if (!l->lease_percent || ceiling == LIMIT_UNLIMITED ||
-        (l->window != LIMIT_WINDOW_DAY && l->window != LIMIT_WINDOW_PERIOD))
+    if (!l->lease_percent || ceiling == LIMIT_UNLIMITED || l->window == LIMIT_WINDOW_NONE ||
+        l->window == LIMIT_WINDOW_MINUTE || limit_is_observed(l->aggregation))
         return 0;
     int64_t part = (int64_t)((wide)ceiling * l->lease_percent / 100);
     if (part < EVENT_MILLION)
@@ -68,6 +68,15 @@ static void decide_fixed(const struct limit *l, const struct limit_count *c, int
         v->allowed = false;
         v->resets_us = now_us + LEASE_WAIT_US;
     }
+}
+
+/* What the collector counts: used is not what this call makes of it. */
+static void decide_observed(const struct limit *l, const struct limit_count *c, int64_t amount, struct limit_verdict *v)
+{
+    int64_t most = l->aggregation == LIMIT_MAX && amount > c->used ? amount : c->used;
+    v->used = c->used;
+    v->resets_us = c->end_us;
+    v->allowed = v->ceiling == LIMIT_UNLIMITED || (v->ceiling > 0 && most <= v->ceiling);
 }
 
 static wide divide_up(wide n, wide by)
@@ -131,9 +140,12 @@ void limit_decide(const struct limit *l, const struct limit_count *c, int64_t am
     }
     if (l->window == LIMIT_WINDOW_MINUTE)
         decide_minute(c, amount, now_us, &v);
+    else if (limit_is_observed(l->aggregation))
+        decide_observed(l, c, amount, &v);
     else
         decide_fixed(l, c, amount, now_us, &v);
-    int64_t after = clamp((wide)v.used + (v.allowed ? amount : 0));
+    bool adds = v.allowed && !limit_is_observed(l->aggregation);
+    int64_t after = clamp((wide)v.used + (adds ? amount : 0));
     v.over = v.allowed && after > v.limit;
     v.overage = at_least_zero(clamp((wide)after - v.limit));
     v.remaining = at_least_zero(clamp((wide)(v.ceiling == LIMIT_UNLIMITED ? v.limit : v.ceiling) - after));
@@ -146,6 +158,11 @@ int64_t limit_minute_cost(const struct limit_verdict *v, int64_t amount)
 {
     int64_t size = bucket_size(v);
     return size > 0 ? clamp(divide_up((wide)interval_of(size) * amount, EVENT_MILLION)) : 0;
+}
+
+bool limit_is_observed(uint8_t aggregation)
+{
+    return aggregation == LIMIT_MAX || aggregation == LIMIT_UNIQUE;
 }
 
 double limit_percent(int64_t used, int64_t max)

@@ -6,8 +6,12 @@
  * dashboards, which show the same verdict that the gate gives.
  *
  * A minute is GCRA: a bucket of the limit's size that refills evenly over 60 s, so no double burst at a
- * boundary (ITU-T I.371, "virtual scheduling"). A day and a period are fixed windows in the tenant's zone.
+ * boundary (ITU-T I.371, "virtual scheduling"). An hour, a day, a week and a period are fixed windows in the tenant's zone.
  * A gauge has no window.
+ *
+ * The largest value and the number of distinct values (LIMIT_MAX, LIMIT_UNIQUE) are counted by the collector alone, within about a second;
+ * a decision only reads them. Nobody can tell here whether a value is a new one, so a call is refused when the count is beyond the limit,
+ * not when it stands at it; a value that is itself beyond a limit of LIMIT_MAX is refused at once. A limit of 0 refuses everything.
  *
  * Where several nodes draw on one limit, its last part may be leased (lease_percent): what lies there passes only with a lease
  * that was granted to this node, so that all of them together stay below the limit (docs/gate.md, "Several nodes").
@@ -26,9 +30,19 @@
 enum limit_window {
     LIMIT_WINDOW_NONE, /* a gauge's: its level now */
     LIMIT_WINDOW_MINUTE,
+    LIMIT_WINDOW_HOUR, /* counted from the day's first instant; the last one of a day may be shorter */
     LIMIT_WINDOW_DAY,
+    LIMIT_WINDOW_WEEK, /* from Monday on */
     LIMIT_WINDOW_PERIOD,
     LIMIT_WINDOWS
+};
+/* How a metric's events become one number. */
+enum limit_aggregation {
+    LIMIT_SUM,    /* their values added */
+    LIMIT_COUNT,  /* the same, each with the value 1 */
+    LIMIT_LEVEL,  /* a gauge's: what is now */
+    LIMIT_MAX,    /* the largest in the window */
+    LIMIT_UNIQUE, /* how many distinct values of a field of the metadata there were in the window */
 };
 enum limit_mode {
     LIMIT_HARD,  /* refuses beyond the limit */
@@ -44,7 +58,8 @@ struct limit {
     int32_t grace_percent;  /* LIMIT_GRACE by percent, 0..1000 */
     uint8_t mode;           /* enum limit_mode */
     uint8_t window;         /* enum limit_window */
-    uint8_t lease_percent;  /* of a day or a period: the part of the ceiling that needs a lease, 0..100 */
+    uint8_t lease_percent;  /* of an hour and longer windows: the part of the ceiling that needs a lease, 0..100 */
+    uint8_t aggregation;    /* enum limit_aggregation, of its metric */
 };
 
 /* What is used of one limit. */
@@ -91,6 +106,9 @@ int64_t limit_unleased(const struct limit *l, int64_t now_us);
 
 /* Nanoseconds that `amount` took of a minute's bucket, by the verdict that admitted it: what giving back takes off tat_ns. */
 int64_t limit_minute_cost(const struct limit_verdict *v, int64_t amount);
+
+/* Is it LIMIT_MAX or LIMIT_UNIQUE: read by decisions, counted by the collector alone? */
+bool limit_is_observed(uint8_t aggregation);
 
 /* Percent of the limit that is used, 0 and beyond 100; a limit of 0: 0 when nothing is used, else 100; unlimited: 0. */
 double limit_percent(int64_t used, int64_t max);

@@ -109,18 +109,30 @@ int feed_limit(const struct limit_catalogue *c, const char *key)
     return -1;
 }
 
-static uint8_t window_of(const char *name)
+uint8_t feed_window(const char *name)
 {
-    switch (name[0]) {
-    case 'm':
-        return LIMIT_WINDOW_MINUTE;
-    case 'd':
-        return LIMIT_WINDOW_DAY;
-    case 'p':
-        return LIMIT_WINDOW_PERIOD;
-    default:
-        return LIMIT_WINDOW_NONE;
-    }
+    static const char *const names[LIMIT_WINDOWS] = {
+        [LIMIT_WINDOW_NONE] = "none", [LIMIT_WINDOW_MINUTE] = "minute", [LIMIT_WINDOW_HOUR] = "hour",
+        [LIMIT_WINDOW_DAY] = "day",   [LIMIT_WINDOW_WEEK] = "week",     [LIMIT_WINDOW_PERIOD] = "period",
+    };
+
+    for (uint8_t w = 0; w < LIMIT_WINDOWS; w++)
+        if (strcmp(names[w], name) == 0)
+            return w;
+    return LIMIT_WINDOW_NONE;
+}
+
+static uint8_t aggregation_of(const char *name)
+{
+    static const char *const names[] = {
+        [LIMIT_SUM] = "sum", [LIMIT_COUNT] = "count",   [LIMIT_LEVEL] = "level",
+        [LIMIT_MAX] = "max", [LIMIT_UNIQUE] = "unique",
+    };
+
+    for (uint8_t a = 0; a < sizeof(names) / sizeof(names[0]); a++)
+        if (strcmp(names[a], name) == 0)
+            return a;
+    return LIMIT_SUM;
 }
 
 /* False: there is no room for it. */
@@ -135,7 +147,10 @@ static bool put_metric(struct limit_catalogue *c, const struct db_rows *rows, si
         i = (int)c->n_metrics++;
         snprintf(c->metrics[i].name, sizeof(c->metrics[i].name), "%s", name);
     }
-    c->metrics[i].kind = db_text(rows, row, 1)[0] == 'g' ? LIMIT_KIND_GAUGE : LIMIT_KIND_COUNTER;
+    c->metrics[i].aggregation = aggregation_of(db_text(rows, row, 1));
+    c->metrics[i].kind = c->metrics[i].aggregation == LIMIT_LEVEL       ? LIMIT_KIND_GAUGE
+                         : limit_is_observed(c->metrics[i].aggregation) ? LIMIT_KIND_OBSERVED
+                                                                        : LIMIT_KIND_COUNTER;
     c->metrics[i].derived = db_bool(rows, row, 2);
     return true;
 }
@@ -155,7 +170,7 @@ static bool put_limit(struct limit_catalogue *c, const struct db_rows *rows, siz
         snprintf(c->limits[i].key, sizeof(c->limits[i].key), "%s", key);
     }
     c->limits[i].metric = (uint8_t)metric;
-    c->limits[i].window = window_of(db_text(rows, row, 2));
+    c->limits[i].window = feed_window(db_text(rows, row, 2));
     return true;
 }
 
@@ -182,7 +197,7 @@ enum status feed_catalogue(struct feed *p, const struct limit_catalogue *old, st
                            char left_out[FEED_LEFT_OUT_SIZE])
 {
     static const char metrics_sql[] =
-        "SELECT metric_type, kind, derived FROM tollgate.usage_metrics ORDER BY created_at, metric_type";
+        "SELECT metric_type, aggregation, derived FROM tollgate.usage_metrics ORDER BY created_at, metric_type";
     static const char limits_sql[] = "SELECT k.limit_key, k.metric_type, k.limit_window FROM tollgate.usage_limit_keys "
                                      "k JOIN tollgate.usage_metrics m "
                                      "USING (metric_type) ORDER BY m.created_at, m.metric_type, k.limit_key";

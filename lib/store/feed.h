@@ -70,14 +70,19 @@ MUST_CHECK enum status feed_keys_of(struct feed *p, const char *tenant, feed_key
 
 struct feed_count {
     const char *tenant, *metric;
-    bool day;                 /* else a period */
-    int64_t start_us, end_us; /* the window; end: the first instant behind it. Of a day end_us is 0 */
+    uint8_t window;           /* enum limit_window: hour, day, week or period */
+    int64_t start_us, end_us; /* the window; end: the first instant behind it. Of an hour and a day end_us is 0 */
     int64_t used;             /* millionths */
 };
 typedef enum status feed_count_fn(void *arg, const struct feed_count *c);
-/* Days from the day before yesterday on, periods that end after that; a metric's days before its periods. `only` NULL: all. */
+/* The window that a name of PostgreSQL's says: "hour", "day" and so on; LIMIT_WINDOW_NONE of any other. */
+uint8_t feed_window(const char *name);
+/*
+ * Days from the day before yesterday on, weeks and periods that end after that, the last hours; a metric's days before the others.
+ * `only` NULL: all.
+ */
 MUST_CHECK enum status feed_counts(struct feed *p, const char *only, feed_count_fn *fn, void *arg);
-/* The days whose count changed since the cursor, of any age. */
+/* The days and hours whose count changed since the cursor, of any age; of metrics that are observed every window. */
 MUST_CHECK enum status feed_counts_since(struct feed *p, const char *cursor, feed_count_fn *fn, void *arg);
 
 struct feed_change {

@@ -100,6 +100,7 @@ static enum status one_tenant(const struct limit_catalogue *c, const struct db_r
     read_limits(limits, next, c, &t);
     read_spans(rows, row, 3, t.days, LIMIT_DAYS);
     read_spans(rows, row, 5, t.periods, LIMIT_PERIODS);
+    read_spans(rows, row, 11, t.weeks, LIMIT_WEEKS);
     for (int i = 0; i < 4; i++) {
         int metric = feed_metric(c, names[i]);
 
@@ -115,7 +116,7 @@ static enum status some_tenants(struct feed *p, const struct limit_catalogue *c,
 {
     static const char tenants_sql[] =
         "SELECT tenant_id, tier_id, state, days, day_offsets, periods, period_offsets, patients, users, appointments, "
-        "storage_gb FROM tollgate.feed_tenants($1, $2, $3::bigint)";
+        "storage_gb, weeks, week_offsets FROM tollgate.feed_tenants($1, $2, $3::bigint)";
     static const char limits_sql[] =
         "SELECT tenant_id, limit_key, max, expires, after_expiry, mode, grace_percent, grace_until "
         "FROM tollgate.feed_limits($1, $2, $3::bigint)";
@@ -169,7 +170,7 @@ static enum status each_count(const struct db_rows *rows, feed_count_fn *fn, voi
     for (size_t i = 0; i < db_count(rows) && s == STATUS_OK; i++) {
         struct feed_count c = {.tenant = db_text(rows, i, 0),
                                .metric = db_text(rows, i, 1),
-                               .day = db_bool(rows, i, 2),
+                               .window = feed_window(db_text(rows, i, 2)),
                                .start_us = db_int(rows, i, 3),
                                .end_us = db_int(rows, i, 4),
                                .used = db_int(rows, i, 5)};
@@ -182,7 +183,7 @@ static enum status each_count(const struct db_rows *rows, feed_count_fn *fn, voi
 static enum status counts_of_page(struct feed *p, const struct page *page, feed_count_fn *fn, void *arg)
 {
     static const char sql[] =
-        "SELECT tenant_id, metric_type, is_day, starts, ends, used FROM tollgate.feed_counts($1, $2, $3::bigint)";
+        "SELECT tenant_id, metric_type, limit_window, starts, ends, used FROM tollgate.feed_counts($1, $2, $3::bigint)";
     struct db_rows *rows;
     enum status s = read_page(p, sql, page, &rows);
 
@@ -226,8 +227,9 @@ enum status feed_counts(struct feed *p, const char *only, feed_count_fn *fn, voi
 enum status feed_counts_since(struct feed *p, const char *cursor, feed_count_fn *fn, void *arg)
 {
     static const char sql[] =
-        "SELECT tenant_id, metric_type, true, starts_us, ends_us, used FROM tollgate.table_counts "
-        "WHERE limit_window = 'day' AND " FEED_NEW;
+        "SELECT tenant_id, metric_type, limit_window, starts_us, ends_us, used FROM tollgate.table_counts "
+        "WHERE (limit_window IN ('hour', 'day') OR metric_type = ANY (ARRAY("
+        "SELECT m.metric_type FROM tollgate.usage_metrics m WHERE m.kind = 'observed'))) AND " FEED_NEW;
     struct db_rows *rows;
     enum status s = db_query(p->db, sql, DB_WITH(cursor), &rows);
 

@@ -12,6 +12,7 @@
 #include "lib/base/config.h"
 #include "lib/base/decimal.h"
 #include "lib/meter/spool/spool.h"
+#include "lib/store/feed.h"
 #include "lib/store/db.h"
 #include "lib/store/history.h"
 #include "lib/store/node.h"
@@ -369,7 +370,8 @@ static enum status add_total(struct ingest_result *result, const struct db_rows 
 
     *t = (struct ingest_total){.tenant = strdup(db_text(rows, row, 3)),
                                .metric = strdup(db_text(rows, row, 4)),
-                               .day_us = db_int(rows, row, 5),
+                               .window = feed_window(db_text(rows, row, 2)),
+                               .start_us = db_int(rows, row, 5),
                                .used = decimal_saturated(db_text(rows, row, 6)),
                                .added = decimal_saturated(db_text(rows, row, 7)),
                                .uncounted = decimal_saturated(db_text(rows, row, 8))};

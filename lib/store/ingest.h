@@ -79,10 +79,11 @@ struct ingest_batch {
     bool dry_run; /* nothing stays: *result says what would have come of it */
 };
 
-/* A counter's day after a batch. */
+/* A counter's day or hour after a batch, or any window of a metric that is observed. */
 struct ingest_total {
     char *tenant, *metric;
-    int64_t day_us;           /* the day's first instant */
+    uint8_t window;           /* enum limit_window */
+    int64_t start_us;         /* the window's first instant */
     int64_t used;             /* millionths, all nodes */
     int64_t added, uncounted; /* by this batch; uncounted: of these, what the limit table does not hold */
 };

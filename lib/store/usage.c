@@ -39,9 +39,11 @@ static const char limits_sql[] = TODAY
     "SELECT k.limit_key, k.metric_type, k.limit_window, k.label, m.unit,"
     " CASE WHEN jsonb_typeof(s.usage_limits -> k.limit_key) = 'number'"
     "      THEN " DB_MILLIONTHS("greatest(-0.000001, (s.usage_limits ->> k.limit_key)::numeric)") " ELSE -1 END,"
-    " coalesce((SELECT " DB_MILLIONTHS("c.used") " FROM tollgate.usage_counts c JOIN p ON p.tenant_id = c.tenant_id"
+    " CASE WHEN k.limit_window IN ('hour', 'week')"
+    "      THEN " DB_MILLIONTHS("tollgate.used_in($1, k.metric_type, k.limit_window, now())")
+    " ELSE coalesce((SELECT " DB_MILLIONTHS("c.used") " FROM tollgate.usage_counts c JOIN p ON p.tenant_id = c.tenant_id"
     "   WHERE c.tenant_id = $1 AND c.metric_type = k.metric_type AND c.limit_window = k.limit_window"
-    "   AND c.window_start = CASE k.limit_window WHEN 'day' THEN p.today ELSE p.period_start END), 0)"
+    "   AND c.window_start = CASE k.limit_window WHEN 'day' THEN p.today ELSE p.period_start END), 0) END"
     " FROM tollgate.usage_limit_keys k JOIN tollgate.usage_metrics m ON m.metric_type = k.metric_type"
     " CROSS JOIN tollgate.host_subscription s WHERE s.tenant_id = $1 AND k.limit_window <> 'minute'"
     " ORDER BY k.limit_window = 'none' DESC, k.limit_key LIMIT 16";

@@ -26,10 +26,11 @@ $$;
 GRANT EXECUTE ON FUNCTION tollgate.feed_page(text, text, bigint) TO tollgate_collector;
 
 -- days: the starts of yesterday, today and the seven days ahead. periods: the starts of the last one, this one and the two ahead, then
--- the end. The offsets are the zone's at these instants, in seconds.
+-- the end; weeks: the last one, this one, the next one and its end. The offsets are the zone's at these instants, in seconds.
+DROP FUNCTION IF EXISTS tollgate.feed_tenants(text, text, bigint);
 CREATE OR REPLACE FUNCTION tollgate.feed_tenants(one text, after text, most bigint)
 RETURNS TABLE (tenant_id text, tier_id text, state text, days bigint[], day_offsets int[], periods bigint[], period_offsets int[],
-  patients bigint, users bigint, appointments bigint, storage_gb bigint)
+  patients bigint, users bigint, appointments bigint, storage_gb bigint, weeks bigint[], week_offsets int[])
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 -- A page finds its rows by index, whatever share of all the planner takes `most` for.
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
@@ -38,12 +39,17 @@ SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
       (SELECT p.time_zone FROM tollgate.tenant_periods p WHERE p.tenant_id = x.tenant_id AND p.starts_at <= now() AND p.ends_at > now()
        LIMIT 1), x.time_zone) AS zone
     FROM tollgate.feed_page(one, after, most) x
-  ), zone_days AS MATERIALIZED ( -- once a zone: tenants are many, zones are few
+  ), zone_today AS MATERIALIZED ( -- once a zone: tenants are many, zones are few
+    SELECT z.zone, tollgate.day_of(now(), z.zone) AS today FROM (SELECT DISTINCT zone FROM page) z
+  ), zone_days AS MATERIALIZED (
     SELECT e.zone, array_agg(tollgate.us(e.at) ORDER BY e.at, e.i) AS days,
            array_agg(extract(epoch FROM e.at AT TIME ZONE e.zone - e.at AT TIME ZONE 'UTC')::int ORDER BY e.at, e.i) AS offsets
-    FROM (SELECT i, w.zone, tollgate.day_start(w.today + i, w.zone) AS at
-          FROM (SELECT z.zone, tollgate.day_of(now(), z.zone) AS today FROM (SELECT DISTINCT zone FROM page) z OFFSET 0) w,
-               generate_series(-1, 7) i) e
+    FROM (SELECT i, w.zone, tollgate.day_start(w.today + i, w.zone) AS at FROM zone_today w, generate_series(-1, 7) i) e
+    GROUP BY e.zone
+  ), zone_weeks AS MATERIALIZED (
+    SELECT e.zone, array_agg(tollgate.us(e.at) ORDER BY e.at) AS weeks,
+           array_agg(extract(epoch FROM e.at AT TIME ZONE e.zone - e.at AT TIME ZONE 'UTC')::int ORDER BY e.at) AS offsets
+    FROM (SELECT w.zone, tollgate.day_start(tollgate.week_start(w.today) + 7 * i, w.zone) AS at FROM zone_today w, generate_series(-1, 2) i) e
     GROUP BY e.zone
   )
   SELECT t.id, coalesce(s.tier_id, ''),
@@ -51,9 +57,10 @@ SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
     d.days, d.offsets, p.periods, p.offsets,
     tollgate.millionths(to_jsonb(coalesce(g.patients_count, 0))), tollgate.millionths(to_jsonb(coalesce(g.users_count, 0))),
     tollgate.millionths(to_jsonb(coalesce(g.appointments_count, 0))),
-    tollgate.millionths(to_jsonb(coalesce(g.storage_bytes, 0) / 1000000000.0))
+    tollgate.millionths(to_jsonb(coalesce(g.storage_bytes, 0) / 1000000000.0)), w.weeks, w.offsets
   FROM page t
   JOIN zone_days d ON d.zone = t.zone
+  JOIN zone_weeks w ON w.zone = t.zone
   LEFT JOIN tollgate.subscriptions s ON s.tenant_id = t.id
   LEFT JOIN LATERAL (SELECT * FROM public.usage_summary u WHERE u.tenant_id = t.id ORDER BY u.period_start DESC LIMIT 1) g ON true
   LEFT JOIN LATERAL (
@@ -97,26 +104,54 @@ SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.feed_limits(text, text, bigint) TO tollgate_collector;
 
--- Counts of the windows that may still decide something: days from the day before yesterday on, and periods that end after that; of
--- metrics that have a limit. Each is found by its key, however much history there is. ends: of a period, of a day 0.
--- By tenant and metric, a metric's days before its periods.
+-- Counts of the windows that may still decide something: hours of the last four, days from the day before yesterday on, and weeks and
+-- periods that end after that; of metrics that have such a limit, and of days where a metric has one of a day, a week or a period: days
+-- tell what other nodes add. Each is found by its key, however much history there is. ends: of a week and a period, else 0. By tenant and
+-- metric, a metric's days before its other windows.
+DROP FUNCTION IF EXISTS tollgate.feed_counts(text, text, bigint);
 CREATE OR REPLACE FUNCTION tollgate.feed_counts(one text, after text, most bigint)
-RETURNS TABLE (tenant_id text, metric_type text, is_day boolean, starts bigint, ends bigint, used bigint)
+RETURNS TABLE (tenant_id text, metric_type text, limit_window text, starts bigint, ends bigint, used bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
-  SELECT t.tenant_id, m.metric_type::text, c.limit_window = 'day',
-    tollgate.us(CASE c.limit_window WHEN 'day' THEN tollgate.day_start(c.window_start, p.time_zone) ELSE p.starts_at END),
-    CASE c.limit_window WHEN 'day' THEN 0 ELSE tollgate.us(p.ends_at) END, least(c.used * 1000000, 9000000000000000000)::bigint
-  FROM tollgate.feed_page(one, after, most) t
-  CROSS JOIN (SELECT DISTINCT k.metric_type FROM tollgate.usage_limit_keys k WHERE k.limit_window IN ('day', 'period')) m
-  JOIN tollgate.tenant_periods p ON p.tenant_id = t.tenant_id AND p.ends_at > now() - interval '2 days' AND p.starts_at < now() + interval '2 days'
-  CROSS JOIN LATERAL (
-    SELECT * FROM tollgate.usage_counts d WHERE d.tenant_id = t.tenant_id AND d.metric_type = m.metric_type AND d.limit_window = 'day'
-      AND d.window_start BETWEEN greatest(p.period_start, current_date - 2) AND p.period_end
+  WITH page AS MATERIALIZED (
+    SELECT * FROM tollgate.feed_page(one, after, most)
+  ), metrics AS MATERIALIZED (
+    SELECT k.metric_type, bool_or(k.limit_window IN ('day', 'week', 'period')) AS whole_days, bool_or(k.limit_window = 'week') AS weeks,
+           bool_or(k.limit_window = 'hour') AS hours
+    FROM tollgate.usage_limit_keys k WHERE k.limit_window IN ('hour', 'day', 'week', 'period') GROUP BY 1
+  ), counts AS (
+    SELECT t.tenant_id, m.metric_type, c.limit_window,
+      CASE c.limit_window WHEN 'day' THEN tollgate.day_start(c.window_start, p.time_zone) ELSE p.starts_at END AS starts,
+      CASE c.limit_window WHEN 'period' THEN p.ends_at END AS ends, c.used
+    FROM page t
+    CROSS JOIN metrics m
+    JOIN tollgate.tenant_periods p ON p.tenant_id = t.tenant_id AND p.ends_at > now() - interval '2 days' AND p.starts_at < now() + interval '2 days'
+    CROSS JOIN LATERAL (
+      SELECT * FROM tollgate.usage_counts d WHERE d.tenant_id = t.tenant_id AND d.metric_type = m.metric_type AND d.limit_window = 'day'
+        AND d.window_start BETWEEN greatest(p.period_start, current_date - 2) AND p.period_end
+      UNION ALL
+      SELECT * FROM tollgate.usage_counts d WHERE d.tenant_id = t.tenant_id AND d.metric_type = m.metric_type AND d.limit_window = 'period'
+        AND d.window_start = p.period_start) c
+    WHERE m.whole_days
     UNION ALL
-    SELECT * FROM tollgate.usage_counts d WHERE d.tenant_id = t.tenant_id AND d.metric_type = m.metric_type AND d.limit_window = 'period'
-      AND d.window_start = p.period_start) c
-  ORDER BY t.tenant_id, m.metric_type, c.limit_window
+    SELECT t.tenant_id, m.metric_type, 'week', tollgate.day_start(c.window_start, z.zone), tollgate.day_start(c.window_start + 7, z.zone), c.used
+    FROM page t
+    CROSS JOIN metrics m
+    CROSS JOIN LATERAL (SELECT coalesce(
+      (SELECT p.time_zone FROM tollgate.tenant_periods p WHERE p.tenant_id = t.tenant_id AND p.starts_at <= now() AND p.ends_at > now()
+       LIMIT 1), t.time_zone) AS zone) z
+    JOIN tollgate.usage_counts c ON c.tenant_id = t.tenant_id AND c.metric_type = m.metric_type AND c.limit_window = 'week'
+      AND c.window_start BETWEEN tollgate.week_start(current_date - 9) AND current_date + 8
+    WHERE m.weeks
+    UNION ALL
+    SELECT t.tenant_id, m.metric_type, 'hour', c.hour, NULL, c.used
+    FROM page t
+    CROSS JOIN metrics m
+    JOIN tollgate.usage_counts_hourly c ON c.tenant_id = t.tenant_id AND c.metric_type = m.metric_type AND c.hour > now() - interval '4 hours'
+    WHERE m.hours
+  )
+  SELECT c.tenant_id, c.metric_type::text, c.limit_window, tollgate.us(c.starts), coalesce(tollgate.us(c.ends), 0),
+    least(c.used * 1000000, 9000000000000000000)::bigint
+  FROM counts c ORDER BY c.tenant_id, c.metric_type, c.limit_window <> 'day', c.limit_window
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.feed_counts(text, text, bigint) TO tollgate_collector;
-

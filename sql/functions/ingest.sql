@@ -7,7 +7,7 @@
 -- would serve, and each batch would read those from end to end.
 CREATE OR REPLACE FUNCTION tollgate.batch_open() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  IF to_regclass('pg_temp.batch') IS NOT NULL THEN
+  IF to_regclass('pg_temp.batch_hours') IS NOT NULL THEN
     -- A table by this name that another role made in this session could have triggers of that role's.
     IF EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace = pg_catalog.pg_my_temp_schema() AND c.relname ~ '^batch'
                AND c.relowner <> (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)) THEN
@@ -15,6 +15,7 @@ BEGIN
     END IF;
     RETURN;
   END IF;
+  DROP TABLE IF EXISTS pg_temp.batch, pg_temp.batch_spans, pg_temp.batch_sums, pg_temp.batch_totals; -- of an earlier version
   CREATE TEMP TABLE batch (
     ordinal     bigint,
     tenant_id   text,
@@ -41,6 +42,9 @@ BEGIN
   ) ON COMMIT DELETE ROWS;
   CREATE TEMP TABLE batch_totals (
     tenant_id text, metric_type text, limit_window text, window_start date, used numeric
+  ) ON COMMIT DELETE ROWS;
+  CREATE TEMP TABLE batch_hours ( -- counts of hours
+    tenant_id text, metric_type text, hour timestamptz, used numeric, added numeric, uncounted numeric
   ) ON COMMIT DELETE ROWS;
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.batch_open() TO tollgate_collector;
@@ -255,25 +259,56 @@ BEGIN
     UNION ALL
     SELECT s.tenant_id, s.metric_type, 'period', s.period_start, p.period_end, sum(s.total)
     FROM pg_temp.batch_sums s JOIN tollgate.tenant_periods p ON p.tenant_id = s.tenant_id AND p.period_start = s.period_start
-    WHERE s.counter AND s.period_start < current_date - 60 GROUP BY 1, 2, 4, 5) w
+    WHERE s.counter AND s.period_start < current_date - 60 GROUP BY 1, 2, 4, 5
+    UNION ALL
+    SELECT s.tenant_id, s.metric_type, 'week', tollgate.week_start(s.day), tollgate.week_start(s.day) + 6, sum(s.total)
+    FROM pg_temp.batch_sums s
+    WHERE s.counter AND s.day < current_date - 60
+      AND EXISTS (SELECT FROM tollgate.usage_limit_keys k WHERE k.metric_type = s.metric_type AND k.limit_window = 'week') GROUP BY 1, 2, 4, 5) w
   JOIN tollgate.usage_daily d ON d.tenant_id = w.tenant_id AND d.metric_type = w.metric_type AND d.day BETWEEN w.first AND w.last
   GROUP BY w.tenant_id, w.metric_type, w.limit_window, w.first, w.added ORDER BY 1, 2, 3, 4
   ON CONFLICT DO NOTHING;
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.ingest_old_counts() TO tollgate_collector;
 
--- Counts of days and periods, the summary and what the host's subscription row shows.
+-- Counts of the hours of metrics that have a limit an hour. Two days are kept; what comes later than that is in tollgate.usage_hourly alone.
+CREATE OR REPLACE FUNCTION tollgate.ingest_hours() RETURNS void LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+  INSERT INTO pg_temp.batch_hours (tenant_id, metric_type, hour, used, added, uncounted)
+  SELECT s.tenant_id, s.metric_type, s.hour, 0, sum(s.total), sum(s.uncounted) FROM pg_temp.batch_sums s
+  WHERE s.counter AND s.hour > now() - interval '1 day'
+    AND s.metric_type = ANY (ARRAY(SELECT k.metric_type FROM tollgate.usage_limit_keys k WHERE k.limit_window = 'hour')) GROUP BY 1, 2, 3;
+  WITH put AS (
+    INSERT INTO tollgate.usage_counts_hourly AS c (tenant_id, metric_type, hour, used)
+    SELECT tenant_id, metric_type, hour, added FROM pg_temp.batch_hours ORDER BY 1, 2, 3
+    ON CONFLICT (tenant_id, metric_type, hour) DO UPDATE SET used = c.used + excluded.used, xid = pg_current_xact_id()
+    RETURNING c.tenant_id, c.metric_type, c.hour, c.used
+  )
+  UPDATE pg_temp.batch_hours b SET used = p.used FROM put p
+  WHERE b.tenant_id = p.tenant_id AND b.metric_type = p.metric_type AND b.hour = p.hour;
+  DELETE FROM tollgate.usage_counts_hourly c
+  USING (SELECT tenant_id, metric_type, max(hour) AS hour FROM pg_temp.batch_hours WHERE used = added GROUP BY 1, 2) b -- a new hour
+  WHERE c.tenant_id = b.tenant_id AND c.metric_type = b.metric_type AND c.hour < b.hour - interval '2 days';
+END $$;
+GRANT EXECUTE ON FUNCTION tollgate.ingest_hours() TO tollgate_collector;
+
+-- Counts of hours, days, weeks and periods, the summary and what the host's subscription row shows.
 CREATE OR REPLACE FUNCTION tollgate.ingest_counts() RETURNS void LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
   IF EXISTS (SELECT FROM pg_temp.batch_sums WHERE counter AND day < current_date - 60) THEN
     PERFORM tollgate.ingest_old_counts();
   END IF;
+  PERFORM tollgate.ingest_hours();
   WITH added AS (
     SELECT tenant_id, metric_type, 'day' AS limit_window, day AS window_start, sum(total) AS total
     FROM pg_temp.batch_sums WHERE counter GROUP BY 1, 2, 4
     UNION ALL
     SELECT tenant_id, metric_type, 'period', period_start, sum(total) FROM pg_temp.batch_sums WHERE counter GROUP BY 1, 2, 4
+    UNION ALL
+    SELECT tenant_id, metric_type, 'week', tollgate.week_start(day), sum(total) FROM pg_temp.batch_sums
+    WHERE counter AND metric_type = ANY (ARRAY(SELECT k.metric_type FROM tollgate.usage_limit_keys k WHERE k.limit_window = 'week')) GROUP BY 1, 2, 4
   ), put AS (
     INSERT INTO tollgate.usage_counts AS c (tenant_id, metric_type, limit_window, window_start, used)
     SELECT * FROM added ORDER BY 1, 2, 3, 4
@@ -300,7 +335,8 @@ END $$;
 GRANT EXECUTE ON FUNCTION tollgate.ingest_counts() TO tollgate_collector;
 
 -- The whole of it, for what stands in pg_temp.batch. What it returns:
---   kind 'total': a counter's day: day_at its first instant (µs), total its count now, added by this batch, uncounted of that
+--   kind 'total': a counter's day or hour (reason): day_at its first instant (µs), total its count now, added by this batch, uncounted
+--   of that
 --   kind 'rejected': ordinal and reason; the caller stores the bytes
 --   kind 'batch': total = rows stored, added = duplicates, day_at = the node's commit with this one (0: not counted)
 CREATE OR REPLACE FUNCTION tollgate.ingest(p_node uuid, p_token bytea, p_segments bigint[], p_from bigint[], p_to bigint[],
@@ -347,7 +383,10 @@ BEGIN
   RETURN QUERY SELECT 'batch', NULL::bigint, NULL::text, NULL::text, NULL::text, commit_number, stored::numeric,
     duplicates::numeric, NULL::numeric;
   RETURN QUERY
-  SELECT 'total', NULL::bigint, NULL::text, s.tenant_id, s.metric_type,
+  SELECT 'total', NULL::bigint, 'hour', h.tenant_id, h.metric_type, (extract(epoch FROM h.hour) * 1000000)::bigint, h.used, h.added, h.uncounted
+  FROM pg_temp.batch_hours h;
+  RETURN QUERY
+  SELECT 'total', NULL::bigint, 'day', s.tenant_id, s.metric_type,
          (extract(epoch FROM tollgate.day_start(s.day, s.time_zone)) * 1000000)::bigint, t.used, s.total, s.uncounted
   FROM (SELECT tenant_id, metric_type, day, min(time_zone) AS time_zone, sum(total) AS total, sum(uncounted) AS uncounted
         FROM pg_temp.batch_sums WHERE counter GROUP BY 1, 2, 3) s

@@ -8,12 +8,7 @@
 -- What is used in the limit's window that starts at p_starts.
 CREATE OR REPLACE FUNCTION tollgate.used_since(p_tenant text, p_key text, p_starts timestamptz) RETURNS numeric LANGUAGE sql STABLE AS $$
   SELECT coalesce((
-    SELECT c.used
-    FROM tollgate.usage_limit_keys k
-    JOIN tollgate.tenant_periods p ON p.tenant_id = p_tenant AND p.starts_at <= p_starts AND p.ends_at > p_starts
-    JOIN tollgate.usage_counts c ON c.tenant_id = p_tenant AND c.metric_type = k.metric_type AND c.limit_window = k.limit_window
-      AND c.window_start = CASE k.limit_window WHEN 'day' THEN tollgate.day_of(p_starts, p.time_zone) ELSE p.period_start END
-    WHERE k.limit_key = p_key), 0)
+    SELECT tollgate.used_in(p_tenant, k.metric_type, k.limit_window, p_starts) FROM tollgate.usage_limit_keys k WHERE k.limit_key = p_key), 0)
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.used_since(text, text, timestamptz) TO tollgate_collector;
 

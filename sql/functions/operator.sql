@@ -25,9 +25,11 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     LEFT JOIN LATERAL (SELECT p.period_start, tollgate.day_of(now(), p.time_zone) AS day FROM tollgate.tenant_periods p
       WHERE p.tenant_id = t.id AND p.starts_at <= now() AND p.ends_at > now()) p ON true
     CROSS JOIN LATERAL (SELECT CASE k.metric_type WHEN 'patients_count' THEN g.patients_count WHEN 'users_count' THEN g.users_count
-      WHEN 'storage_used_gb' THEN g.storage_used_gb ELSE (SELECT u.used FROM tollgate.usage_counts u WHERE u.tenant_id = t.id
-        AND u.metric_type = k.metric_type AND u.limit_window = k.limit_window
-        AND u.window_start = CASE k.limit_window WHEN 'day' THEN p.day ELSE p.period_start END) END AS used) w
+      WHEN 'storage_used_gb' THEN g.storage_used_gb
+      ELSE CASE WHEN k.limit_window IN ('hour', 'week') THEN tollgate.used_in(t.id, k.metric_type, k.limit_window, now())
+        ELSE (SELECT u.used FROM tollgate.usage_counts u WHERE u.tenant_id = t.id
+          AND u.metric_type = k.metric_type AND u.limit_window = k.limit_window
+          AND u.window_start = CASE k.limit_window WHEN 'day' THEN p.day ELSE p.period_start END) END END AS used) w
     CROSS JOIN LATERAL (SELECT coalesce(w.used, 0) AS used) v
     WHERE k.limit_window <> 'minute' AND m.max IS NOT NULL
     ORDER BY percent DESC, k.limit_key LIMIT 1) h ON true

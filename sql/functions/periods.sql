@@ -18,11 +18,31 @@ CREATE OR REPLACE FUNCTION tollgate.day_of(at timestamptz, zone text) RETURNS da
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.day_of(timestamptz, text) TO tollgate_web, tollgate_collector;
 
--- The first instant of the hour, in its zone, that holds `at`: exact also in the hour that a clock goes through twice.
-CREATE OR REPLACE FUNCTION tollgate.hour_start(at timestamptz, zone text) RETURNS timestamptz LANGUAGE sql STABLE AS $$
-  SELECT at - (at AT TIME ZONE zone - date_trunc('hour', at AT TIME ZONE zone))
+-- The first instant of the hour that holds `at`. Hours are counted from the day's first instant, as the gates do: an hour that a clock goes
+-- through twice is two, and where a clock changes by half an hour, the last of that day is a short one.
+CREATE OR REPLACE FUNCTION tollgate.hour_start(at timestamptz, zone text) RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT date_bin('1 hour', at, tollgate.day_start(tollgate.day_of(at, zone), zone))
 $$;
-GRANT EXECUTE ON FUNCTION tollgate.hour_start(timestamptz, text) TO tollgate_collector;
+GRANT EXECUTE ON FUNCTION tollgate.hour_start(timestamptz, text) TO tollgate_web, tollgate_collector;
+
+-- The Monday of a day's week.
+CREATE OR REPLACE FUNCTION tollgate.week_start(day date) RETURNS date LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+  $$ SELECT day - extract(isodow FROM day)::int + 1 $$;
+GRANT EXECUTE ON FUNCTION tollgate.week_start(date) TO tollgate_web, tollgate_collector;
+
+-- What is used of a counter, or observed, in the hour, day, week or period that holds `at`.
+CREATE OR REPLACE FUNCTION tollgate.used_in(p_tenant text, p_metric text, p_window text, at timestamptz) RETURNS numeric
+LANGUAGE sql STABLE AS $$
+  SELECT coalesce((
+    SELECT CASE p_window
+      WHEN 'hour' THEN (SELECT h.used FROM tollgate.usage_counts_hourly h WHERE h.tenant_id = p_tenant AND h.metric_type = p_metric
+                        AND h.hour = tollgate.hour_start(at, p.time_zone))
+      ELSE (SELECT c.used FROM tollgate.usage_counts c WHERE c.tenant_id = p_tenant AND c.metric_type = p_metric AND c.limit_window = p_window
+            AND c.window_start = CASE p_window WHEN 'day' THEN p.today WHEN 'week' THEN tollgate.week_start(p.today) ELSE p.period_start END) END
+    FROM (SELECT x.time_zone, x.period_start, tollgate.day_of(at, x.time_zone) AS today FROM tollgate.tenant_periods x
+          WHERE x.tenant_id = p_tenant AND x.starts_at <= at AND x.ends_at > at OFFSET 0) p), 0)
+$$;
+GRANT EXECUTE ON FUNCTION tollgate.used_in(text, text, text, timestamptz) TO tollgate_web, tollgate_collector;
 
 -- The anchor day of the month that holds `day`: clamped to the month, each month on its own.
 CREATE OR REPLACE FUNCTION tollgate.anchor_in(day date, anchor int) RETURNS date LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$

@@ -45,7 +45,7 @@ BEGIN
   ), spans AS MATERIALIZED (
     SELECT * FROM periods p WHERE p.from_at < p.to_at
   ), quarters AS MATERIALIZED ( -- no zone's day begins within one
-    SELECT z.zone, d.day, q.quarter, q.quarter - (q.quarter AT TIME ZONE z.zone - date_trunc('hour', q.quarter AT TIME ZONE z.zone)) AS hour
+    SELECT z.zone, d.day, q.quarter, date_bin('1 hour', q.quarter, d.starts) AS hour -- tollgate.hour_start
     FROM (SELECT DISTINCT s.zone FROM spans s) z
     CROSS JOIN LATERAL (SELECT $1 + i AS day, tollgate.day_start($1 + i, z.zone) AS starts, tollgate.day_start($1 + i + 1, z.zone) AS ends
                         FROM generate_series(0, $2 - $1) i) d
@@ -117,6 +117,27 @@ BEGIN
     (p_last - p_first + 1) * 120 * (SELECT count(DISTINCT p.time_zone) FROM tollgate.tenant_periods p)) USING p_first, p_last;
 END $$;
 
+-- Differences of tollgate.usage_counts_hourly, of the hours that all of its writers count.
+CREATE OR REPLACE FUNCTION tollgate.reconcile_hours(p_tenant text)
+RETURNS TABLE (tenant_id text, metric text, hour timestamptz, stored numeric, counted numeric)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET jit = off AS $$
+  WITH hourly AS MATERIALIZED (
+    SELECT DISTINCT k.metric_type::text FROM tollgate.usage_limit_keys k WHERE k.limit_window = 'hour'
+  ), counts AS (
+    SELECT u.tenant_id, u.metric_type, tollgate.hour_start(u.quarter, p.time_zone) AS hour, sum(u.total) AS total
+    FROM (SELECT x.tenant_id::text, x.metric_type::text, date_bin('15 minutes', x.recorded_at, '2000-01-01Z') AS quarter, sum(x.metric_value) AS total
+          FROM public.usage_tracking x JOIN hourly h ON h.metric_type = x.metric_type
+          WHERE x.recorded_at > now() - interval '1 day' AND (p_tenant IS NULL OR x.tenant_id = p_tenant) GROUP BY 1, 2, 3) u
+    JOIN tollgate.tenant_periods p ON p.tenant_id = u.tenant_id AND p.starts_at <= u.quarter AND p.ends_at > u.quarter
+    GROUP BY 1, 2, 3
+  ), stored_hours AS (
+    SELECT s.* FROM tollgate.usage_counts_hourly s JOIN hourly h ON h.metric_type = s.metric_type WHERE p_tenant IS NULL OR s.tenant_id = p_tenant
+  )
+  SELECT coalesce(s.tenant_id, c.tenant_id)::text, coalesce(s.metric_type, c.metric_type)::text, coalesce(s.hour, c.hour), s.used, c.total
+  FROM stored_hours s FULL JOIN counts c ON c.tenant_id = s.tenant_id AND c.metric_type = s.metric_type AND c.hour = s.hour
+  WHERE coalesce(s.hour, c.hour) > now() - interval '20 hours' AND coalesce(s.used, 0) <> coalesce(c.total, 0)
+$$;
+
 -- Differences of what follows from the days: tollgate.usage_counts, usage_summary, current_usage, and tenants whose rows lie outside of all periods. Days
 -- count as tollgate.usage_daily says, changed by p_deltas: what reconcile_days found to be missing there of a counter's day.
 CREATE OR REPLACE FUNCTION tollgate.reconcile_totals(p_tenant text, p_tenants text[], p_metrics text[], p_days date[], p_deltas numeric[])
@@ -127,6 +148,8 @@ SET work_mem = '64MB' SET jit = off SET enable_mergejoin = off SET enable_nestlo
   WITH kept AS MATERIALIZED (
     SELECT k.*, greatest(k.day, r.before::date) AS counts_day, coalesce(r.before::date, '-infinity') AS counts_from FROM tollgate.reconcile_kept(p_tenant) k
     LEFT JOIN tollgate.removed r ON r.what = 'counts'
+  ), weekly AS MATERIALIZED ( -- a limit a week makes that its metric's weeks are counted
+    SELECT DISTINCT k.metric_type::text FROM tollgate.usage_limit_keys k WHERE k.limit_window = 'week'
   ), period_days AS MATERIALIZED ( -- the days of each period that is compared
     SELECT p.tenant_id, p.period_start, p.period_start + i AS day FROM tollgate.tenant_periods p
     JOIN kept k ON k.tenant_id = p.tenant_id AND p.period_end >= k.day
@@ -148,6 +171,10 @@ SET work_mem = '64MB' SET jit = off SET enable_mergejoin = off SET enable_nestlo
     UNION ALL
     SELECT p.tenant_id, p.metric_type, 'period', p.period_start, p.total FROM periods p
     JOIN kept k ON k.tenant_id = p.tenant_id AND p.period_start >= k.counts_from
+    UNION ALL
+    SELECT d.tenant_id, d.metric_type, 'week', tollgate.week_start(d.day), sum(d.total) FROM days d
+    JOIN kept k ON k.tenant_id = d.tenant_id AND tollgate.week_start(d.day) >= k.counts_from AND d.day >= k.day
+    JOIN weekly w ON w.metric_type = d.metric_type GROUP BY 1, 2, 4
   ), stored_counts AS (
     SELECT u.* FROM tollgate.usage_counts u JOIN kept k ON k.tenant_id = u.tenant_id
     WHERE u.limit_window = 'day' AND u.window_start >= k.counts_day
@@ -156,6 +183,10 @@ SET work_mem = '64MB' SET jit = off SET enable_mergejoin = off SET enable_nestlo
     JOIN (SELECT DISTINCT p.tenant_id, p.period_start FROM period_days p) p ON p.tenant_id = u.tenant_id AND p.period_start = u.window_start
     JOIN kept k ON k.tenant_id = u.tenant_id AND u.window_start >= k.counts_from
     WHERE u.limit_window = 'period'
+    UNION ALL
+    SELECT u.* FROM tollgate.usage_counts u JOIN kept k ON k.tenant_id = u.tenant_id AND u.window_start >= greatest(k.counts_from, tollgate.week_start(k.day))
+    JOIN weekly w ON w.metric_type = u.metric_type
+    WHERE u.limit_window = 'week'
   ), now_in AS MATERIALIZED (
     SELECT p.tenant_id, p.period_start, tollgate.day_of(now(), p.time_zone) AS today FROM tollgate.tenant_periods p
     WHERE (p_tenant IS NULL OR p.tenant_id = p_tenant) AND p.starts_at <= now() AND p.ends_at > now()
@@ -165,6 +196,8 @@ SET work_mem = '64MB' SET jit = off SET enable_mergejoin = off SET enable_nestlo
   FROM stored_counts u FULL JOIN counts c
     ON c.tenant_id = u.tenant_id AND c.metric_type = u.metric_type AND c.w = u.limit_window AND c.start = u.window_start
   WHERE coalesce(u.used, 0) <> coalesce(c.total, 0)
+  UNION ALL
+  SELECT h.tenant_id, 'counts', h.metric, h.hour::text, 'hour', '', h.stored, h.counted, NULL, NULL FROM tollgate.reconcile_hours(p_tenant) h
   UNION ALL
   SELECT p.tenant_id::text, 'summary', v.metric, p.period_start::text, '', '', v.stored, v.counted, NULL, NULL
   FROM (SELECT DISTINCT x.tenant_id, x.period_start FROM period_days x) p
@@ -272,6 +305,12 @@ BEGIN
         INSERT INTO tollgate.usage_daily (tenant_id, metric_type, day, method, endpoint, total, events)
         SELECT tenant, d.metric, d.at::date, d.method, d.endpoint, d.counted, d.counted_events WHERE d.counted IS NOT NULL;
       WHEN 'counts' THEN
+        IF d.method = 'hour' THEN
+          INSERT INTO tollgate.usage_counts_hourly AS c (tenant_id, metric_type, hour, used)
+          VALUES (tenant, d.metric, d.at::timestamptz, coalesce(d.counted, 0))
+          ON CONFLICT (tenant_id, metric_type, hour) DO UPDATE SET used = excluded.used, xid = pg_current_xact_id();
+          CONTINUE;
+        END IF;
         INSERT INTO tollgate.usage_counts AS c (tenant_id, metric_type, limit_window, window_start, used)
         VALUES (tenant, d.metric, d.method, d.at::date, coalesce(d.counted, 0))
         ON CONFLICT (tenant_id, metric_type, limit_window, window_start) DO UPDATE SET used = excluded.used, xid = pg_current_xact_id();

@@ -19,10 +19,14 @@ BEGIN
     ('tollgate.api_keys', 'tollgate_config', 'INSERT OR DELETE OR UPDATE OF tenant_id, hash, scopes, expires_at, revoked_at',
      'config_changed(''key'')'),
     ('tollgate.usage_metrics', 'tollgate_config', 'INSERT OR DELETE OR UPDATE', 'config_changed(''catalogue'')'),
-    ('tollgate.usage_limit_keys', 'tollgate_config', 'INSERT OR DELETE OR UPDATE', 'config_changed(''catalogue'')'))
+    ('tollgate.usage_limit_keys', 'tollgate_config', 'INSERT OR DELETE OR UPDATE', 'config_changed(''catalogue'')'),
+    ('tollgate.usage_limit_keys', 'tollgate_counts', 'INSERT', 'limit_added()'))
     AS x (tab, name, events, call) LOOP
     PERFORM tollgate.want_trigger(t.tab::regclass, t.name, format('%s ON %s FOR EACH ROW EXECUTE FUNCTION tollgate.%s', t.events, t.tab, t.call));
   END LOOP;
+  IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = 'tollgate.usage_metrics'::regclass AND g.tgname = 'tollgate_shape') THEN
+    CREATE TRIGGER tollgate_shape BEFORE INSERT OR UPDATE ON tollgate.usage_metrics FOR EACH ROW EXECUTE FUNCTION tollgate.metric_shape();
+  END IF;
   -- A constraint trigger can't be replaced.
   IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = 'tollgate.tenants'::regclass AND g.tgname = 'tollgate_new') THEN
     CREATE CONSTRAINT TRIGGER tollgate_new AFTER INSERT ON tollgate.tenants DEFERRABLE INITIALLY DEFERRED

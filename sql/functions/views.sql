@@ -8,16 +8,18 @@ CREATE OR REPLACE VIEW tollgate.host_subscription WITH (security_barrier) AS
 GRANT SELECT ON tollgate.host_tenant, tollgate.host_subscription TO tollgate_web;
 DROP VIEW IF EXISTS tollgate.host_tiers;
 
--- Counts with the bounds of their windows; ends_us: of a period, of a day 0. used in millionths. A day's zone is that of the
--- period it lies in.
+-- Counts with the bounds of their windows; ends_us: of a week and a period, else 0. used in millionths. The zone of a day and a week is
+-- that of the period in which they begin.
 CREATE OR REPLACE VIEW tollgate.table_counts WITH (security_invoker = true) AS
   SELECT c.tenant_id, c.metric_type, c.limit_window, c.window_start, p.ends_at AS period_ends_at, c.xid,
-    CASE c.limit_window WHEN 'day' THEN tollgate.us(tollgate.day_start(c.window_start, p.time_zone))
-                        ELSE tollgate.us(p.starts_at) END AS starts_us,
-    CASE c.limit_window WHEN 'day' THEN 0 ELSE tollgate.us(p.ends_at) END AS ends_us,
+    CASE WHEN c.limit_window = 'period' THEN tollgate.us(p.starts_at) ELSE tollgate.us(tollgate.day_start(c.window_start, p.time_zone)) END AS starts_us,
+    CASE c.limit_window WHEN 'day' THEN 0 WHEN 'week' THEN tollgate.us(tollgate.day_start(c.window_start + 7, p.time_zone))
+                        ELSE tollgate.us(p.ends_at) END AS ends_us,
     least(c.used * 1000000, 9e18)::bigint AS used
   FROM tollgate.usage_counts c
   JOIN tollgate.tenant_periods p ON p.tenant_id = c.tenant_id AND
-    CASE c.limit_window WHEN 'day' THEN c.window_start BETWEEN p.period_start AND p.period_end
-                        ELSE c.window_start = p.period_start END;
+    CASE WHEN c.limit_window = 'period' THEN c.window_start = p.period_start ELSE c.window_start BETWEEN p.period_start AND p.period_end END
+  UNION ALL
+  SELECT h.tenant_id, h.metric_type, 'hour', NULL, NULL, h.xid, tollgate.us(h.hour), 0, least(h.used * 1000000, 9e18)::bigint
+  FROM tollgate.usage_counts_hourly h;
 GRANT SELECT ON tollgate.table_counts TO tollgate_collector;

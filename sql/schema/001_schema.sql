@@ -30,21 +30,28 @@ CREATE INDEX idx_subscriptions_tier ON tollgate.subscriptions (tier_id);
 -- The catalogue: a new metric is a row, not code.
 CREATE TABLE tollgate.usage_metrics (
   metric_type    varchar(100) PRIMARY KEY,
-  kind           text NOT NULL CHECK (kind IN ('counter', 'gauge')),
+  kind           text NOT NULL CHECK (kind IN ('counter', 'gauge', 'observed')), -- follows from aggregation, or it from kind (metric_shape)
   unit           text NOT NULL,
   label          text NOT NULL,
   limit_key      varchar(100),           -- its main limit, the one with a bar
-  limit_window   text NOT NULL DEFAULT 'period' CHECK (limit_window IN ('none', 'minute', 'day', 'period')),
+  limit_window   text NOT NULL DEFAULT 'period' CHECK (limit_window IN ('none', 'minute', 'hour', 'day', 'week', 'period')),
   derived        boolean NOT NULL DEFAULT false, -- counted or measured by Tollgate: values posted by clients are refused
   created_at     timestamptz NOT NULL DEFAULT now(),
-  CHECK (kind <> 'gauge' OR limit_window = 'none')
+  aggregation    text NOT NULL CHECK (aggregation IN ('count', 'sum', 'level', 'max', 'unique')),
+  field          text,                   -- of max and unique: the member of an event's metadata; of max null: its value
+  plural         text NOT NULL,          -- of the unit: "1 build", "2 builds"
+  decimals       smallint NOT NULL CHECK (decimals BETWEEN 0 AND 6), -- shown behind the point
+  CONSTRAINT usage_metrics_kind CHECK (kind = CASE aggregation WHEN 'level' THEN 'gauge' WHEN 'max' THEN 'observed' WHEN 'unique' THEN 'observed'
+    ELSE 'counter' END),
+  CONSTRAINT usage_metrics_window CHECK ((kind <> 'gauge' OR limit_window = 'none') AND (kind <> 'observed' OR limit_window <> 'minute')),
+  CONSTRAINT usage_metrics_field CHECK (CASE aggregation WHEN 'unique' THEN field IS NOT NULL WHEN 'max' THEN true ELSE field IS NULL END)
 );
 
 -- Every limit that a plan may set, the main ones included. The limit table has room for 128 (LIMIT_TABLE_LIMITS).
 CREATE TABLE tollgate.usage_limit_keys (
   limit_key    varchar(100) PRIMARY KEY,
   metric_type  varchar(100) NOT NULL REFERENCES tollgate.usage_metrics (metric_type) ON DELETE CASCADE,
-  limit_window text NOT NULL CHECK (limit_window IN ('none', 'minute', 'day', 'period')),
+  limit_window text NOT NULL CHECK (limit_window IN ('none', 'minute', 'hour', 'day', 'week', 'period')),
   label        text NOT NULL
 );
 
@@ -134,17 +141,29 @@ CREATE TABLE tollgate.usage_daily (
   PRIMARY KEY (tenant_id, metric_type, day, method, endpoint)
 );
 
--- A counter's use in each window that a limit may have: what the limit table is filled from and compared with.
+-- A counter's use, or what is observed, in each window that a limit may have: what the limit table is filled from and compared with. Weeks
+-- are those of metrics that have a limit a week, by their Monday; hours have a table of their own.
 CREATE TABLE tollgate.usage_counts (
   tenant_id    varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
   metric_type  varchar(100) NOT NULL,
-  limit_window text NOT NULL CHECK (limit_window IN ('day', 'period')),
+  limit_window text NOT NULL CHECK (limit_window IN ('day', 'week', 'period')),
   window_start date NOT NULL,
   used         numeric(26,6) NOT NULL DEFAULT 0,
   xid          xid8 NOT NULL DEFAULT pg_current_xact_id(), -- who changed it last: nodes read what is new since their snapshot
   PRIMARY KEY (tenant_id, metric_type, limit_window, window_start)
 );
 CREATE INDEX idx_usage_counts_xid ON tollgate.usage_counts (xid);
+
+-- The same of metrics that have a limit an hour; the last two days.
+CREATE TABLE tollgate.usage_counts_hourly (
+  tenant_id    varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
+  metric_type  varchar(100) NOT NULL,
+  hour         timestamptz NOT NULL,     -- by tollgate.hour_start
+  used         numeric(26,6) NOT NULL DEFAULT 0,
+  xid          xid8 NOT NULL DEFAULT pg_current_xact_id(),
+  PRIMARY KEY (tenant_id, metric_type, hour)
+);
+CREATE INDEX idx_usage_counts_hourly_xid ON tollgate.usage_counts_hourly (xid);
 
 -- What the database and the measurements bring: filled by triggers, deleted in the transaction that counts it.
 -- No foreign key: it would look up and lock the tenant's row at every insert of the host's, all sessions the same one. What
@@ -398,13 +417,13 @@ CREATE TABLE tollgate.uncounted (
 );
 
 -- The catalogue: the specification's six metrics and the limits that a plan may set. What an operator changed there stays.
-INSERT INTO tollgate.usage_metrics (metric_type, kind, unit, label, limit_key, limit_window, derived) VALUES
-  ('patients_count', 'gauge', 'patients', 'Patients', 'max_patients', 'none', true),
-  ('users_count', 'gauge', 'users', 'Users', 'max_users', 'none', true),
-  ('storage_used_gb', 'gauge', 'GB', 'Storage', 'storage_gb', 'none', true),
-  ('api_call', 'counter', 'calls', 'API calls', 'api_calls_per_day', 'day', false),
-  ('file_upload', 'counter', 'files', 'File uploads', 'file_uploads_per_period', 'period', false),
-  ('appointment_created', 'counter', 'appointments', 'Appointments', 'appointments_per_period', 'period', true)
+INSERT INTO tollgate.usage_metrics (metric_type, kind, aggregation, unit, plural, decimals, label, limit_key, limit_window, derived) VALUES
+  ('patients_count', 'gauge', 'level', 'patients', 'patients', 0, 'Patients', 'max_patients', 'none', true),
+  ('users_count', 'gauge', 'level', 'users', 'users', 0, 'Users', 'max_users', 'none', true),
+  ('storage_used_gb', 'gauge', 'level', 'GB', 'GB', 2, 'Storage', 'storage_gb', 'none', true),
+  ('api_call', 'counter', 'sum', 'calls', 'calls', 0, 'API calls', 'api_calls_per_day', 'day', false),
+  ('file_upload', 'counter', 'sum', 'files', 'files', 0, 'File uploads', 'file_uploads_per_period', 'period', false),
+  ('appointment_created', 'counter', 'sum', 'appointments', 'appointments', 0, 'Appointments', 'appointments_per_period', 'period', true)
 ON CONFLICT DO NOTHING;
 INSERT INTO tollgate.usage_limit_keys (limit_key, metric_type, limit_window, label) VALUES
   ('max_patients', 'patients_count', 'none', 'Patients'),

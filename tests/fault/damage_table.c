@@ -271,7 +271,8 @@ static const char *judge_tenant(struct limit_table *t, const struct limit_tenant
     if (limit_table_degraded_add(t, index, 0, 1) == STATUS_OK &&
         limit_table_count(t, index, 0, NOW, &used) == STATUS_OK &&
         limit_table_repair(t, index, 0, NOW, used, 0) == STATUS_OK)
-        return limit_table_add(t, index, 0, NOW, INT64_MAX) == STATUS_INVALID ? "an odd status" : NULL;
+        return limit_table_add(t, index, 0, LIMIT_ALL_WINDOWS, NOW, INT64_MAX) == STATUS_INVALID ? "an odd status"
+                                                                                                 : NULL;
     return NULL;
 }
 

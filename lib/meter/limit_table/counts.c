@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
 #include "lib/meter/limit_table/layout.h"
 
 static enum status set_gauge(struct limit_table *t, uint32_t index, uint8_t metric, int64_t level)
@@ -21,64 +22,121 @@ enum status limit_table_set_gauge(struct limit_table *t, uint32_t tenant, uint8_
     GUARDED(t, set_gauge(t, tenant, metric, level));
 }
 
-static void add_to(_Atomic int64_t *count, int64_t amount)
-{
-    int64_t seen = atomic_load(count), next;
-    do {
-        if (__builtin_add_overflow(seen, amount, &next))
-            next = INT64_MAX;
-        if (next < 0)
-            next = 0;
-    } while (!atomic_compare_exchange_weak(count, &seen, next));
-}
+#define HOURS_BACK_US (3 * 3600 * CLOCK_US_PER_SECOND) /* an hour that is older has given its place to another */
 
-/* The count of slot's window that holds at_us; NULL when there is none, or its window does not add up. */
-static _Atomic int64_t *count_at(struct limit_table *t, uint32_t index, uint32_t slot, int64_t at_us)
+/* Where the count of slot's window is that holds at_us; false: there is none, or its window does not add up. */
+static bool count_at(struct limit_table *t, uint32_t index, uint32_t slot, int64_t at_us, struct table_window *w,
+                     _Atomic int64_t **count)
 {
     struct table_cell *cell;
-    int n;
-    struct table_span *spans = table_spans(&t->tenants[index], t->catalogue.limits[slot].window, &n);
-    int span = spans ? table_span_at(spans, n, at_us) : -1;
-    return span < 0 || table_find_cell(t, index, slot, &cell) != STATUS_OK ? NULL : &cell->counts[span];
+    uint8_t window = t->catalogue.limits[slot].window;
+    if (!table_window_at(&t->tenants[index], window, at_us, w) || !w->end_us ||
+        table_find_cell(t, index, slot, &cell) != STATUS_OK)
+        return false;
+    *count = &cell->counts[w->at];
+    return true;
 }
 
-static enum status add_amount(struct limit_table *t, uint32_t index, uint8_t metric, int64_t recorded_us,
-                              int64_t amount)
+static bool too_old(const struct table_window *w)
+{
+    int64_t ago = clock_wall_us() - w->start_us;
+    return w->hour >= 0 && (ago < 0 || ago > HOURS_BACK_US);
+}
+
+static enum status metric_held(struct limit_table *t, uint32_t index, uint8_t metric)
 {
     struct table_tenant *tenant = table_tenant_at(t, index);
     enum status s = tenant ? table_catalogue_refresh(t) : STATUS_NOT_FOUND;
     if (s == STATUS_OK && !(atomic_load(&tenant->held) >> (metric % LIMIT_TABLE_METRICS) & 1))
         s = STATUS_NOT_FOUND;
-    for (uint32_t i = 0; s == STATUS_OK && i < t->catalogue.n_limits; i++) {
-        _Atomic int64_t *count = t->catalogue.limits[i].metric == metric ? count_at(t, index, i, recorded_us) : NULL;
-        if (count)
-            add_to(count, amount);
-    }
     return s;
 }
 
-enum status limit_table_add(struct limit_table *t, uint32_t tenant, uint8_t metric, int64_t recorded_us, int64_t amount)
+static enum status add_amount(struct limit_table *t, uint32_t index, uint8_t metric, unsigned windows,
+                              int64_t recorded_us, int64_t amount)
 {
-    GUARDED(t, add_amount(t, tenant, metric, recorded_us, amount));
+    struct table_window w;
+    _Atomic int64_t *count;
+    enum status s = metric_held(t, index, metric);
+    for (uint32_t i = 0; s == STATUS_OK && i < t->catalogue.n_limits; i++)
+        if (t->catalogue.limits[i].metric == metric && windows >> t->catalogue.limits[i].window & 1 &&
+            count_at(t, index, i, recorded_us, &w, &count) && !too_old(&w))
+            table_count_add(count, w.hour, amount);
+    return s;
+}
+
+enum status limit_table_add(struct limit_table *t, uint32_t tenant, uint8_t metric, unsigned windows,
+                            int64_t recorded_us, int64_t amount)
+{
+    GUARDED(t, add_amount(t, tenant, metric, windows, recorded_us, amount));
+}
+
+static enum status observe(struct limit_table *t, uint32_t index, uint8_t metric, uint8_t window, int64_t start_us,
+                           int64_t used)
+{
+    struct table_window w;
+    _Atomic int64_t *count;
+    enum status s = metric_held(t, index, metric);
+    for (uint32_t i = 0; s == STATUS_OK && i < t->catalogue.n_limits; i++)
+        if (t->catalogue.limits[i].metric == metric && t->catalogue.limits[i].window == window &&
+            count_at(t, index, i, start_us, &w, &count) && !too_old(&w))
+            atomic_store(count, table_count_word(used, w.hour));
+    return s;
+}
+
+enum status limit_table_observe_count(struct limit_table *t, uint32_t tenant, uint8_t metric, uint8_t window,
+                                      int64_t start_us, int64_t used)
+{
+    GUARDED(t, observe(t, tenant, metric, window, start_us, used));
+}
+
+/* What has the mark of no hour from `now_us` back to the oldest that may be added to. */
+static void forget_in(struct table_cell *cell, int64_t now_us)
+{
+    int64_t now = now_us / (HOURS_BACK_US / 6); /* in half hours, by which they are placed */
+    for (int i = 0; i < LIMIT_DAYS; i++) {
+        int64_t word = atomic_load(&cell->counts[i]), last = now - ((now - i) % LIMIT_DAYS);
+        if (word != 0 && table_count_of(word, (int)(last / LIMIT_DAYS & 15)) == 0)
+            atomic_compare_exchange_strong(&cell->counts[i], &word, 0);
+    }
+}
+
+static enum status forget_hours(struct limit_table *t, uint32_t index, int64_t now_us)
+{
+    struct table_cell *cell;
+    enum status s = table_tenant_at(t, index) ? table_catalogue_refresh(t) : STATUS_NOT_FOUND;
+    for (uint32_t i = 0; s == STATUS_OK && i < t->catalogue.n_limits; i++)
+        if (t->catalogue.limits[i].window == LIMIT_WINDOW_HOUR && table_find_cell(t, index, i, &cell) == STATUS_OK)
+            forget_in(cell, now_us);
+    return s;
+}
+
+enum status limit_table_forget_hours(struct limit_table *t, uint32_t tenant, int64_t now_us)
+{
+    GUARDED(t, forget_hours(t, tenant, now_us));
 }
 
 static enum status find_count(struct limit_table *t, uint32_t index, uint8_t slot, int64_t at_us,
-                              _Atomic int64_t **count)
+                              _Atomic int64_t **count, int *hour)
 {
+    struct table_window w;
     struct table_tenant *tenant = table_tenant_at(t, index);
     enum status s = tenant ? table_catalogue_refresh(t) : STATUS_NOT_FOUND;
     if (s != STATUS_OK)
         return s;
-    *count = slot < t->catalogue.n_limits ? count_at(t, index, slot, at_us) : NULL;
-    return *count ? STATUS_OK : STATUS_NOT_FOUND;
+    if (slot >= t->catalogue.n_limits || !count_at(t, index, slot, at_us, &w, count))
+        return STATUS_NOT_FOUND;
+    *hour = w.hour;
+    return STATUS_OK;
 }
 
 static enum status read_count(struct limit_table *t, uint32_t index, uint8_t slot, int64_t at_us, int64_t *used)
 {
     _Atomic int64_t *count;
-    enum status s = find_count(t, index, slot, at_us, &count);
+    int hour;
+    enum status s = find_count(t, index, slot, at_us, &count, &hour);
     if (s == STATUS_OK)
-        *used = atomic_load(count);
+        *used = table_count_of(atomic_load(count), hour);
     return s;
 }
 
@@ -128,10 +186,15 @@ static enum status repair(struct limit_table *t, uint32_t index, uint8_t slot, i
                           int64_t right)
 {
     _Atomic int64_t *count;
-    enum status s = find_count(t, index, slot, at_us, &count);
+    int hour;
+    enum status s = find_count(t, index, slot, at_us, &count, &hour);
     if (s == STATUS_OK)
         s = idle(t, index);
-    if (s == STATUS_OK && !atomic_compare_exchange_strong(count, &seen, right))
+    if (s != STATUS_OK)
+        return s;
+    int64_t word = atomic_load(count);
+    if (table_count_of(word, hour) != seen ||
+        !atomic_compare_exchange_strong(count, &word, table_count_word(right, hour)))
         s = STATUS_CONFLICT;
     return s;
 }
@@ -147,7 +210,12 @@ static enum status read_degraded(struct limit_table *t, uint32_t index, uint8_t 
     struct table_tenant *tenant = table_tenant_at(t, index);
     if (!tenant || metric >= LIMIT_TABLE_METRICS)
         return STATUS_NOT_FOUND;
-    *total = atomic_load(&tenant->degraded[metric]);
+    *total = 0;
+    for (uint32_t i = 0; i < TABLE_DEGRADED; i++) {
+        uint64_t word = atomic_load(&tenant->degraded[i]);
+        if (word >> TABLE_DEGRADED_SHIFT == metric + 1u)
+            *total = (int64_t)(word & TABLE_DEGRADED_AMOUNT);
+    }
     return STATUS_OK;
 }
 

@@ -9,7 +9,8 @@
 
 #define TABLE_MAGIC "TGLIMIT1"
 #define INDEX_MAGIC "TGINDEX1"
-#define TABLE_TENANTS_AT (128u << 10)             /* behind the header and the writers */
+#define TABLE_REFUSED_AT (128u << 10) /* behind the header and the writers: a bit for each place */
+#define TABLE_TENANTS_AT (256u << 10)
 #define TABLE_GROW 256u                           /* places added at a time */
 #define TABLE_LOCK_AT INT64_C(0x4000000000000000) /* writers' locks: bytes far behind the file's end */
 #define INDEX_FIRST_PLACES 4096u
@@ -18,8 +19,11 @@
 #define TABLE_FILE "limits." TABLE_TEXT(LIMIT_TABLE_VERSION) /* in run_dir: the table in force */
 #define TABLE_MAKING TABLE_FILE ".new"                       /* one that is being filled */
 #define TABLE_CELLS 16                                       /* in a tenant's own place */
-#define TABLE_CELLS_MORE 25                                  /* in each place that is added to it */
-#define TABLE_PLACES_MORE 5
+#define TABLE_CELLS_MORE 21                                  /* in each place that is added to it */
+#define TABLE_PLACES_MORE 6
+#define TABLE_DEGRADED 24u /* metrics of a tenant that are counted without the spool */
+#define TABLE_DEGRADED_SHIFT 57
+#define TABLE_DEGRADED_AMOUNT ((UINT64_C(1) << TABLE_DEGRADED_SHIFT) - 1)
 #define TABLE_WANTED 4u /* leases that a writer asks for at a time; what is overwritten is asked for again */
 
 struct table_writer {
@@ -66,8 +70,15 @@ struct table_config {
 
 struct table_span {
     _Atomic int64_t start_us;
-    _Atomic int64_t end_us; /* 0: not in use; written last */
-    _Atomic int64_t end_offset_s;
+    _Atomic uint64_t end; /* seconds since 1970 << 32 | the zone's offset there; 0: not in use; written last */
+};
+
+/* A window of a tenant's, and where a cell has its count. */
+struct table_window {
+    int64_t start_us, end_us; /* both 0 of a minute and a gauge */
+    int32_t end_offset_s;
+    int at;   /* which of the cell's counts */
+    int hour; /* of an hour: its mark in the count's word; else -1 */
 };
 
 /* This node's lease on a window's end. */
@@ -85,9 +96,11 @@ struct table_limit {
 };
 
 struct table_cell {
-    struct table_limit limits[2];       /* the lowest bit of the tenant's version says which is in force */
-    _Atomic int64_t counts[LIMIT_DAYS]; /* by span; gauges and minutes (tat_ns) use [0] */
+    struct table_limit limits[2]; /* the lowest bit of the tenant's version says which is in force */
+    /* By span; gauges and minutes (tat_ns) use [0]. Hours: by their number, each with a mark of its hour (table_count_of). */
+    _Atomic int64_t counts[LIMIT_DAYS];
     struct table_lease lease;
+    _Atomic uint64_t refused[2]; /* the hour's start in quarters of an hour since 1970 << 40 | refusals in it */
 };
 
 struct table_tenant {
@@ -100,10 +113,11 @@ struct table_tenant {
     _Atomic uint8_t cell_of[LIMIT_TABLE_LIMITS]; /* cell + 1 of each limit of the catalogue; 0: none */
     struct table_config configs[2];
     struct table_span days[LIMIT_DAYS];
+    struct table_span weeks[LIMIT_WEEKS];
     struct table_span periods[LIMIT_PERIODS];
-    _Atomic int64_t degraded[LIMIT_TABLE_METRICS];
+    _Atomic uint64_t degraded[TABLE_DEGRADED]; /* metric + 1 << 57 | amount */
     struct table_cell cells[TABLE_CELLS];
-} __attribute__((aligned(64)));
+} __attribute__((aligned(4096)));
 
 /* A place that was added to a tenant's. */
 struct table_more {
@@ -111,7 +125,7 @@ struct table_more {
     uint32_t owner;                     /* the tenant's index + 1 */
     uint32_t reserved;
     struct table_cell cells[TABLE_CELLS_MORE];
-} __attribute__((aligned(64)));
+} __attribute__((aligned(4096)));
 
 _Static_assert(sizeof(struct table_tenant) == 4096 && sizeof(struct table_more) == 4096, "a place has 4 KiB");
 _Static_assert(TABLE_CELLS + TABLE_PLACES_MORE * TABLE_CELLS_MORE >= LIMIT_TABLE_LIMITS, "each limit finds a cell");
@@ -147,6 +161,7 @@ struct limit_table {
     int fd; /* of `limits`, for locks and growth */
     struct table_header *header;
     struct table_writer *writers;
+    _Atomic uint64_t *refused; /* a bit for each place: something was refused since the collector looked */
     struct table_tenant *tenants;
     size_t mapped; /* bytes reserved */
     uint64_t id;   /* of its identity, as it was checked: bytes may go bad while they are mapped */
@@ -214,10 +229,19 @@ uint64_t table_key_meta(const struct index_key *k, uint64_t meta);
 enum status table_report(struct limit_table *t, enum status s);
 /* Refreshes t->catalogue when another is in force. */
 MUST_CHECK enum status table_catalogue_refresh(struct limit_table *t);
-/* The span of a ring that holds `at_us`, or -1. */
-int table_span_at(const struct table_span *spans, int n, int64_t at_us);
-/* Spans and their number of a window kind; NULL for gauges and minutes. */
+/* The span as a value; end_us 0: it is not in use. */
+struct limit_span table_span_read(const struct table_span *span);
+/* Spans and their number of a window kind; NULL for gauges, minutes and hours. */
 struct table_span *table_spans(struct table_tenant *tenant, uint8_t window, int *n);
+/* The window that holds at_us; false: none of the ring's does. */
+bool table_window_at(struct table_tenant *tenant, uint8_t window, int64_t at_us, struct table_window *out);
+/* The hour that holds at_us in the day that does. */
+struct limit_span table_hour_of(const struct limit_span *day, int64_t at_us);
+/* What the word says of the hour with this mark, or, of -1, plainly; and the word that says so. */
+int64_t table_count_of(int64_t word, int hour);
+int64_t table_count_word(int64_t count, int hour);
+/* Adds, but not below 0 and not beyond what the word holds. */
+void table_count_add(_Atomic int64_t *word, int hour, int64_t amount);
 /* Maps the table's index, or the one that is being made, in place of the one that is mapped. */
 MUST_CHECK enum status table_index_map(struct limit_table *t, bool making);
 /* Maps the index in force. */
@@ -243,6 +267,8 @@ void table_limit_put(struct limit_table *t, uint32_t index, uint32_t slot, struc
                      const struct limit *l);
 /* Holds what the tenant's plan limits, and what it asks for besides. */
 MUST_CHECK enum status table_hold_wanted(struct limit_table *t, uint32_t index, const struct limit_tenant *tenant);
+/* Counts the refusal of the answer's decisive limit. Within a guard. */
+void table_note_refusal(struct limit_table *t, uint32_t index, const struct limit_answer *answer, int64_t now_us);
 /* Is the writer with this entry alive? */
 bool table_writer_lives(const struct limit_table *t, int writer);
 

@@ -23,8 +23,13 @@
  * mark. The collector never adds records with EVENT_COUNTED. It repairs a count that a kill left too high only when no
  * live writer has the tenant marked and the spool is read to its end (limit_table_repair).
  *
- * Windows are a ring: each of a tenant's days and periods has its start, end and counts; the collector fills the ones
- * ahead and reuses those long past, so the turn of a day needs nobody.
+ * Windows are a ring: each of a tenant's days, weeks and periods has its start, end and counts; the collector fills the ones
+ * ahead and reuses those long past, so the turn of a day needs nobody. An hour's bounds follow from its day's, and the word with its
+ * count names the hour: whoever takes first in a new one begins at 0. Such a word is ambiguous after 64 hours, so the collector
+ * empties old ones (limit_table_forget_hours).
+ *
+ * A refusal is counted in the cell of the limit that refused, for the last two hours in which there was one; a bit for each tenant tells
+ * the collector where to look (limit_table_refusals).
  *
  * Keys, tenants' ids, limits and the catalogue carry checksums: damage there is STATUS_DAMAGED, which any reader tells all
  * others, so that the collector makes a new table. Counts and windows change too often for one; the collector compares
@@ -42,7 +47,7 @@
 #include "lib/meter/limit.h"
 
 #ifndef LIMIT_TABLE_VERSION /* a test builds programs of another one */
-#define LIMIT_TABLE_VERSION 3
+#define LIMIT_TABLE_VERSION 4
 #endif
 #define LIMIT_TABLE_LIMITS 128        /* limits in the catalogue */
 #define LIMIT_TABLE_METRICS 64        /* metrics in the catalogue */
@@ -51,6 +56,7 @@
 #define LIMIT_TABLE_KEYS (1u << 24)   /* revoked ones too */
 #endif
 #define LIMIT_DAYS 8      /* days in a tenant's ring: yesterday, today, six ahead */
+#define LIMIT_WEEKS 3     /* the last week, this one, the next */
 #define LIMIT_PERIODS 4   /* the last period, this one, two ahead */
 #define LIMIT_WRITERS 128 /* processes that take at the same time */
 #define LIMIT_HASH_BYTES 32
@@ -61,7 +67,7 @@
 
 struct limit_table;
 
-enum limit_metric_kind { LIMIT_KIND_COUNTER, LIMIT_KIND_GAUGE };
+enum limit_metric_kind { LIMIT_KIND_COUNTER, LIMIT_KIND_GAUGE, LIMIT_KIND_OBSERVED /* see limit_is_observed */ };
 enum limit_scope {
     LIMIT_SCOPE_CALL = 1,
     LIMIT_SCOPE_TRACK = 2,
@@ -77,8 +83,9 @@ struct limit_catalogue {
     uint32_t n_metrics, n_limits;
     struct {
         char name[LIMIT_NAME_SIZE];
-        uint8_t kind;    /* enum limit_metric_kind */
-        uint8_t derived; /* counted from the host's tables or measured: values posted by clients are refused */
+        uint8_t kind;        /* enum limit_metric_kind */
+        uint8_t derived;     /* counted from the host's tables or measured: values posted by clients are refused */
+        uint8_t aggregation; /* enum limit_aggregation */
     } metrics[LIMIT_TABLE_METRICS];
     struct {
         char key[LIMIT_NAME_SIZE]; /* "api_calls_per_day" */
@@ -100,6 +107,7 @@ struct limit_tenant {
     uint64_t held;                            /* metrics, a bit each; put: these too, beside those that are limited */
     struct limit limits[LIMIT_TABLE_LIMITS];  /* by the catalogue's order; a slot not used is unlimited */
     struct limit_span days[LIMIT_DAYS];       /* ascending from yesterday; empty ones have end_us 0 */
+    struct limit_span weeks[LIMIT_WEEKS];     /* ascending from the last one */
     struct limit_span periods[LIMIT_PERIODS]; /* ascending from the last one */
 };
 
@@ -159,8 +167,8 @@ MUST_CHECK enum status limit_table_key(struct limit_table *t, const unsigned cha
                                        struct limit_key *out);
 MUST_CHECK enum status limit_table_tenant_index(struct limit_table *t, const char *id, size_t length, uint32_t *index);
 MUST_CHECK enum status limit_table_tenant(struct limit_table *t, uint32_t index, struct limit_tenant *out);
-/* The day or period that holds at_us; NULL: none, or no window that turns. */
-const struct limit_span *limit_table_window(const struct limit_tenant *tenant, uint8_t window, int64_t at_us);
+/* The hour, day, week or period that holds at_us; false: there is none, or no window that turns. */
+bool limit_table_window(const struct limit_tenant *tenant, uint8_t window, int64_t at_us, struct limit_span *out);
 /*
  * The catalogue in force; a copy, written only when another is in force than *version says (0: none of this table). NULL: in any
  * case.
@@ -190,6 +198,7 @@ struct limit_answer {
         uint8_t slot; /* in the catalogue */
         uint8_t metric;
         uint8_t window;
+        uint8_t aggregation;
         bool held; /* counted in the table */
         int32_t end_offset_s;
         int64_t start_us, end_us;
@@ -214,7 +223,10 @@ uint8_t limit_table_flags(const struct limit_table *t, const struct limit_answer
 bool limit_table_counted(const struct limit_table *t, uint8_t flags);
 MUST_CHECK enum status limit_table_undo(struct limit_table *t, uint32_t tenant, const struct limit_ask *asks, size_t n,
                                         const struct limit_answer *answer);
-/* Counts what was admitted while the spool could not be written; only grows. */
+/*
+ * Counts what was admitted while the spool could not be written; only grows. STATUS_LIMIT: the tenant has as many other metrics
+ * counted so as there is room for.
+ */
 MUST_CHECK enum status limit_table_degraded_add(struct limit_table *t, uint32_t tenant, uint8_t metric, int64_t amount);
 
 /* ---- publishing: the collector alone ---- */
@@ -243,12 +255,22 @@ MUST_CHECK enum status limit_table_put_key(struct limit_table *t, const struct l
 MUST_CHECK enum status limit_table_drop_key(struct limit_table *t, const unsigned char hash[LIMIT_HASH_BYTES]);
 /* A gauge's level, millionths. */
 MUST_CHECK enum status limit_table_set_gauge(struct limit_table *t, uint32_t tenant, uint8_t metric, int64_t level);
+#define LIMIT_ONLY(window) (1u << (window))
+#define LIMIT_WHOLE_DAYS \
+    (LIMIT_ONLY(LIMIT_WINDOW_DAY) | LIMIT_ONLY(LIMIT_WINDOW_WEEK) | LIMIT_ONLY(LIMIT_WINDOW_PERIOD))
+#define LIMIT_ALL_WINDOWS (LIMIT_WHOLE_DAYS | LIMIT_ONLY(LIMIT_WINDOW_HOUR))
 /*
- * Adds to every day's and period's count of the metric that holds recorded_us: what other nodes committed, records
- * without EVENT_COUNTED, corrections (negative). Counts never fall below 0. STATUS_NOT_FOUND: the metric is not held.
+ * Adds to the metric's counts whose window is one of `windows` and holds recorded_us: what other nodes committed, records
+ * without EVENT_COUNTED, corrections (negative). Counts never fall below 0. Of hours: only this one and the two before.
+ * STATUS_NOT_FOUND: the metric is not held.
  */
-MUST_CHECK enum status limit_table_add(struct limit_table *t, uint32_t tenant, uint8_t metric, int64_t recorded_us,
-                                       int64_t amount);
+MUST_CHECK enum status limit_table_add(struct limit_table *t, uint32_t tenant, uint8_t metric, unsigned windows,
+                                       int64_t recorded_us, int64_t amount);
+/* Of a metric that is observed: sets its count of the window that starts at start_us. STATUS_NOT_FOUND: it is not held. */
+MUST_CHECK enum status limit_table_observe_count(struct limit_table *t, uint32_t tenant, uint8_t metric, uint8_t window,
+                                                 int64_t start_us, int64_t used);
+/* Empties the counts of hours that are past, some time within 64 hours. */
+MUST_CHECK enum status limit_table_forget_hours(struct limit_table *t, uint32_t tenant, int64_t now_us);
 /* The count of one limit's window that holds at_us: what the collector compares with the database. */
 MUST_CHECK enum status limit_table_count(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t at_us,
                                          int64_t *used);
@@ -283,6 +305,25 @@ MUST_CHECK enum status limit_table_lease_left(struct limit_table *t, uint32_t te
 /* Takes all of it away from the writers. */
 MUST_CHECK enum status limit_table_lease_withdraw(struct limit_table *t, uint32_t tenant, uint8_t slot,
                                                   int64_t start_us, int64_t *left);
+
+/* ---- refusals ---- */
+
+struct limit_refusal {
+    uint32_t tenant;
+    uint8_t slot;
+    int64_t hour_us;  /* the first instant of the hour, in the tenant's zone */
+    uint64_t refused; /* in all since the table was made */
+};
+#define LIMIT_REFUSALS_ROOM (2 * LIMIT_TABLE_LIMITS) /* of one tenant */
+/*
+ * What was refused, of tenants from place *next on for which something was refused since the last call; with `all` of each. `most` is at
+ * least LIMIT_REFUSALS_ROOM. *next becomes 0 when all places were looked at.
+ */
+MUST_CHECK enum status limit_table_refusals(struct limit_table *t, bool all, uint32_t *next, struct limit_refusal *out,
+                                            size_t most, size_t *n);
+/* Which table: its number is random, and no other has it. */
+uint64_t limit_table_id(const struct limit_table *t);
+
 uint32_t limit_table_tenants(
     const struct limit_table *t); /* places in use, for loops over tenants; a place may be free */
 

@@ -23,10 +23,11 @@
 #define SHOWN_WAIT_NS 1000000
 
 _Static_assert(LIMIT_WRITERS >= 2 * CONFIG_PROCESSES, "a reload runs two generations");
-_Static_assert(sizeof(struct table_header) + LIMIT_WRITERS * sizeof(struct table_writer) < TABLE_TENANTS_AT - 4096,
-               "header and writers fit before the tenants");
+_Static_assert(sizeof(struct table_header) + LIMIT_WRITERS * sizeof(struct table_writer) < TABLE_REFUSED_AT - 4096,
+               "header and writers fit before the bits of refusals");
+_Static_assert(TABLE_TENANTS_AT - TABLE_REFUSED_AT >= LIMIT_TABLE_PLACES / 8, "a bit for each place");
 
-#define WRITERS_AT (TABLE_TENANTS_AT - LIMIT_WRITERS * sizeof(struct table_writer))
+#define WRITERS_AT (TABLE_REFUSED_AT - LIMIT_WRITERS * sizeof(struct table_writer))
 
 /* ---- the guard: one table at a time, by one thread of a process ---- */
 
@@ -118,6 +119,7 @@ enum status table_map(const char *run_dir, const char *name, struct limit_table 
     t->fd = fd;
     t->header = at;
     t->writers = (struct table_writer *)((char *)at + WRITERS_AT);
+    t->refused = (_Atomic uint64_t *)((char *)at + TABLE_REFUSED_AT);
     t->tenants = (struct table_tenant *)((char *)at + TABLE_TENANTS_AT);
     t->mapped = bytes;
     t->id = identity.id;

@@ -86,7 +86,7 @@ static bool wanted_span(const struct limit_span *wanted, int n, int64_t start_us
 static int span_starting(const struct table_span *spans, int n, int64_t start_us)
 {
     for (int i = 0; i < n; i++)
-        if (atomic_load(&spans[i].end_us) && atomic_load(&spans[i].start_us) == start_us)
+        if (atomic_load(&spans[i].end) && atomic_load(&spans[i].start_us) == start_us)
             return i;
     return -1;
 }
@@ -95,7 +95,7 @@ static int span_starting(const struct table_span *spans, int n, int64_t start_us
 static int free_span(const struct table_span *spans, const struct limit_span *wanted, int n)
 {
     for (int i = 0; i < n; i++)
-        if (!atomic_load(&spans[i].end_us) || !wanted_span(wanted, n, atomic_load(&spans[i].start_us)))
+        if (!atomic_load(&spans[i].end) || !wanted_span(wanted, n, atomic_load(&spans[i].start_us)))
             return i;
     return -1;
 }
@@ -122,12 +122,13 @@ static void put_spans(struct limit_table *t, uint32_t index, const struct limit_
             at = free_span(spans, wanted, n);
             if (at < 0)
                 continue;
-            atomic_store(&spans[at].end_us, 0);
+            atomic_store(&spans[at].end, 0);
             empty_counts(t, index, window, at);
             atomic_store(&spans[at].start_us, wanted[i].start_us);
         }
-        atomic_store(&spans[at].end_offset_s, wanted[i].end_offset_s);
-        atomic_store_explicit(&spans[at].end_us, wanted[i].end_us, memory_order_release);
+        atomic_store_explicit(&spans[at].end,
+                              (uint64_t)(wanted[i].end_us / 1000000) << 32 | (uint32_t)wanted[i].end_offset_s,
+                              memory_order_release);
     }
 }
 
@@ -186,6 +187,7 @@ static enum status put_tenant(struct limit_table *t, const struct limit_tenant *
     if (held != STATUS_OK && held != STATUS_LIMIT)
         return held;
     put_spans(t, at, tenant->days, LIMIT_WINDOW_DAY);
+    put_spans(t, at, tenant->weeks, LIMIT_WINDOW_WEEK);
     put_spans(t, at, tenant->periods, LIMIT_WINDOW_PERIOD);
     s = put_config(t, at, tenant);
     if (s == STATUS_OK && new)

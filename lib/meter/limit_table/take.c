@@ -8,6 +8,7 @@
 /* One limit of the decision: where its count is. */
 struct place {
     _Atomic int64_t *count; /* NULL: the metric is not held, and nothing is counted */
+    int hour;               /* of table_window */
     struct table_lease *lease;
     struct limit limit;
     int64_t amount;
@@ -45,46 +46,29 @@ static enum limit_reason reason_of_state(uint64_t state)
     }
 }
 
-/* The window of the limit's that holds now_us. STATUS_UNAVAILABLE: none of the ring's does. */
-static enum status find_window(struct table_tenant *tenant, uint8_t window, int64_t now_us, struct limit_answer *answer,
-                               int *span)
-{
-    int n;
-    struct table_span *spans = table_spans(tenant, window, &n);
-    uint32_t i = answer->n;
-    *span = 0;
-    if (spans) {
-        *span = table_span_at(spans, n, now_us);
-        if (*span < 0)
-            return STATUS_UNAVAILABLE;
-        answer->limits[i].start_us = atomic_load(&spans[*span].start_us);
-        answer->limits[i].end_us = atomic_load(&spans[*span].end_us);
-        answer->limits[i].end_offset_s = (int32_t)atomic_load(&spans[*span].end_offset_s);
-    } else if (window == LIMIT_WINDOW_MINUTE) { /* no window of its own: messages use the offset of the day */
-        int day = table_span_at(tenant->days, LIMIT_DAYS, now_us);
-        answer->limits[i].end_offset_s = day < 0 ? 0 : (int32_t)atomic_load(&tenant->days[day].end_offset_s);
-    }
-    return STATUS_OK;
-}
-
 /* Limit `slot` of `version`, and where its count is now. */
 static enum status locate(struct limit_table *t, uint32_t index, uint32_t version, uint8_t slot, int64_t now_us,
                           struct limit_answer *answer, struct place *place)
 {
     struct table_cell *cell = NULL;
+    struct table_window w;
     uint8_t window = t->catalogue.limits[slot].window;
     uint32_t i = answer->n;
-    int span;
     memset(&answer->limits[i], 0, sizeof(answer->limits[i]));
     answer->limits[i].slot = slot;
     answer->limits[i].metric = t->catalogue.limits[slot].metric;
     answer->limits[i].window = window;
-    enum status s = find_window(&t->tenants[index], window, now_us, answer, &span);
-    if (s != STATUS_OK)
-        return s;
-    s = table_find_cell(t, index, slot, &cell);
+    answer->limits[i].aggregation =
+        t->catalogue.metrics[t->catalogue.limits[slot].metric % LIMIT_TABLE_METRICS].aggregation;
+    if (!table_window_at(&t->tenants[index], window, now_us, &w))
+        return STATUS_UNAVAILABLE;
+    answer->limits[i].start_us = w.start_us;
+    answer->limits[i].end_us = w.end_us;
+    answer->limits[i].end_offset_s = w.end_offset_s;
+    enum status s = table_find_cell(t, index, slot, &cell);
     answer->limits[i].held = s == STATUS_OK;
-    place->count = cell ? &cell->counts[span] : NULL;
+    place->count = cell ? &cell->counts[w.at] : NULL;
+    place->hour = w.hour;
     place->lease = cell ? &cell->lease : NULL;
     place->limit = (struct limit){
         .max = LIMIT_UNLIMITED, .until_us = LIMIT_NEVER, .max_after = LIMIT_UNLIMITED, .window = window};
@@ -102,8 +86,9 @@ static int64_t lease_left(const struct place *p, int64_t start_us)
                : 0;
 }
 
-static struct limit_count count_of(const struct limit_answer *answer, uint32_t i, const struct place *p, int64_t value)
+static struct limit_count count_of(const struct limit_answer *answer, uint32_t i, const struct place *p, int64_t word)
 {
+    int64_t value = table_count_of(word, p->hour);
     bool minute = answer->limits[i].window == LIMIT_WINDOW_MINUTE;
     return (struct limit_count){.used = minute ? 0 : value,
                                 .tat_ns = minute ? value : 0,
@@ -132,6 +117,7 @@ static void choose_decisive(struct limit_answer *answer)
 static bool takes_nothing(const struct limit_answer *answer, uint32_t i)
 {
     return answer->limits[i].window == LIMIT_WINDOW_NONE || !answer->limits[i].held ||
+           limit_is_observed(answer->limits[i].aggregation) ||
            (answer->limits[i].window == LIMIT_WINDOW_MINUTE && answer->limits[i].verdict.unlimited);
 }
 
@@ -153,7 +139,7 @@ static void give_back(struct limit_answer *answer, struct place *places, uint32_
         int64_t amount = answer->limits[taken].window == LIMIT_WINDOW_MINUTE
                              ? limit_minute_cost(&answer->limits[taken].verdict, places[taken].amount)
                              : places[taken].amount;
-        atomic_fetch_sub(places[taken].count, amount);
+        table_count_add(places[taken].count, places[taken].hour, -amount);
         if (answer->limits[taken].verdict.leased)
             atomic_fetch_add(&places[taken].lease->left, places[taken].amount);
     }
@@ -184,9 +170,9 @@ static bool take_one(struct limit_answer *answer, uint32_t i, struct place *p, i
             continue; /* another process took it meanwhile: decide by what is left */
         if (answer->limits[i].window == LIMIT_WINDOW_MINUTE)
             next = v->tat_ns;
-        else if (__builtin_add_overflow(seen, p->amount, &next))
+        else if (__builtin_add_overflow(c.used, p->amount, &next))
             next = INT64_MAX;
-        if (atomic_compare_exchange_strong(p->count, &seen, next))
+        if (atomic_compare_exchange_strong(p->count, &seen, table_count_word(next, p->hour)))
             return true;
         if (v->leased)
             atomic_fetch_add(&p->lease->left, p->amount);
@@ -299,7 +285,11 @@ static enum status decide(struct limit_table *t, uint32_t index, const struct li
     if (!take)
         return STATUS_OK;
     ask_for_leases(t, index, answer);
-    return answer->reason == LIMIT_ADMITTED ? take_marked(t, index, now_us, answer, places) : STATUS_OK;
+    if (answer->reason == LIMIT_ADMITTED)
+        s = take_marked(t, index, now_us, answer, places);
+    if (s == STATUS_OK && answer->reason == LIMIT_REACHED)
+        table_note_refusal(t, index, answer, now_us);
+    return s;
 }
 
 enum status limit_table_decide(struct limit_table *t, uint32_t tenant, const struct limit_ask *asks, size_t n,
@@ -322,14 +312,6 @@ void limit_table_done(struct limit_table *t)
     guard_leave(t);
 }
 
-/* Subtracts, but not below 0: the count may have been repaired meanwhile. */
-static void subtract(_Atomic int64_t *count, int64_t amount)
-{
-    int64_t seen = atomic_load(count);
-    while (!atomic_compare_exchange_weak(count, &seen, seen > amount ? seen - amount : 0))
-        ;
-}
-
 uint8_t limit_table_flags(const struct limit_table *t, const struct limit_answer *answer, uint8_t metric)
 {
     for (uint32_t i = 0; i < answer->n; i++)
@@ -347,19 +329,15 @@ bool limit_table_counted(const struct limit_table *t, uint8_t flags)
 static void undo_one(struct limit_table *t, uint32_t index, const struct limit_answer *answer, uint32_t i,
                      int64_t amount)
 {
-    struct table_tenant *tenant = &t->tenants[index];
     struct table_cell *cell;
+    struct table_window w;
     uint8_t slot = answer->limits[i].slot, window = answer->limits[i].window;
-    int n, span = 0;
-    struct table_span *spans = table_spans(tenant, window, &n);
-    if (spans)
-        span = table_span_at(spans, n, answer->limits[i].start_us);
-    if (span < 0 || slot >= t->catalogue.n_limits || takes_nothing(answer, i) ||
-        table_find_cell(t, index, slot, &cell) != STATUS_OK)
+    if (!table_window_at(&t->tenants[index], window, answer->limits[i].start_us, &w) || slot >= t->catalogue.n_limits ||
+        takes_nothing(answer, i) || table_find_cell(t, index, slot, &cell) != STATUS_OK)
         return;
     if (window == LIMIT_WINDOW_MINUTE)
         amount = limit_minute_cost(&answer->limits[i].verdict, amount);
-    subtract(&cell->counts[span], amount);
+    table_count_add(&cell->counts[w.at], w.hour, -amount); /* not below 0: it may have been repaired meanwhile */
     if (answer->limits[i].verdict.leased && atomic_load(&cell->lease.start_us) == answer->limits[i].start_us)
         atomic_fetch_add(&cell->lease.left, amount);
 }
@@ -391,6 +369,25 @@ enum status limit_table_undo(struct limit_table *t, uint32_t tenant, const struc
     return s;
 }
 
+/* A metric's place is the first that is its own or nobody's; it keeps it. */
+static enum status degraded_add(struct table_tenant *tenant, uint8_t metric, int64_t amount)
+{
+    for (uint32_t i = 0; i < TABLE_DEGRADED; i++) {
+        uint64_t seen = atomic_load(&tenant->degraded[i]), next;
+        do {
+            if (seen && seen >> TABLE_DEGRADED_SHIFT != metric + 1u)
+                break;
+            next = (seen & TABLE_DEGRADED_AMOUNT) + (uint64_t)amount;
+            if (next > TABLE_DEGRADED_AMOUNT)
+                next = TABLE_DEGRADED_AMOUNT;
+            next |= (uint64_t)(metric + 1u) << TABLE_DEGRADED_SHIFT;
+            if (atomic_compare_exchange_weak(&tenant->degraded[i], &seen, next))
+                return STATUS_OK;
+        } while (true);
+    }
+    return STATUS_LIMIT;
+}
+
 enum status limit_table_degraded_add(struct limit_table *t, uint32_t index, uint8_t metric, int64_t amount)
 {
     if (!GUARD_ENTER(t))
@@ -398,7 +395,7 @@ enum status limit_table_degraded_add(struct limit_table *t, uint32_t index, uint
     struct table_tenant *tenant = table_tenant_at(t, index);
     enum status s = tenant && metric < LIMIT_TABLE_METRICS ? STATUS_OK : STATUS_NOT_FOUND;
     if (s == STATUS_OK)
-        atomic_fetch_add(&tenant->degraded[metric], amount);
+        s = degraded_add(tenant, metric, amount);
     guard_leave(t);
     return s;
 }

@@ -113,6 +113,7 @@ enum status table_limit_copy(const struct limit_table *t, uint32_t index, uint32
 {
     struct table_limit l;
     memcpy(&l, &cell->limits[version & 1], sizeof(l));
+    uint8_t metric = t->catalogue.limits[slot].metric;
     *out = (struct limit){.max = l.max,
                           .until_us = l.until_us,
                           .max_after = l.max_after,
@@ -120,7 +121,8 @@ enum status table_limit_copy(const struct limit_table *t, uint32_t index, uint32
                           .grace_percent = l.grace_percent,
                           .mode = l.mode,
                           .window = t->catalogue.limits[slot].window,
-                          .lease_percent = l.lease_percent};
+                          .lease_percent = l.lease_percent,
+                          .aggregation = t->catalogue.metrics[metric % LIMIT_TABLE_METRICS].aggregation};
     return l.check == table_limit_check(t, index, slot, &l) ? STATUS_OK : STATUS_DAMAGED;
 }
 
@@ -156,9 +158,7 @@ static int compare_spans(const void *a, const void *b)
 static void copy_spans(const struct table_span *from, int n, struct limit_span *to)
 {
     for (int i = 0; i < n; i++)
-        to[i] = (struct limit_span){.start_us = atomic_load(&from[i].start_us),
-                                    .end_us = atomic_load(&from[i].end_us),
-                                    .end_offset_s = (int32_t)atomic_load(&from[i].end_offset_s)};
+        to[i] = table_span_read(&from[i]);
     qsort(to, (size_t)n, sizeof(*to), compare_spans);
 }
 
@@ -171,6 +171,8 @@ static enum status copy_limits(struct limit_table *t, uint32_t index, uint32_t v
         if (slot >= t->catalogue.n_limits)
             continue;
         limits[slot].window = t->catalogue.limits[slot].window;
+        limits[slot].aggregation =
+            t->catalogue.metrics[t->catalogue.limits[slot].metric % LIMIT_TABLE_METRICS].aggregation;
         enum status s = table_find_cell(t, index, slot, &cell);
         if (s == STATUS_OK)
             s = table_limit_copy(t, index, slot, cell, version, &limits[slot]);
@@ -203,6 +205,7 @@ static enum status copy_tenant(struct limit_table *t, uint32_t index, struct lim
     out->state = (uint8_t)config.state;
     out->held = atomic_load(&tenant->held);
     copy_spans(tenant->days, LIMIT_DAYS, out->days);
+    copy_spans(tenant->weeks, LIMIT_WEEKS, out->weeks);
     copy_spans(tenant->periods, LIMIT_PERIODS, out->periods);
     return STATUS_OK;
 }
@@ -216,14 +219,25 @@ enum status limit_table_tenant(struct limit_table *t, uint32_t index, struct lim
     return s;
 }
 
-const struct limit_span *limit_table_window(const struct limit_tenant *tenant, uint8_t window, int64_t at_us)
+bool limit_table_window(const struct limit_tenant *tenant, uint8_t window, int64_t at_us, struct limit_span *out)
 {
-    const struct limit_span *spans = window == LIMIT_WINDOW_DAY ? tenant->days : tenant->periods;
-    int n = window == LIMIT_WINDOW_DAY ? LIMIT_DAYS : window == LIMIT_WINDOW_PERIOD ? LIMIT_PERIODS : 0;
+    const struct limit_span *spans = tenant->days;
+    int n = 0;
+    if (window == LIMIT_WINDOW_DAY || window == LIMIT_WINDOW_HOUR)
+        n = LIMIT_DAYS;
+    else if (window == LIMIT_WINDOW_WEEK) {
+        spans = tenant->weeks;
+        n = LIMIT_WEEKS;
+    } else if (window == LIMIT_WINDOW_PERIOD) {
+        spans = tenant->periods;
+        n = LIMIT_PERIODS;
+    }
     for (int i = 0; i < n; i++)
-        if (at_us >= spans[i].start_us && at_us < spans[i].end_us)
-            return &spans[i];
-    return NULL;
+        if (at_us >= spans[i].start_us && at_us < spans[i].end_us) {
+            *out = window == LIMIT_WINDOW_HOUR ? table_hour_of(&spans[i], at_us) : spans[i];
+            return true;
+        }
+    return false;
 }
 
 /* ---- the catalogue ---- */
@@ -288,20 +302,104 @@ bool limit_table_for_rules(const struct limit_catalogue *c, int metric)
     return !c->metrics[metric].derived && c->metrics[metric].kind == LIMIT_KIND_COUNTER;
 }
 
-/* ---- spans ---- */
+/* ---- windows ---- */
 
-int table_span_at(const struct table_span *spans, int n, int64_t at_us)
+#define HOUR_US (3600 * INT64_C(1000000))
+#define HOUR_MARK_SHIFT 60
+#define HOUR_COUNT_MAX ((INT64_C(1) << HOUR_MARK_SHIFT) - 1) /* beyond the largest limit that can be set, 10^18 */
+
+struct limit_span table_span_read(const struct table_span *span)
 {
-    for (int i = 0; i < n; i++) {
-        int64_t end = atomic_load_explicit(&spans[i].end_us, memory_order_acquire);
-        if (at_us < end && at_us >= atomic_load_explicit(&spans[i].start_us, memory_order_relaxed))
-            return i;
-    }
-    return -1;
+    uint64_t end = atomic_load_explicit(&span->end, memory_order_acquire);
+    return (struct limit_span){.start_us = atomic_load_explicit(&span->start_us, memory_order_relaxed),
+                               .end_us = (int64_t)(end >> 32) * 1000000,
+                               .end_offset_s = (int32_t)(uint32_t)end};
 }
 
 struct table_span *table_spans(struct table_tenant *tenant, uint8_t window, int *n)
 {
-    *n = window == LIMIT_WINDOW_DAY ? LIMIT_DAYS : window == LIMIT_WINDOW_PERIOD ? LIMIT_PERIODS : 0;
-    return window == LIMIT_WINDOW_DAY ? tenant->days : window == LIMIT_WINDOW_PERIOD ? tenant->periods : NULL;
+    switch (window) {
+    case LIMIT_WINDOW_DAY:
+        *n = LIMIT_DAYS;
+        return tenant->days;
+    case LIMIT_WINDOW_WEEK:
+        *n = LIMIT_WEEKS;
+        return tenant->weeks;
+    case LIMIT_WINDOW_PERIOD:
+        *n = LIMIT_PERIODS;
+        return tenant->periods;
+    default:
+        *n = 0;
+        return NULL;
+    }
+}
+
+struct limit_span table_hour_of(const struct limit_span *day, int64_t at_us)
+{
+    struct limit_span hour = {.start_us = at_us - (at_us - day->start_us) % HOUR_US, .end_offset_s = day->end_offset_s};
+    hour.end_us = hour.start_us + HOUR_US < day->end_us ? hour.start_us + HOUR_US : day->end_us;
+    return hour;
+}
+
+/* Half an hour at most lies between the starts of two hours: no two that are near each other have the same count and mark. */
+static void place_hour(struct table_window *w)
+{
+    int64_t half_hours = w->start_us / (HOUR_US / 2);
+    w->at = (int)(half_hours % LIMIT_DAYS);
+    w->hour = (int)(half_hours / LIMIT_DAYS & 15);
+}
+
+bool table_window_at(struct table_tenant *tenant, uint8_t window, int64_t at_us, struct table_window *out)
+{
+    bool turns = window != LIMIT_WINDOW_NONE && window != LIMIT_WINDOW_MINUTE;
+    int n;
+    const struct table_span *spans = table_spans(tenant,
+                                                 turns && window != LIMIT_WINDOW_HOUR ? window : LIMIT_WINDOW_DAY, &n);
+    *out = (struct table_window){.hour = -1};
+    for (int i = 0; i < n; i++) {
+        struct limit_span span = table_span_read(&spans[i]);
+        if (at_us >= span.end_us || at_us < span.start_us)
+            continue;
+        out->end_offset_s = span.end_offset_s; /* a minute has no window of its own: messages use the day's offset */
+        if (!turns)
+            return true;
+        if (window == LIMIT_WINDOW_HOUR)
+            span = table_hour_of(&span, at_us);
+        out->start_us = span.start_us;
+        out->end_us = span.end_us;
+        out->at = i;
+        if (window == LIMIT_WINDOW_HOUR)
+            place_hour(out);
+        return true;
+    }
+    return !turns;
+}
+
+/* ---- counts ---- */
+
+int64_t table_count_of(int64_t word, int hour)
+{
+    if (hour < 0)
+        return word;
+    return (int)((uint64_t)word >> HOUR_MARK_SHIFT) == hour ? word & HOUR_COUNT_MAX : 0;
+}
+
+int64_t table_count_word(int64_t count, int hour)
+{
+    if (hour < 0)
+        return count;
+    if (count > HOUR_COUNT_MAX)
+        count = HOUR_COUNT_MAX;
+    return (int64_t)((uint64_t)hour << HOUR_MARK_SHIFT | (uint64_t)count);
+}
+
+void table_count_add(_Atomic int64_t *word, int hour, int64_t amount)
+{
+    int64_t seen = atomic_load(word), next;
+    do {
+        if (__builtin_add_overflow(table_count_of(seen, hour), amount, &next))
+            next = INT64_MAX;
+        if (next <= 0 && hour >= 0 && amount < 0 && (int)((uint64_t)seen >> HOUR_MARK_SHIFT) != hour)
+            return; /* another hour's count stands there: there is nothing to take from this one's */
+    } while (!atomic_compare_exchange_weak(word, &seen, table_count_word(next < 0 ? 0 : next, hour)));
 }

@@ -12,6 +12,7 @@
 #include <CUnit/Basic.h>
 #include <sodium.h>
 
+#include "lib/base/clock.h"
 #include "lib/meter/limit_table/layout.h"
 
 #define NOW INT64_C(1800000000000000)
@@ -466,7 +467,7 @@ static void a_lease_is_spent_to_the_last_unit_by_all_writers_together(void)
     struct limit_want wanted[4];
     struct limit_answer a;
     size_t n = 0;
-    int64_t start = limit_table_window(&who, LIMIT_WINDOW_DAY, NOW)->start_us, left = -1;
+    int64_t start = NOW, left = -1;
     int pipes[2];
     CU_ASSERT_EQUAL(limit_table_join(t), STATUS_OK);
     for (int i = 0; i < 900; i++)
@@ -598,7 +599,7 @@ static void a_tenant_of_sixteen_limits_takes_four_kilobytes(void)
     put(t, with_limits("more", 17));
     CU_ASSERT_EQUAL(limit_table_tenants(t), 102); /* its metric's other limit, too */
     put(t, with_limits("all", LIMIT_TABLE_LIMITS));
-    CU_ASSERT_EQUAL(limit_table_tenants(t), 108);
+    CU_ASSERT_EQUAL(limit_table_tenants(t), 109);
     limit_table_close(t);
 }
 
@@ -613,9 +614,9 @@ static void a_metric_is_counted_from_when_it_is_held(void)
     limit_table_done(t);
     CU_ASSERT_EQUAL(a.reason, LIMIT_ADMITTED);
     CU_ASSERT_EQUAL(limit_table_flags(t, &a, 3), 0);
-    CU_ASSERT_EQUAL(limit_table_add(t, index, 3, NOW, EVENT_MILLION), STATUS_NOT_FOUND);
+    CU_ASSERT_EQUAL(limit_table_add(t, index, 3, LIMIT_ALL_WINDOWS, NOW, EVENT_MILLION), STATUS_NOT_FOUND);
     CU_ASSERT_EQUAL(limit_table_hold(t, index, 3), STATUS_OK);
-    CU_ASSERT_EQUAL(limit_table_add(t, index, 3, NOW, EVENT_MILLION), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_add(t, index, 3, LIMIT_ALL_WINDOWS, NOW, EVENT_MILLION), STATUS_OK);
     for (uint8_t m = 0; m < MANY_METRICS; m++)
         CU_ASSERT_EQUAL(limit_table_hold(t, index, m), STATUS_OK);
     CU_ASSERT_EQUAL(limit_table_decide(t, index, ask, 1, NOW, true, &a), STATUS_OK);
@@ -789,6 +790,197 @@ static int tear_down(void)
     return system(command);
 }
 
+/* The three windows that hours, weeks and a limit of what is observed need; times are now's, since old hours are left out. */
+static struct limit_table *table_of_windows(uint8_t aggregation, uint8_t window)
+{
+    struct limit_table *t = fresh_table();
+    struct limit_catalogue c = catalogue();
+    strcpy(c.metrics[3].name, "job");
+    c.metrics[3].aggregation = aggregation;
+    c.metrics[3].kind = limit_is_observed(aggregation) ? LIMIT_KIND_OBSERVED : LIMIT_KIND_COUNTER;
+    strcpy(c.limits[4].key, "jobs");
+    c.limits[4].metric = 3;
+    c.limits[4].window = window;
+    c.n_metrics = 4;
+    c.n_limits = 5;
+    CU_ASSERT_EQUAL_FATAL(limit_table_put_catalogue(t, &c), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_join(t), STATUS_OK);
+    return t;
+}
+
+static struct limit_tenant tenant_now(int64_t jobs, int64_t today_us)
+{
+    struct limit_tenant who = tenant("t1", -1, -1, today_us - DAY);
+    who.limits[4].max = jobs * EVENT_MILLION;
+    for (int i = 0; i < LIMIT_WEEKS; i++)
+        who.weeks[i] = (struct limit_span){today_us + (i - 1) * 7 * DAY, today_us + i * 7 * DAY, 3600, 0};
+    return who;
+}
+
+static const struct limit_ask one_job[] = {{.metric = 3, .amount = EVENT_MILLION}};
+
+static void an_hours_limit_begins_anew_with_each_hour_and_needs_nobody_for_it(void)
+{
+    struct limit_table *t = table_of_windows(LIMIT_SUM, LIMIT_WINDOW_HOUR);
+    int64_t today = clock_wall_us() / DAY * DAY, used = -1;
+    uint32_t index = put(t, tenant_now(3, today));
+    for (int64_t hour = 0; hour < 5 * 24; hour++) { /* longer than a mark is unambiguous */
+        int64_t at = today + hour * DAY / 24;
+        CU_ASSERT_EQUAL(limit_table_forget_hours(t, index, at), STATUS_OK);
+        for (int i = 0; i < 5; i++)
+            CU_ASSERT_EQUAL(take(t, index, one_job, 1, at + (i % 2) * (DAY / 24 - 1)), i < 3);
+        CU_ASSERT_EQUAL(limit_table_count(t, index, 4, at, &used), STATUS_OK);
+        CU_ASSERT_EQUAL(used, 3 * EVENT_MILLION);
+        CU_ASSERT_EQUAL(limit_table_count(t, index, 4, at + DAY / 24, &used), STATUS_OK);
+        CU_ASSERT_EQUAL(used, 0);
+    }
+    limit_table_close(t);
+}
+
+static void the_last_hour_of_a_day_ends_with_it_where_a_clock_changes_by_half_an_hour(void)
+{
+    struct limit_table *t = table_of_windows(LIMIT_SUM, LIMIT_WINDOW_HOUR);
+    int64_t today = clock_wall_us() / DAY * DAY, half = DAY / 48;
+    struct limit_tenant who = tenant_now(1, today);
+    struct limit_span hour;
+    for (int forth = 0; forth < 2; forth++) { /* a day of 23.5 or of 24.5 hours, and the days after it */
+        int64_t longer = forth ? -half : half;
+        who = tenant_now(1, today);
+        who.days[1].end_us += longer;
+        for (int i = 2; i < LIMIT_DAYS; i++)
+            who.days[i] = (struct limit_span){who.days[i - 1].end_us, who.days[i - 1].end_us + DAY, 0, 0};
+        uint32_t index = put(t, who);
+        int64_t end = who.days[1].end_us;
+        CU_ASSERT_TRUE_FATAL(limit_table_window(&who, LIMIT_WINDOW_HOUR, end - 1, &hour));
+        CU_ASSERT_EQUAL(hour.end_us, end);
+        CU_ASSERT_EQUAL(hour.start_us, end - half);
+        for (int64_t at = end - half - DAY / 24; at < end + DAY / 24; at += at == end - half ? half : DAY / 24) {
+            CU_ASSERT_TRUE(take(t, index, one_job, 1, at));
+            CU_ASSERT_FALSE(take(t, index, one_job, 1, at + half - 1));
+        }
+        CU_ASSERT_EQUAL(limit_table_drop_tenant(t, index), STATUS_OK);
+        today += 3 * DAY;
+    }
+    limit_table_close(t);
+}
+
+static void an_hour_that_is_past_takes_nothing_from_the_one_that_has_its_place(void)
+{
+    struct limit_table *t = table_of_windows(LIMIT_SUM, LIMIT_WINDOW_HOUR);
+    int64_t now = clock_wall_us(), used = -1;
+    uint32_t index = put(t, tenant_now(100, now / DAY * DAY));
+    CU_ASSERT_TRUE(take(t, index, one_job, 1, now));
+    CU_ASSERT_EQUAL(limit_table_add(t, index, 3, LIMIT_ALL_WINDOWS, now - 4 * DAY / 24, 5 * EVENT_MILLION), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_add(t, index, 3, LIMIT_ALL_WINDOWS, now, 2 * EVENT_MILLION), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_add(t, index, 3, LIMIT_ALL_WINDOWS, now, -EVENT_MILLION), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_add(t, index, 3, LIMIT_ALL_WINDOWS, now - DAY / 24, -EVENT_MILLION), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_count(t, index, 4, now, &used), STATUS_OK);
+    CU_ASSERT_EQUAL(used, 2 * EVENT_MILLION);
+    CU_ASSERT_EQUAL(limit_table_repair(t, index, 4, now, used + 1, 0), STATUS_CONFLICT);
+    CU_ASSERT_EQUAL(limit_table_repair(t, index, 4, now, used, 7 * EVENT_MILLION), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_count(t, index, 4, now, &used), STATUS_OK);
+    CU_ASSERT_EQUAL(used, 7 * EVENT_MILLION);
+    limit_table_close(t);
+}
+
+static void a_weeks_limit_is_of_seven_days(void)
+{
+    struct limit_table *t = table_of_windows(LIMIT_SUM, LIMIT_WINDOW_WEEK);
+    int64_t today = clock_wall_us() / DAY * DAY;
+    uint32_t index = put(t, tenant_now(2, today));
+    CU_ASSERT_TRUE(take(t, index, one_job, 1, today));
+    CU_ASSERT_TRUE(take(t, index, one_job, 1, today + 6 * DAY));
+    CU_ASSERT_FALSE(take(t, index, one_job, 1, today + 3 * DAY));
+    CU_ASSERT_TRUE(take(t, index, one_job, 1, today + 7 * DAY));
+    limit_table_close(t);
+}
+
+static void what_is_observed_is_read_by_a_decision_and_changed_by_the_collector_alone(void)
+{
+    for (int i = 0; i < 2; i++) {
+        bool max = i == 0;
+        struct limit_table *t = table_of_windows(max ? LIMIT_MAX : LIMIT_UNIQUE, LIMIT_WINDOW_DAY);
+        int64_t now = clock_wall_us(), today = now / DAY * DAY, used = -1;
+        struct limit_ask large[] = {{.metric = 3, .amount = 4 * EVENT_MILLION}};
+        uint32_t index = put(t, tenant_now(3, today));
+        for (int k = 0; k < 10; k++)
+            CU_ASSERT_TRUE(take(t, index, one_job, 1, now));
+        CU_ASSERT_EQUAL(take(t, index, large, 1, now), !max); /* a value beyond the limit */
+        CU_ASSERT_EQUAL(limit_table_observe_count(t, index, 3, LIMIT_WINDOW_DAY, today, 3 * EVENT_MILLION), STATUS_OK);
+        CU_ASSERT_TRUE(take(t, index, one_job, 1, now)); /* at the limit: it may be one that is counted already */
+        CU_ASSERT_EQUAL(limit_table_observe_count(t, index, 3, LIMIT_WINDOW_DAY, today, 4 * EVENT_MILLION), STATUS_OK);
+        CU_ASSERT_FALSE(take(t, index, one_job, 1, now));
+        CU_ASSERT_EQUAL(limit_table_count(t, index, 4, now, &used), STATUS_OK);
+        CU_ASSERT_EQUAL(used, 4 * EVENT_MILLION);
+        CU_ASSERT_TRUE(take(t, index, one_job, 1, now + DAY));
+        limit_table_close(t);
+    }
+}
+
+static uint64_t refused_in(struct limit_table *t, bool all, int64_t hour_us)
+{
+    struct limit_refusal list[LIMIT_REFUSALS_ROOM];
+    uint64_t sum = 0;
+    uint32_t next = 0;
+    size_t n;
+    do {
+        CU_ASSERT_EQUAL_FATAL(limit_table_refusals(t, all, &next, list, LIMIT_REFUSALS_ROOM, &n), STATUS_OK);
+        for (size_t i = 0; i < n; i++)
+            sum += list[i].slot == 4 && list[i].hour_us == hour_us ? list[i].refused : 0;
+    } while (next);
+    return sum;
+}
+
+static void refusals_are_counted_by_limit_and_hour_and_told_once(void)
+{
+    struct limit_table *t = table_of_windows(LIMIT_SUM, LIMIT_WINDOW_DAY);
+    int64_t today = clock_wall_us() / DAY * DAY, hour = DAY / 24;
+    uint32_t index = 0;
+    for (int i = 0; i < 200; i++) {
+        struct limit_tenant who = tenant_now(0, today);
+        snprintf(who.id, sizeof who.id, "t%d", i);
+        index = put(t, who);
+    }
+    for (int i = 0; i < 7; i++)
+        CU_ASSERT_FALSE(take(t, index, one_job, 1, today + i));
+    CU_ASSERT_FALSE(take(t, index - 70, one_job, 1, today + hour - 1));
+    CU_ASSERT_EQUAL(refused_in(t, false, today), 8);
+    CU_ASSERT_EQUAL(refused_in(t, false, today), 0); /* nothing is new */
+    CU_ASSERT_EQUAL(refused_in(t, true, today), 8);
+    CU_ASSERT_FALSE(take(t, index, one_job, 1, today + hour));
+    CU_ASSERT_EQUAL(refused_in(t, true, today + hour), 1);
+    CU_ASSERT_FALSE(take(t, index, one_job, 1, today)); /* a clock set back: the hour goes on */
+    CU_ASSERT_EQUAL(refused_in(t, false, today), 8);
+    CU_ASSERT_FALSE(take(t, index, one_job, 1, today + 5 * hour)); /* takes the place of the older one */
+    CU_ASSERT_EQUAL(refused_in(t, true, today + 5 * hour), 1);
+    CU_ASSERT_EQUAL(refused_in(t, true, today + hour), 1);
+    CU_ASSERT_EQUAL(refused_in(t, true, today), 1); /* the other tenant's */
+    struct limit_answer a;
+    CU_ASSERT_EQUAL(limit_table_decide(t, index, one_job, 1, today + 5 * hour, false, &a), STATUS_OK);
+    CU_ASSERT_EQUAL(refused_in(t, true, today + 5 * hour), 1); /* who only asks is not refused */
+    limit_table_close(t);
+}
+
+static void more_metrics_than_there_is_room_for_are_not_counted_without_the_spool(void)
+{
+    struct limit_table *t = fresh_table();
+    struct limit_catalogue c = catalogue();
+    int64_t total = 0;
+    for (; c.n_metrics < 40; c.n_metrics++)
+        snprintf(c.metrics[c.n_metrics].name, sizeof c.metrics[0].name, "m%u", c.n_metrics);
+    CU_ASSERT_EQUAL_FATAL(limit_table_put_catalogue(t, &c), STATUS_OK);
+    uint32_t index = put(t, tenant("t1", 1, -1, NOW));
+    for (uint8_t m = 0; m < 40; m++)
+        for (int i = 0; i < 2; i++)
+            CU_ASSERT_EQUAL(limit_table_degraded_add(t, index, m, (m + 1) * EVENT_MILLION),
+                            m < TABLE_DEGRADED ? STATUS_OK : STATUS_LIMIT);
+    for (uint8_t m = 0; m < 40; m++) {
+        CU_ASSERT_EQUAL(limit_table_degraded(t, index, m, &total), STATUS_OK);
+        CU_ASSERT_EQUAL(total, m < TABLE_DEGRADED ? 2 * (m + 1) * EVENT_MILLION : 0);
+    }
+    limit_table_close(t);
+}
+
 int main(int argc, char *argv[])
 {
     if (argc > 1)
@@ -818,6 +1010,13 @@ int main(int argc, char *argv[])
     ADD(a_gate_that_takes_throughout_sees_nothing_half_done_and_loses_no_count);
     ADD(tables_of_other_versions_stay_while_a_gate_has_them_open);
     ADD(a_table_of_another_node_or_one_never_filled_is_not_taken_over);
+    ADD(an_hours_limit_begins_anew_with_each_hour_and_needs_nobody_for_it);
+    ADD(the_last_hour_of_a_day_ends_with_it_where_a_clock_changes_by_half_an_hour);
+    ADD(an_hour_that_is_past_takes_nothing_from_the_one_that_has_its_place);
+    ADD(a_weeks_limit_is_of_seven_days);
+    ADD(what_is_observed_is_read_by_a_decision_and_changed_by_the_collector_alone);
+    ADD(refusals_are_counted_by_limit_and_hour_and_told_once);
+    ADD(more_metrics_than_there_is_room_for_are_not_counted_without_the_spool);
     CU_basic_set_mode(CU_BRM_NORMAL);
     CU_basic_run_tests();
     unsigned failed = CU_get_number_of_failures();

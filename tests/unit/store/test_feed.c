@@ -154,7 +154,7 @@ static enum status sum_counts(void *arg, const struct feed_count *c)
     struct seen_counts *seen = arg;
 
     seen->n++;
-    *(c->day ? &seen->days : &seen->periods) += c->used;
+    *(c->window == LIMIT_WINDOW_DAY ? &seen->days : &seen->periods) += c->used;
     return STATUS_OK;
 }
 
