@@ -132,6 +132,7 @@ extern const struct cli_command tenant_commands[], tier_commands[], account_comm
 int cmd_setup(struct cli *c, int argc, char *argv[]);
 /* cmd_metric.c */
 int cmd_metric_create(struct cli *c, int argc, char *argv[]);
+int cmd_metric_limit(struct cli *c, int argc, char *argv[]);
 int cmd_metric_list(struct cli *c, int argc, char *argv[]);
 int cmd_metric_show(struct cli *c, int argc, char *argv[]);
 int cmd_metric_change(struct cli *c, int argc, char *argv[]);

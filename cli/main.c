@@ -35,12 +35,15 @@ static const struct cli_command first[] = {
 };
 static const struct cli_command metric_commands[] = {
     {"metric", "create",
-     "TYPE --kind counter|gauge --unit UNIT --label LABEL [--limit KEY] [--window none|minute|day|period]",
+     "TYPE --kind counter|gauge|--aggregation count|sum|level|max|unique [--field NAME] --unit UNIT [--plural UNITS] "
+     "[--decimals NUMBER] --label LABEL [--limit KEY] [--window none|minute|hour|day|week|period]",
      "Create a metric for events", cmd_metric_create, NULL},
+    {"metric", "limit", "TYPE KEY --window none|minute|hour|day|week|period --label LABEL",
+     "Add another limit that plans may set for a metric", cmd_metric_limit, NULL},
     {"metric", "list", "", "The catalogue", cmd_metric_list, NULL},
     {"metric", "show", "TYPE", "One metric", cmd_metric_show, NULL},
-    {"metric", "change", "TYPE [--unit UNIT] [--label LABEL]", "Change a metric's unit or label", cmd_metric_change,
-     NULL},
+    {"metric", "change", "TYPE [--unit UNIT] [--plural UNITS] [--decimals NUMBER] [--label LABEL]",
+     "Change a metric's unit or label", cmd_metric_change, NULL},
     {"metric", "remove", "TYPE", "Remove a metric without events", cmd_metric_remove, NULL},
     {0},
 };

@@ -3,22 +3,31 @@
 
 #include "lib/store/capacity.h"
 
-#define COLUMNS                                                                                    \
-    "SELECT m.metric_type, m.kind, m.unit, m.label,"                                               \
-    " (SELECT string_agg(k.limit_key, ',' ORDER BY k.limit_key <> m.limit_key, k.limit_key) FROM " \
-    "tollgate.usage_limit_keys k"                                                                  \
-    " WHERE k.metric_type = m.metric_type), m.limit_window, m.derived FROM tollgate.usage_metrics m"
+#define COLUMNS                                                                                                      \
+    "SELECT m.metric_type, m.kind, m.unit, m.label,"                                                                 \
+    " (SELECT string_agg(k.limit_key, ',' ORDER BY k.limit_key <> m.limit_key, k.limit_key) FROM "                   \
+    "tollgate.usage_limit_keys k"                                                                                    \
+    " WHERE k.metric_type = m.metric_type), m.limit_window, m.derived, m.aggregation, m.field, m.plural, m.decimals" \
+    " FROM tollgate.usage_metrics m"
 
 static const char list_sql[] = COLUMNS " ORDER BY metric_type";
 static const char show_sql[] = COLUMNS " WHERE metric_type = $1";
-static const char insert_sql[] = "INSERT INTO tollgate.usage_metrics (metric_type, kind, unit, label, limit_key, "
-                                 "limit_window) VALUES ($1, $2, $3, $4, $5,"
-                                 " coalesce($6, CASE WHEN $2 = 'gauge' THEN 'none' ELSE 'period' END))";
+static const char insert_sql[] =
+    "INSERT INTO tollgate.usage_metrics (metric_type, kind, unit, label, limit_key, limit_window, aggregation, field, "
+    "plural, decimals) VALUES ($1, $2, $3, $4, $5,"
+    " coalesce($6, CASE WHEN $2 = 'gauge' OR $7 = 'level' THEN 'none' ELSE 'period' END), $7, $8, $9, $10::smallint)";
+static const char add_limit_sql[] =
+    "INSERT INTO tollgate.usage_limit_keys (limit_key, metric_type, limit_window, label)"
+    " VALUES ($2, $1, $3, $4)";
+static const char takes_sql[] =
+    "SELECT CASE kind WHEN 'gauge' THEN $2 = 'none' WHEN 'observed' THEN $2 IN ('hour', 'day', 'week', 'period') "
+    "ELSE $2 IN ('minute', 'hour', 'day', 'week', 'period') END FROM tollgate.usage_metrics WHERE metric_type = $1";
 static const char limit_sql[] =
     "INSERT INTO tollgate.usage_limit_keys (limit_key, metric_type, limit_window, label)"
     " SELECT limit_key, metric_type, limit_window, label FROM tollgate.usage_metrics WHERE metric_type = $1";
 static const char change_sql[] =
-    "UPDATE tollgate.usage_metrics SET unit = coalesce($2, unit), label = coalesce($3, label) WHERE metric_type = $1"
+    "UPDATE tollgate.usage_metrics SET unit = coalesce($2, unit), label = coalesce($3, label),"
+    " plural = coalesce($4, plural), decimals = coalesce($5::smallint, decimals) WHERE metric_type = $1"
     " RETURNING metric_type";
 static const char used_sql[] = "SELECT derived OR metric_type IN ('api_call', 'file_upload')"
                                " OR EXISTS (SELECT FROM tollgate.usage_daily d WHERE d.metric_type = m.metric_type)"
@@ -38,19 +47,38 @@ enum status metrics_show(struct db *d, const char *type, struct db_rows **rows)
 
 enum status metrics_create(struct db *d, const char *type, const struct metric_values *v, char full[CAPACITY_TEXT])
 {
-    const char *const params[] = {type, v->kind, v->unit, v->label, v->limit_key, v->window};
+    const char *const params[] = {type,      v->kind,        v->unit,  v->label,  v->limit_key,
+                                  v->window, v->aggregation, v->field, v->plural, v->decimals};
     enum status s = capacity_check(d, 1, v->limit_key ? 1 : 0, full);
 
     if (!s)
-        s = db_query(d, insert_sql, 6, params, NULL);
+        s = db_query(d, insert_sql, 10, params, NULL);
     if (!s && v->limit_key)
         s = db_query(d, limit_sql, 1, params, NULL);
     return s == STATUS_CONFLICT ? STATUS_EXISTS : s;
 }
 
+enum status metrics_add_limit(struct db *d, const char *type, const char *limit_key, const char *window,
+                              const char *label, char full[CAPACITY_TEXT])
+{
+    const char *const params[] = {type, limit_key, window, label};
+    struct db_rows *rows = NULL;
+    enum status s = db_query_found(d, takes_sql, 2, (const char *const[]){type, window}, &rows);
+
+    if (!s && !db_bool(rows, 0, 0))
+        s = STATUS_INVALID;
+    if (!s)
+        s = capacity_check(d, 0, 1, full);
+    if (!s)
+        s = db_query(d, add_limit_sql, 4, params, NULL);
+    db_rows_free(rows);
+    return s == STATUS_CONFLICT ? STATUS_EXISTS : s;
+}
+
 enum status metrics_change(struct db *d, const char *type, const struct metric_values *v)
 {
-    return db_query_found(d, change_sql, 3, (const char *const[]){type, v->unit, v->label}, NULL);
+    return db_query_found(d, change_sql, 5, (const char *const[]){type, v->unit, v->label, v->plural, v->decimals},
+                          NULL);
 }
 
 enum status metrics_remove(struct db *d, const char *type)
