@@ -26,6 +26,7 @@ struct job {
 static const struct job table[] = {
     {"report", 2, 5, 2, false, jobs_report},
     {"overrides", 2, 5, 2, false, jobs_overrides},
+    {"refusals", 2, 5, 2, false, jobs_refusals},
     {"samples", 60, 5, 5, true, jobs_sample},
     {"rollover", 900, 15, 5, true, jobs_rollover}, /* no tenant's midnight lies within a quarter of an hour */
     {"new tables", 30, 10, 30, false, jobs_attach},

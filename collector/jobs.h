@@ -28,6 +28,11 @@ struct jobs {
         size_t n, at;
         struct storage_walk *walk; /* of places[at] */
     } round, asked;                /* of all tenants in turn; of those that are to be measured now */
+    struct { /* refusals.c: how far the limit table is read */
+        uint64_t table;
+        uint32_t next;
+        bool all; /* not only what is new */
+    } refusals;
     struct jobs_row *rows;
     size_t n_rows;
 };
@@ -45,6 +50,8 @@ typedef enum status job_fn(struct jobs *j, int64_t until, bool *more);
 
 /* ---- maintenance.c ---- */
 job_fn jobs_report, jobs_overrides, jobs_rollover, jobs_attach, jobs_partitions, jobs_retention, jobs_retire;
+/* ---- refusals.c ---- */
+job_fn jobs_refusals;
 /* ---- samples.c ---- */
 job_fn jobs_sample;
 /* ---- storage.c ---- */

@@ -218,3 +218,14 @@ CREATE TABLE IF NOT EXISTS tollgate.usage_counts_hourly (
   PRIMARY KEY (tenant_id, metric_type, hour)
 );
 CREATE INDEX IF NOT EXISTS idx_usage_counts_hourly_xid ON tollgate.usage_counts_hourly (xid);
+
+-- Refusals are counted by tenant, limit and hour.
+CREATE TABLE IF NOT EXISTS tollgate.usage_refusals (
+  tenant_id   varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
+  hour        timestamptz NOT NULL,   -- by tollgate.hour_start
+  limit_key   varchar(100) NOT NULL,  -- no foreign key: what a limit that is gone refused stays to be read
+  limit_table bigint NOT NULL,        -- the number of the limit table that counted
+  refused     bigint NOT NULL,
+  PRIMARY KEY (tenant_id, hour, limit_key, limit_table)
+);
+CREATE INDEX IF NOT EXISTS idx_usage_refusals_hour ON tollgate.usage_refusals (hour);

@@ -6,15 +6,18 @@
 
 #include "cgi/web/app.h"
 
-void api_health_alive(struct app *app);     /* GET /healthz */
-void api_health_ready(struct app *app);     /* GET /readyz */
-void api_metrics(struct app *app);          /* GET /metrics */
-void api_events(struct app *app);           /* POST /api/usage/events */
-void api_check_one(struct app *app);        /* GET /api/usage/tenant/:id/check */
-void api_check_many(struct app *app);       /* POST /api/usage/tenant/:id/check */
-void api_usage_current(struct app *app);    /* GET /api/usage/tenant/:id/current */
-void api_usage_refresh(struct app *app);    /* POST /api/usage/tenant/:id/refresh */
-void api_report(struct app *app);           /* GET /api/usage/tenant/:id/report */
+void api_health_alive(struct app *app);  /* GET /healthz */
+void api_health_ready(struct app *app);  /* GET /readyz */
+void api_metrics(struct app *app);       /* GET /metrics */
+void api_events(struct app *app);        /* POST /api/usage/events */
+void api_check_one(struct app *app);     /* GET /api/usage/tenant/:id/check */
+void api_check_many(struct app *app);    /* POST /api/usage/tenant/:id/check */
+void api_usage_current(struct app *app); /* GET /api/usage/tenant/:id/current */
+void api_usage_refresh(struct app *app); /* POST /api/usage/tenant/:id/refresh */
+void api_report(struct app *app);        /* GET /api/usage/tenant/:id/report */
+/* Is it YYYY-MM-DD by its form, or NULL? Whether there is such a day PostgreSQL knows. */
+bool api_is_day(const char *text);
+void api_refusals(struct app *app);         /* GET /api/usage/tenant/:id/refusals */
 void api_history(struct app *app);          /* GET /api/usage/tenant/:id/history */
 void api_tenants(struct app *app);          /* GET /api/tenants */
 void api_subscription_get(struct app *app); /* GET /api/subscription/tenant/:id */

@@ -6,8 +6,7 @@
 #include "lib/store/query.h"
 #include "lib/web/json.h"
 
-/* YYYY-MM-DD by its form; whether there is such a day PostgreSQL knows. */
-static bool is_day(const char *text)
+bool api_is_day(const char *text)
 {
     static const char form[] = "0000-00-00";
 
@@ -45,7 +44,7 @@ void api_history(struct app *app)
     size_t n = 0;
     enum status s = STATUS_INVALID;
 
-    if (is_day(from) && is_day(to)) {
+    if (api_is_day(from) && api_is_day(to)) {
         s = app_begin(app);
         if (s == STATUS_OK)
             s = query_history(app->db, app->tenant, from, to, request_query(app->request, "metric"), &rows, &n);

@@ -44,6 +44,21 @@ static void gate_metrics(struct buffer *b, const struct limit_stats *s)
     buffer_format(b, "tollgate_gate_duration_seconds_count %" PRIu64 "\n", cumulated);
 }
 
+/* Keys of limits are the operator's to name: what a label can't hold as it is, is escaped. */
+static void refusal_metrics(struct buffer *b, const struct limit_catalogue *c, const struct limit_stats *s)
+{
+    head(b, "tollgate_refusals_total", "counter", "Calls and events that a limit refused, of all tenants, by limit.");
+    for (uint32_t i = 0; i < c->n_limits; i++) {
+        buffer_text(b, "tollgate_refusals_total{limit=\"");
+        for (const char *at = c->limits[i].key; *at; at++) {
+            if (*at == '"' || *at == '\\')
+                buffer_add(b, "\\", 1);
+            buffer_add(b, *at == '\n' ? " " : at, 1);
+        }
+        buffer_format(b, "\"} %" PRIu64 "\n", s->refused[i]);
+    }
+}
+
 static void table_metrics(struct buffer *b, const struct limit_table_sizes *s)
 {
     gauge(b, "tollgate_limit_table_tenants", "Tenants in the limit table.", s->tenants);
@@ -142,6 +157,7 @@ void api_metrics(struct app *app)
     struct buffer *b = &app->response->body;
     struct limit_table_sizes sizes;
     struct limit_stats stats;
+    struct limit_catalogue catalogue;
     struct json_object *collector = node_collector(app->config->paths.run_dir);
     enum status s = app_table_open(app);
 
@@ -151,8 +167,11 @@ void api_metrics(struct app *app)
         s = limit_table_stats(app->table, &stats);
     if (s == STATUS_OK)
         s = limit_table_sizes(app->table, &sizes);
+    if (s == STATUS_OK)
+        s = limit_table_catalogue(app->table, &catalogue, NULL);
     if (s == STATUS_OK) {
         gate_metrics(b, &stats);
+        refusal_metrics(b, &catalogue, &stats);
         table_metrics(b, &sizes);
     } else {
         log_warning("metrics: limit table: %s", status_text(s));

@@ -22,6 +22,7 @@ const struct route routes[] = {
     {METHOD_GET, TENANT "/current", WHO_KEY, READ, BODY_NONE, false, api_usage_current},
     {METHOD_GET, TENANT "/report", WHO_KEY, READ, BODY_NONE, false, api_report},
     {METHOD_GET, TENANT "/history", WHO_KEY, READ, BODY_NONE, false, api_history},
+    {METHOD_GET, TENANT "/refusals", WHO_KEY, READ, BODY_NONE, false, api_refusals},
     {METHOD_POST, TENANT "/refresh", WHO_KEY, ADMIN, BODY_JSON, false, api_usage_refresh},
     {METHOD_GET, "/api/tenants", WHO_KEY, READ, BODY_NONE, false, api_tenants},
     {METHOD_GET, "/api/subscription/tenant/:id", WHO_KEY, READ, BODY_NONE, false, api_subscription_get},

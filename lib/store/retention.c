@@ -21,6 +21,8 @@ static const struct item {
     {"hourly aggregates", "SELECT tollgate.remove_old('hourly', pg_catalog.make_interval(months => $1::integer))",
      HOURLY_MONTHS, 1},
     {"counts of past windows", "SELECT tollgate.remove_old('counts', interval '100 days')", FIXED, 1},
+    {"refusals", REMOVE("tollgate.usage_refusals", "hour < now() - pg_catalog.make_interval(months => $1::integer)"),
+     HOURLY_MONTHS, SLICE},
     {"rejected events", "SELECT tollgate.remove_rejected($1::integer)", REJECTED_DAYS, SLICE},
     {"event ids", REMOVE("tollgate.usage_event_ids", "accepted_at < now() - interval '36 days'"), FIXED, SLICE},
     {"changes of the configuration", REMOVE("tollgate.config_changes", "made_at < now() - interval '1 day'"), FIXED,

@@ -165,6 +165,17 @@ CREATE TABLE tollgate.usage_counts_hourly (
 );
 CREATE INDEX idx_usage_counts_hourly_xid ON tollgate.usage_counts_hourly (xid);
 
+-- What limits refused: each node's limit table counts, its collector puts here what that has, as it stands.
+CREATE TABLE tollgate.usage_refusals (
+  tenant_id   varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
+  hour        timestamptz NOT NULL,   -- by tollgate.hour_start
+  limit_key   varchar(100) NOT NULL,  -- no foreign key: what a limit that is gone refused stays to be read
+  limit_table bigint NOT NULL,        -- the number of the limit table that counted
+  refused     bigint NOT NULL,
+  PRIMARY KEY (tenant_id, hour, limit_key, limit_table)
+);
+CREATE INDEX idx_usage_refusals_hour ON tollgate.usage_refusals (hour);
+
 -- What the database and the measurements bring: filled by triggers, deleted in the transaction that counts it.
 -- No foreign key: it would look up and lock the tenant's row at every insert of the host's, all sessions the same one. What
 -- a deleted tenant leaves is dropped by whoever counts it.

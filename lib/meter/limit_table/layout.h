@@ -56,6 +56,7 @@ struct table_header {
     _Atomic uint64_t index_generation;
     _Atomic int64_t followed_us;
     _Atomic int64_t filled_us;
+    _Atomic uint64_t refused[LIMIT_TABLE_LIMITS]; /* of all tenants */
     struct {
         struct limit_catalogue catalogue;
         uint64_t checksum;

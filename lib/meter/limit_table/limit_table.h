@@ -348,7 +348,8 @@ struct limit_stats {
     uint64_t results[LIMIT_RESULTS];
     uint64_t latency[LIMIT_LATENCY_BUCKETS]; /* calls in each bucket, not cumulated */
     uint64_t latency_sum_us;
-    uint64_t table; /* which table: another one, made anew, has counted from 0 */
+    uint64_t refused[LIMIT_TABLE_LIMITS]; /* calls and events, by the limit that refused them */
+    uint64_t table;                       /* which table: another one, made anew, has counted from 0 */
 };
 /* Adds one call to this writer's counters. */
 void limit_table_observe(struct limit_table *t, enum limit_result r, int64_t latency_us);

@@ -38,6 +38,7 @@ void table_note_refusal(struct limit_table *t, uint32_t index, const struct limi
     if (answer->decisive < 0 || table_find_cell(t, index, answer->limits[answer->decisive].slot, &cell) != STATUS_OK)
         return;
     count_refusal(cell, quarter_of(t, index, now_us));
+    atomic_fetch_add_explicit(&t->header->refused[answer->limits[answer->decisive].slot], 1, memory_order_relaxed);
     if (!(atomic_load(&t->refused[index / 64]) & bit))
         atomic_fetch_or(&t->refused[index / 64], bit);
 }

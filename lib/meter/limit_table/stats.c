@@ -42,6 +42,8 @@ enum status limit_table_stats(struct limit_table *t, struct limit_stats *out)
             sum.latency[b] += atomic_load_explicit(&t->writers[i].latency[b], memory_order_relaxed);
         sum.latency_sum_us += atomic_load_explicit(&t->writers[i].latency_sum_us, memory_order_relaxed);
     }
+    for (int i = 0; i < LIMIT_TABLE_LIMITS; i++)
+        sum.refused[i] = atomic_load_explicit(&t->header->refused[i], memory_order_relaxed);
     sum.table = t->header->identity.id;
     guard_leave(t);
     *out = sum;
