@@ -229,3 +229,14 @@ CREATE TABLE IF NOT EXISTS tollgate.usage_refusals (
   PRIMARY KEY (tenant_id, hour, limit_key, limit_table)
 );
 CREATE INDEX IF NOT EXISTS idx_usage_refusals_hour ON tollgate.usage_refusals (hour);
+
+-- What metrics of aggregation unique have seen.
+CREATE TABLE IF NOT EXISTS tollgate.usage_distinct (
+  tenant_id    varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
+  metric_type  varchar(100) NOT NULL,
+  limit_window text NOT NULL CHECK (limit_window IN ('hour', 'day', 'week', 'period')),
+  window_start timestamptz NOT NULL,  -- the hour, or midnight UTC of the date that names the window
+  hash         bigint NOT NULL,
+  PRIMARY KEY (tenant_id, metric_type, limit_window, window_start, hash)
+);
+CREATE INDEX IF NOT EXISTS idx_usage_distinct_start ON tollgate.usage_distinct (limit_window, window_start);

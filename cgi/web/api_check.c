@@ -13,8 +13,6 @@
 #define CHECKS_MAX 16
 #define METADATA_SIZE 64
 
-static const char *const windows[LIMIT_WINDOWS] = {"none", "minute", "day", "period"};
-
 struct json_object *api_check_shape(const struct limit_catalogue *c, uint8_t metric, const struct limit_answer *answer,
                                     int which)
 {
@@ -40,7 +38,7 @@ struct json_object *api_check_shape(const struct limit_catalogue *c, uint8_t met
     json_object_object_add(o, "limit_key",
                            !v ? NULL : json_object_new_string(c->limits[answer->limits[which].slot].key));
     json_object_object_add(o, "window",
-                           !v ? NULL : json_object_new_string(windows[answer->limits[which].window % LIMIT_WINDOWS]));
+                           !v ? NULL : json_object_new_string(limit_window_name(answer->limits[which].window)));
     return o;
 }
 

@@ -174,6 +174,15 @@ double limit_percent(int64_t used, int64_t max)
     return 100.0 * (double)used / (double)max;
 }
 
+const char *limit_window_name(uint8_t window)
+{
+    static const char *const names[LIMIT_WINDOWS] = {
+        [LIMIT_WINDOW_NONE] = "none", [LIMIT_WINDOW_MINUTE] = "minute", [LIMIT_WINDOW_HOUR] = "hour",
+        [LIMIT_WINDOW_DAY] = "day",   [LIMIT_WINDOW_WEEK] = "week",     [LIMIT_WINDOW_PERIOD] = "period",
+    };
+    return names[window < LIMIT_WINDOWS ? window : LIMIT_WINDOW_NONE];
+}
+
 const char *limit_reason_code(enum limit_reason r)
 {
     switch (r) {

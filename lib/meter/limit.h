@@ -113,6 +113,9 @@ bool limit_is_observed(uint8_t aggregation);
 /* Percent of the limit that is used, 0 and beyond 100; a limit of 0: 0 when nothing is used, else 100; unlimited: 0. */
 double limit_percent(int64_t used, int64_t max);
 
+/* "none", "minute", "hour" and so on, as PostgreSQL and the JSON API name windows. */
+const char *limit_window_name(uint8_t window);
+
 /* The `reason` of the JSON API, "usage_limit_reached" and so on (docs/api.md, "Errors"); "" for LIMIT_ADMITTED. */
 const char *limit_reason_code(enum limit_reason r);
 

@@ -111,13 +111,8 @@ int feed_limit(const struct limit_catalogue *c, const char *key)
 
 uint8_t feed_window(const char *name)
 {
-    static const char *const names[LIMIT_WINDOWS] = {
-        [LIMIT_WINDOW_NONE] = "none", [LIMIT_WINDOW_MINUTE] = "minute", [LIMIT_WINDOW_HOUR] = "hour",
-        [LIMIT_WINDOW_DAY] = "day",   [LIMIT_WINDOW_WEEK] = "week",     [LIMIT_WINDOW_PERIOD] = "period",
-    };
-
     for (uint8_t w = 0; w < LIMIT_WINDOWS; w++)
-        if (strcmp(names[w], name) == 0)
+        if (strcmp(limit_window_name(w), name) == 0)
             return w;
     return LIMIT_WINDOW_NONE;
 }

@@ -20,7 +20,7 @@ static const char totals_sql[] =
     " array_agg(f.at::date) AS days, array_agg(f.delta) AS deltas "
     " FROM (SELECT f.tenant_id, f.metric, f.at, sum(coalesce(f.counted, 0) - coalesce(f.stored, 0)) AS delta "
     "  FROM pg_temp.reconcile_found f LEFT JOIN tollgate.usage_metrics m ON m.metric_type = f.metric "
-    "  WHERE f.aggregate = 'daily' AND m.kind IS DISTINCT FROM 'gauge' GROUP BY 1, 2, 3) f) x "
+    "  WHERE f.aggregate = 'daily' AND coalesce(m.kind, 'counter') = 'counter' GROUP BY 1, 2, 3) f) x "
     "CROSS JOIN LATERAL tollgate.reconcile_totals($1, x.tenants, x.metrics, x.days, x.deltas) t";
 static const char cursor_sql[] =
     "DECLARE found NO SCROLL CURSOR FOR SELECT tenant_id, aggregate, metric, at, method, endpoint, trim_scale(stored), "

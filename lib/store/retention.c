@@ -21,6 +21,12 @@ static const struct item {
     {"hourly aggregates", "SELECT tollgate.remove_old('hourly', pg_catalog.make_interval(months => $1::integer))",
      HOURLY_MONTHS, 1},
     {"counts of past windows", "SELECT tollgate.remove_old('counts', interval '100 days')", FIXED, 1},
+    {"values that were seen",
+     REMOVE("tollgate.usage_distinct", "limit_window = 'hour' AND window_start < now() - interval '3 days' OR "
+                                       "limit_window = 'day' AND window_start < now() - interval '4 days' OR "
+                                       "limit_window = 'week' AND window_start < now() - interval '12 days' OR "
+                                       "limit_window = 'period' AND window_start < now() - interval '70 days'"),
+     FIXED, SLICE},
     {"refusals", REMOVE("tollgate.usage_refusals", "hour < now() - pg_catalog.make_interval(months => $1::integer)"),
      HOURLY_MONTHS, SLICE},
     {"rejected events", "SELECT tollgate.remove_rejected($1::integer)", REJECTED_DAYS, SLICE},

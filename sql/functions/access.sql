@@ -35,7 +35,7 @@ DECLARE
 BEGIN
   FOR t IN SELECT x.name, x.tenants FROM (VALUES ('tollgate.tenant_settings', true), ('tollgate.tenant_periods', true),
     ('public.usage_tracking', true), ('public.usage_summary', true), ('tollgate.usage_hourly', true), ('tollgate.usage_daily', true),
-    ('tollgate.usage_counts', true), ('tollgate.usage_counts_hourly', true), ('tollgate.usage_refusals', true), ('tollgate.usage_changes', true), ('tollgate.usage_event_ids', true),
+    ('tollgate.usage_counts', true), ('tollgate.usage_counts_hourly', true), ('tollgate.usage_refusals', true), ('tollgate.usage_distinct', false), ('tollgate.usage_changes', true), ('tollgate.usage_event_ids', true),
     ('tollgate.usage_rejected', true), ('tollgate.collector_degraded', true), ('tollgate.usage_limit_overrides', true),
     ('tollgate.api_keys', true), ('tollgate.accounts', true), ('tollgate.account_sessions', false), ('tollgate.signin_failures', false),
     ('tollgate.config_changes', false), ('tollgate.limit_leases', false), ('tollgate.limit_lease_nodes', false),
@@ -76,6 +76,7 @@ GRANT SELECT, INSERT, DELETE ON tollgate.usage_event_ids, tollgate.config_change
 GRANT SELECT, INSERT, UPDATE, DELETE ON tollgate.usage_changes, tollgate.collector_degraded, tollgate.limit_leases, tollgate.limit_lease_nodes, tollgate.node_samples TO tollgate_collector;
 -- Rows are removed in slices that are named by ctid (lib/store/retention.c).
 GRANT SELECT (ctid, created_at), DELETE ON tollgate.account_sessions TO tollgate_collector;
+GRANT SELECT, INSERT, DELETE ON tollgate.usage_distinct TO tollgate_collector;
 GRANT SELECT (ctid, hour), DELETE ON tollgate.usage_refusals TO tollgate_collector;
 GRANT SELECT (ctid, failed_at), DELETE ON tollgate.signin_failures TO tollgate_collector;
 

@@ -25,6 +25,10 @@ BEGIN
     SELECT t.id, NEW.metric_type, h.hour, sum(h.total) FROM tollgate.tenants t
     JOIN tollgate.usage_hourly h ON h.tenant_id = t.id AND h.metric_type = NEW.metric_type AND h.hour > now() - interval '1 day'
     GROUP BY t.id, h.hour ON CONFLICT DO NOTHING;
+  ELSIF (SELECT m.kind FROM tollgate.usage_metrics m WHERE m.metric_type = NEW.metric_type) = 'observed' THEN -- what the rows say
+    INSERT INTO tollgate.usage_counts (tenant_id, metric_type, limit_window, window_start, used)
+    SELECT o.tenant_id, o.metric, 'week', o.at::date, o.counted FROM tollgate.reconcile_observed(NULL) o
+    WHERE o.metric = NEW.metric_type AND o.limit_window = 'week' AND o.at::date >= tollgate.week_start(current_date - 8) ON CONFLICT DO NOTHING;
   ELSE
     INSERT INTO tollgate.usage_counts (tenant_id, metric_type, limit_window, window_start, used)
     SELECT t.id, NEW.metric_type, 'week', tollgate.week_start(d.day), sum(d.total) FROM tollgate.tenants t

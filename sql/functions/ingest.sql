@@ -37,7 +37,7 @@ BEGIN
     billing_period text
   ) ON COMMIT DELETE ROWS;
   CREATE TEMP TABLE batch_sums (
-    tenant_id text, metric_type text, counter boolean, hour timestamptz, day date, time_zone text,
+    tenant_id text, metric_type text, counter boolean, observed boolean, hour timestamptz, day date, time_zone text,
     period_start date, method text, endpoint text, total numeric, uncounted numeric, events bigint
   ) ON COMMIT DELETE ROWS;
   CREATE TEMP TABLE batch_totals (
@@ -229,18 +229,18 @@ BEGIN
   DO UPDATE SET total = d.total + excluded.total, events = d.events + excluded.events;
 
   -- A gauge's total is its last level in the hour and the day, by the rows' own time.
-  IF EXISTS (SELECT FROM pg_temp.batch_sums WHERE NOT counter) THEN
+  IF EXISTS (SELECT FROM pg_temp.batch_sums WHERE NOT counter AND NOT observed) THEN
     UPDATE tollgate.usage_hourly h SET total = coalesce(
       (SELECT u.metric_value FROM public.usage_tracking u WHERE u.tenant_id = h.tenant_id AND u.metric_type = h.metric_type
        AND u.recorded_at >= h.hour AND u.recorded_at < h.hour + interval '1 hour'
        ORDER BY u.recorded_at DESC, u.id DESC LIMIT 1), h.total)
-    FROM (SELECT DISTINCT tenant_id, metric_type, hour FROM pg_temp.batch_sums WHERE NOT counter) s
+    FROM (SELECT DISTINCT tenant_id, metric_type, hour FROM pg_temp.batch_sums WHERE NOT counter AND NOT observed) s
     WHERE h.tenant_id = s.tenant_id AND h.metric_type = s.metric_type AND h.hour = s.hour;
     UPDATE tollgate.usage_daily d SET total = coalesce(
       (SELECT u.metric_value FROM public.usage_tracking u WHERE u.tenant_id = d.tenant_id AND u.metric_type = d.metric_type
        AND u.recorded_at >= tollgate.day_start(d.day, s.time_zone) AND u.recorded_at < tollgate.day_start(d.day + 1, s.time_zone)
        ORDER BY u.recorded_at DESC, u.id DESC LIMIT 1), d.total)
-    FROM (SELECT DISTINCT tenant_id, metric_type, day, time_zone FROM pg_temp.batch_sums WHERE NOT counter) s
+    FROM (SELECT DISTINCT tenant_id, metric_type, day, time_zone FROM pg_temp.batch_sums WHERE NOT counter AND NOT observed) s
     WHERE d.tenant_id = s.tenant_id AND d.metric_type = s.metric_type AND d.day = s.day;
   END IF;
 END $$;
@@ -277,7 +277,7 @@ CREATE OR REPLACE FUNCTION tollgate.ingest_hours() RETURNS void LANGUAGE plpgsql
 BEGIN
   INSERT INTO pg_temp.batch_hours (tenant_id, metric_type, hour, used, added, uncounted)
   SELECT s.tenant_id, s.metric_type, s.hour, 0, sum(s.total), sum(s.uncounted) FROM pg_temp.batch_sums s
-  WHERE s.counter AND s.hour > now() - interval '1 day'
+  WHERE (s.counter OR s.observed) AND s.hour > now() - interval '1 day'
     AND s.metric_type = ANY (ARRAY(SELECT k.metric_type FROM tollgate.usage_limit_keys k WHERE k.limit_window = 'hour')) GROUP BY 1, 2, 3;
   WITH put AS (
     INSERT INTO tollgate.usage_counts_hourly AS c (tenant_id, metric_type, hour, used)
@@ -303,12 +303,12 @@ BEGIN
   PERFORM tollgate.ingest_hours();
   WITH added AS (
     SELECT tenant_id, metric_type, 'day' AS limit_window, day AS window_start, sum(total) AS total
-    FROM pg_temp.batch_sums WHERE counter GROUP BY 1, 2, 4
+    FROM pg_temp.batch_sums WHERE counter OR observed GROUP BY 1, 2, 4
     UNION ALL
-    SELECT tenant_id, metric_type, 'period', period_start, sum(total) FROM pg_temp.batch_sums WHERE counter GROUP BY 1, 2, 4
+    SELECT tenant_id, metric_type, 'period', period_start, sum(total) FROM pg_temp.batch_sums WHERE counter OR observed GROUP BY 1, 2, 4
     UNION ALL
     SELECT tenant_id, metric_type, 'week', tollgate.week_start(day), sum(total) FROM pg_temp.batch_sums
-    WHERE counter AND metric_type = ANY (ARRAY(SELECT k.metric_type FROM tollgate.usage_limit_keys k WHERE k.limit_window = 'week')) GROUP BY 1, 2, 4
+    WHERE (counter OR observed) AND metric_type = ANY (ARRAY(SELECT k.metric_type FROM tollgate.usage_limit_keys k WHERE k.limit_window = 'week')) GROUP BY 1, 2, 4
   ), put AS (
     INSERT INTO tollgate.usage_counts AS c (tenant_id, metric_type, limit_window, window_start, used)
     SELECT * FROM added ORDER BY 1, 2, 3, 4
@@ -317,6 +317,9 @@ BEGIN
     RETURNING c.tenant_id, c.metric_type, c.limit_window, c.window_start, c.used
   )
   INSERT INTO pg_temp.batch_totals SELECT * FROM put;
+  IF EXISTS (SELECT FROM pg_temp.batch_sums WHERE observed) THEN
+    PERFORM tollgate.ingest_observed();
+  END IF;
 
   UPDATE public.usage_summary s SET api_calls_count = coalesce(t.calls, s.api_calls_count),
     file_uploads_count = coalesce(t.uploads, s.file_uploads_count), updated_at = now()
@@ -335,8 +338,8 @@ END $$;
 GRANT EXECUTE ON FUNCTION tollgate.ingest_counts() TO tollgate_collector;
 
 -- The whole of it, for what stands in pg_temp.batch. What it returns:
---   kind 'total': a counter's day or hour (reason): day_at its first instant (µs), total its count now, added by this batch, uncounted
---   of that
+--   kind 'total': a counter's day or hour (reason), any window of a metric that is observed: day_at its first instant (µs), total its count
+--   now, added by this batch, uncounted of that
 --   kind 'rejected': ordinal and reason; the caller stores the bytes
 --   kind 'batch': total = rows stored, added = duplicates, day_at = the node's commit with this one (0: not counted)
 CREATE OR REPLACE FUNCTION tollgate.ingest(p_node uuid, p_token bytea, p_segments bigint[], p_from bigint[], p_to bigint[],
@@ -366,12 +369,13 @@ BEGIN
   END IF;
 
   INSERT INTO pg_temp.batch_sums
-  SELECT b.tenant_id, b.metric_type, (SELECT m.kind = 'counter' FROM tollgate.usage_metrics m WHERE m.metric_type = b.metric_type),
-         s.hour, s.day, s.time_zone, s.period_start, b.method, b.endpoint, b.total, b.uncounted, b.events
+  SELECT b.tenant_id, b.metric_type, m.kind = 'counter', m.kind = 'observed', s.hour, s.day, s.time_zone, s.period_start, b.method,
+         b.endpoint, CASE m.kind WHEN 'observed' THEN 0 ELSE b.total END, b.uncounted, b.events
   FROM (SELECT tenant_id, metric_type, quarter, method, endpoint, sum(value) AS total,
                coalesce(sum(value) FILTER (WHERE uncounted), 0) AS uncounted, count(*) AS events
         FROM pg_temp.batch GROUP BY 1, 2, 3, 4, 5) b
-  JOIN pg_temp.batch_spans s ON s.tenant_id = b.tenant_id AND s.quarter = b.quarter;
+  JOIN pg_temp.batch_spans s ON s.tenant_id = b.tenant_id AND s.quarter = b.quarter
+  CROSS JOIN LATERAL (SELECT x.kind FROM tollgate.usage_metrics x WHERE x.metric_type = b.metric_type OFFSET 0) m;
   PERFORM tollgate.ingest_cap_endpoints(p_endpoints);
   PERFORM tollgate.ingest_rollups();
   PERFORM tollgate.ingest_counts();
@@ -385,6 +389,13 @@ BEGIN
   RETURN QUERY
   SELECT 'total', NULL::bigint, 'hour', h.tenant_id, h.metric_type, (extract(epoch FROM h.hour) * 1000000)::bigint, h.used, h.added, h.uncounted
   FROM pg_temp.batch_hours h;
+  RETURN QUERY
+  SELECT 'total', NULL::bigint, t.limit_window, t.tenant_id, t.metric_type, (extract(epoch FROM CASE t.limit_window
+      WHEN 'period' THEN (SELECT p.starts_at FROM tollgate.tenant_periods p WHERE p.tenant_id = t.tenant_id AND p.period_start = t.window_start)
+      ELSE tollgate.day_start(t.window_start, z.time_zone) END) * 1000000)::bigint, t.used, 0::numeric, 0::numeric
+  FROM pg_temp.batch_totals t
+  JOIN (SELECT tenant_id, metric_type, min(time_zone) AS time_zone FROM pg_temp.batch_sums WHERE observed GROUP BY 1, 2) z
+    ON z.tenant_id = t.tenant_id AND z.metric_type = t.metric_type;
   RETURN QUERY
   SELECT 'total', NULL::bigint, 'day', s.tenant_id, s.metric_type,
          (extract(epoch FROM tollgate.day_start(s.day, s.time_zone)) * 1000000)::bigint, t.used, s.total, s.uncounted

@@ -59,7 +59,15 @@ BEGIN
     FROM public.usage_tracking u
     JOIN spans s ON s.tenant_id = u.tenant_id AND u.recorded_at >= s.from_at AND u.recorded_at < s.to_at
     JOIN quarters q ON q.zone = s.zone AND q.quarter = date_bin('15 minutes', u.recorded_at, '2000-01-01Z')
-    WHERE %3$s AND NOT u.metric_type = ANY (%4$L) GROUP BY 1, 2, 3, 4, 5, 6
+    WHERE %3$s AND NOT u.metric_type = ANY (%4$L) AND NOT u.metric_type = ANY (%9$L) GROUP BY 1, 2, 3, 4, 5, 6
+  ), observed AS ( -- the largest, or how many distinct ones, in an hour and in a day
+    SELECT u.tenant_id, u.metric_type, m.aggregation, q.hour, q.day,
+      CASE m.aggregation WHEN 'max' THEN tollgate.observed_value(m.field, u.metric_value, u.metadata) END AS value,
+      CASE m.aggregation WHEN 'unique' THEN tollgate.observed_hash(m.field, u.metadata) END AS hash
+    FROM public.usage_tracking u JOIN tollgate.usage_metrics m ON m.metric_type = u.metric_type
+    JOIN spans s ON s.tenant_id = u.tenant_id AND u.recorded_at >= s.from_at AND u.recorded_at < s.to_at
+    JOIN quarters q ON q.zone = s.zone AND q.quarter = date_bin('15 minutes', u.recorded_at, '2000-01-01Z')
+    WHERE %3$s AND u.metric_type = ANY (%9$L)
   ), gauges AS ( -- an hour's and a day's last level
     SELECT u.tenant_id, u.metric_type, q.hour, q.day, u.recorded_at, u.id, u.metric_value
     FROM public.usage_tracking u
@@ -87,12 +95,20 @@ BEGIN
     UNION ALL
     SELECT g.tenant_id, g.metric_type, g.hour, '', '', (array_agg(g.metric_value ORDER BY g.recorded_at DESC, g.id DESC))[1], count(*)
     FROM gauges g GROUP BY 1, 2, 3
+    UNION ALL
+    SELECT o.tenant_id, o.metric_type, o.hour, '', '', coalesce(CASE o.aggregation WHEN 'max' THEN greatest(max(o.value), 0)
+      ELSE tollgate.distinct_of(array_agg(DISTINCT o.hash) FILTER (WHERE o.hash IS NOT NULL)) END, 0), count(*)
+    FROM observed o GROUP BY o.tenant_id, o.metric_type, o.hour, o.aggregation
   ), daily AS (
     SELECT c.tenant_id, c.metric_type, c.day, c.method, c.endpoint, sum(c.total) AS total, sum(c.events)::bigint AS events
     FROM counted c GROUP BY 1, 2, 3, 4, 5
     UNION ALL
     SELECT g.tenant_id, g.metric_type, g.day, '', '', (array_agg(g.metric_value ORDER BY g.recorded_at DESC, g.id DESC))[1], count(*)
     FROM gauges g GROUP BY 1, 2, 3
+    UNION ALL
+    SELECT o.tenant_id, o.metric_type, o.day, '', '', coalesce(CASE o.aggregation WHEN 'max' THEN greatest(max(o.value), 0)
+      ELSE tollgate.distinct_of(array_agg(DISTINCT o.hash) FILTER (WHERE o.hash IS NOT NULL)) END, 0), count(*)
+    FROM observed o GROUP BY o.tenant_id, o.metric_type, o.day, o.aggregation
   ), stored_hourly AS (
     SELECT h.* FROM tollgate.usage_hourly h JOIN spans s ON s.tenant_id = h.tenant_id AND h.hour >= s.from_at AND h.hour < s.to_at
     WHERE h.hour >= %5$L AND h.hour < %6$L AND h.hour >= %7$L AND h.tenant_id %1$s
@@ -114,7 +130,8 @@ BEGIN
     ARRAY(SELECT m.metric_type::text FROM tollgate.usage_metrics m WHERE m.kind = 'gauge'),
     (p_first - 1)::timestamp AT TIME ZONE 'UTC', (p_last + 2)::timestamp AT TIME ZONE 'UTC',
     coalesce((SELECT r.before FROM tollgate.removed r WHERE r.what = 'hourly'), '-infinity'),
-    (p_last - p_first + 1) * 120 * (SELECT count(DISTINCT p.time_zone) FROM tollgate.tenant_periods p)) USING p_first, p_last;
+    (p_last - p_first + 1) * 120 * (SELECT count(DISTINCT p.time_zone) FROM tollgate.tenant_periods p),
+    ARRAY(SELECT m.metric_type::text FROM tollgate.usage_metrics m WHERE m.kind = 'observed')) USING p_first, p_last;
 END $$;
 
 -- Differences of tollgate.usage_counts_hourly, of the hours that all of its writers count.
@@ -122,7 +139,8 @@ CREATE OR REPLACE FUNCTION tollgate.reconcile_hours(p_tenant text)
 RETURNS TABLE (tenant_id text, metric text, hour timestamptz, stored numeric, counted numeric)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET work_mem = '64MB' SET jit = off AS $$
   WITH hourly AS MATERIALIZED (
-    SELECT DISTINCT k.metric_type::text FROM tollgate.usage_limit_keys k WHERE k.limit_window = 'hour'
+    SELECT DISTINCT k.metric_type::text FROM tollgate.usage_limit_keys k JOIN tollgate.usage_metrics m ON m.metric_type = k.metric_type
+    WHERE k.limit_window = 'hour' AND m.kind = 'counter'
   ), counts AS (
     SELECT u.tenant_id, u.metric_type, tollgate.hour_start(u.quarter, p.time_zone) AS hour, sum(u.total) AS total
     FROM (SELECT x.tenant_id::text, x.metric_type::text, date_bin('15 minutes', x.recorded_at, '2000-01-01Z') AS quarter, sum(x.metric_value) AS total
@@ -158,7 +176,7 @@ SET work_mem = '64MB' SET jit = off SET enable_mergejoin = off SET enable_nestlo
     SELECT x.tenant_id, x.metric_type, x.day, sum(x.total) AS total FROM (
       SELECT d.tenant_id::text, d.metric_type::text, d.day, d.total FROM tollgate.usage_daily d
       WHERE (p_tenant IS NULL OR d.tenant_id = p_tenant)
-        AND NOT d.metric_type = ANY (ARRAY(SELECT m.metric_type FROM tollgate.usage_metrics m WHERE m.kind = 'gauge'))
+        AND NOT d.metric_type = ANY (ARRAY(SELECT m.metric_type FROM tollgate.usage_metrics m WHERE m.kind <> 'counter'))
       UNION ALL
       SELECT * FROM unnest(p_tenants, p_metrics, p_days, p_deltas)) x
     GROUP BY 1, 2, 3
@@ -196,6 +214,9 @@ SET work_mem = '64MB' SET jit = off SET enable_mergejoin = off SET enable_nestlo
   FROM stored_counts u FULL JOIN counts c
     ON c.tenant_id = u.tenant_id AND c.metric_type = u.metric_type AND c.w = u.limit_window AND c.start = u.window_start
   WHERE coalesce(u.used, 0) <> coalesce(c.total, 0)
+    AND NOT coalesce(u.metric_type, c.metric_type) = ANY (ARRAY(SELECT m.metric_type FROM tollgate.usage_metrics m WHERE m.kind = 'observed'))
+  UNION ALL
+  SELECT o.tenant_id, 'counts', o.metric, o.at, o.limit_window, '', o.stored, o.counted, NULL, NULL FROM tollgate.reconcile_observed(p_tenant) o
   UNION ALL
   SELECT h.tenant_id, 'counts', h.metric, h.hour::text, 'hour', '', h.stored, h.counted, NULL, NULL FROM tollgate.reconcile_hours(p_tenant) h
   UNION ALL
@@ -242,7 +263,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT array_agg(d.tenant_id) AS tenants, array_agg(d.metric) AS metrics, array_agg(d.at::date) AS days,
            array_agg(coalesce(d.counted, 0) - coalesce(d.stored, 0)) AS deltas
     FROM days d LEFT JOIN tollgate.usage_metrics m ON m.metric_type = d.metric
-    WHERE d.aggregate = 'daily' AND m.kind IS DISTINCT FROM 'gauge'
+    WHERE d.aggregate = 'daily' AND coalesce(m.kind, 'counter') = 'counter'
   )
   SELECT d.aggregate, d.metric, d.at, d.method, d.endpoint, d.stored, d.counted, d.stored_events, d.counted_events FROM days d
   UNION ALL
@@ -293,6 +314,8 @@ BEGIN
   LOCK TABLE tollgate.usage_hourly IN SHARE ROW EXCLUSIVE MODE;
   FOR d IN SELECT * FROM tollgate.reconcile(tenant) LOOP
     repaired := repaired + 1;
+    -- What is kept of distinct values is read again from the rows at the next one.
+    DELETE FROM tollgate.usage_distinct x WHERE x.tenant_id = tenant AND x.metric_type = d.metric AND d.aggregate IN ('hourly', 'daily', 'counts');
     CASE d.aggregate
       WHEN 'hourly' THEN
         DELETE FROM tollgate.usage_hourly h WHERE h.tenant_id = tenant AND h.metric_type = d.metric AND h.hour = d.at::timestamptz

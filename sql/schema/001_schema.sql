@@ -165,6 +165,17 @@ CREATE TABLE tollgate.usage_counts_hourly (
 );
 CREATE INDEX idx_usage_counts_hourly_xid ON tollgate.usage_counts_hourly (xid);
 
+-- The smallest hashes of the values that a metric of aggregation unique has seen in a window, at most 10,001 (sql/functions/observed.sql).
+CREATE TABLE tollgate.usage_distinct (
+  tenant_id    varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
+  metric_type  varchar(100) NOT NULL,
+  limit_window text NOT NULL CHECK (limit_window IN ('hour', 'day', 'week', 'period')),
+  window_start timestamptz NOT NULL,  -- the hour, or midnight UTC of the date that names the window
+  hash         bigint NOT NULL,
+  PRIMARY KEY (tenant_id, metric_type, limit_window, window_start, hash)
+);
+CREATE INDEX idx_usage_distinct_start ON tollgate.usage_distinct (limit_window, window_start);
+
 -- What limits refused: each node's limit table counts, its collector puts here what that has, as it stands.
 CREATE TABLE tollgate.usage_refusals (
   tenant_id   varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,

@@ -59,7 +59,7 @@ test('limits beyond it that were inserted by hand are named, and the table goes 
   const log = () => readFileSync(join(node.dir, 'tollgate-collector.log'), 'utf8');
   const calls = () => Number(node.sql("SELECT coalesce(sum(total), 0) FROM tollgate.usage_daily WHERE metric_type = 'api_call'"));
   for (const fresh of [false, true]) {
-    if (fresh) rmSync(join(node.run, 'limits.3'));
+    if (fresh) rmSync(join(node.run, 'limits.4'));
     const collector = await node.collector(), before = calls();
     await eventually(() => /the limit table has room for \d+ metrics and \d+ limits, and none for the (metric|limit) \w*hand/.test(log()), 'the sentence in the log', 10);
     assert.ok(held().has('api_calls_per_day') && held().has('m0_per_day'), [...held()].join(' '));

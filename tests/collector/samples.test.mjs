@@ -26,7 +26,7 @@ test('rows of a collector that was started anew are added, and another limit tab
   const before = ask('table_id', newest), pid = node.status().pid;
   process.kill(pid, 'SIGTERM');
   await eventually(() => { try { process.kill(pid, 0); return false; } catch { return true; } }, 'the collector to end', 10);
-  rmSync(join(node.run, 'limits.3'));
+  rmSync(join(node.run, 'limits.4'));
   await node.collector();
   node.write(5);
   await eventually(() => ask('rows', newest) === '5', 'the next sample', 70);

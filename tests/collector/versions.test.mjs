@@ -58,7 +58,7 @@ test('an upgrade under load refuses nobody, and exactly the limit passes', async
   await node.stop(collector);
   await more(100); // nobody reads the spool
   collector = await node.collector();
-  assert.ok(existsSync(join(node.run, 'limits.3')) && existsSync(join(node.run, 'limits.9')));
+  assert.ok(existsSync(join(node.run, 'limits.4')) && existsSync(join(node.run, 'limits.9')));
   await more(500); // the gate of the other version goes on with its own table
   const fresh = await startGate(join(root, 'build/release/tollgate-gate'), 'new');
   to = fresh.socket;

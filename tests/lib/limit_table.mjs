@@ -15,6 +15,6 @@ export function compareTable(run, ask) {
     JOIN tollgate.usage_limit_keys l ON l.metric_type = c.metric_type AND l.limit_window = c.limit_window`), '|').map((f) => [f.slice(0, 4).join(' '), f[4]]));
   const open = new Set(fields(ask("SELECT tenant_id, tollgate.us(starts_at) FROM tollgate.tenant_periods WHERE ends_at > now() - interval '2 days'"), '|')
     .map((f) => f.join(' ')));
-  const matters = held.filter(([tenant, , window, start]) => window === 'day' || open.has(`${tenant} ${start}`));
+  const matters = held.filter(([tenant, , window, start]) => window !== 'period' || open.has(`${tenant} ${start}`));
   return { matters, wrong: matters.filter((f) => (stored.get(f.slice(0, 4).join(' ')) ?? '0') !== f[4]) };
 }
