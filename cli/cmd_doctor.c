@@ -15,6 +15,7 @@
 #include "cli/spool_view.h"
 #include "cli/table.h"
 #include "lib/base/clock.h"
+#include "lib/meter/limit_table/limit_table.h"
 #include "lib/store/db.h"
 #include "lib/store/health.h"
 #include "lib/store/journal.h"
@@ -196,8 +197,13 @@ static void judge_collector(struct doctor *d, struct json_object *o)
                     number_of(o, "pid"), number_of(o, "lag_events"), lag);
     if (strcmp(node_text(o, "database"), "connected") == 0) /* else that line says it for all */
         judge_parts(d, o);
-    doctor_line(d, ready, "limit table", ready ? "%s" : "%s: calls go by gate.on_failure until it is filled",
-                node_text(o, "table"));
+    if (ready && limit_table_others(d->config->paths.run_dir) > 0)
+        doctor_line(d, false, "limit table",
+                    "a gate or tollgate-web of another version runs, without what changes since: "
+                    "systemctl restart tollgate-gate tollgate-web");
+    else
+        doctor_line(d, ready, "limit table", ready ? "%s" : "%s: calls go by gate.on_failure until it is filled",
+                    node_text(o, "table"));
     judge_sync(d, o);
 }
 

@@ -99,6 +99,7 @@ test('a gate of another version that is not replaced has no limit table after a 
   const fresh = await startGate(join(other, 'tollgate-gate'), 'right');
   await eventually(async () => await status(fresh, revoked.key) === 401, 'the gate of the same version to refuse the key', 5);
   assert.equal(await status(old, revoked.key), 200); // it has no news of it
+  assert.match(node.tollgate(['doctor']).out, /WRONG +limit table +a gate or tollgate-web of another version runs/);
   await eventually(async () => await status(old, revoked.key) === 503, 'the other one to be told', 20);
   assert.deepEqual([await status(old, key), await status(fresh, key)], [503, 200]);
   assert.match(readFileSync(join(node.dir, 'other-collector.log'), 'utf8'), /gates of another version of Tollgate still run.*restart them/);

@@ -144,6 +144,8 @@ MUST_CHECK enum status limit_table_supersede(const struct limit_table *t);
  * they open the one of their own version again, if there is one. How many tables were told.
  */
 int limit_table_retire(const char *run_dir);
+/* How many tables of other versions somebody has open. */
+int limit_table_others(const char *run_dir);
 /*
  * The file in run_dir is no longer the one mapped (looked at four times a second), it is superseded, or somebody met damage
  * in it: close and open again; the collector: create.

@@ -99,10 +99,16 @@ static bool is_table(const char *name)
     return !name[6] || (name[6] == '.' && name[7] && !name[7 + strspn(name + 7, "0123456789")]);
 }
 
-/* Tables of other versions that no gate has open any more, then what belonged to them. */
-static void sweep_version(void *arg, const char *run_dir, const char *name)
+/* Does a gate, or tollgate-web, have it open? */
+static bool in_use(int fd)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = TABLE_LOCK_AT, .l_len = LIMIT_WRITERS};
+    return fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+}
+
+/* Tables of other versions that nobody has open any more, then what belonged to them. */
+static void sweep_version(void *arg, const char *run_dir, const char *name)
+{
     char table[NAME_MAX + 1];
     (void)arg;
     if (belongs_to(name, TABLE_FILE))
@@ -111,7 +117,7 @@ static void sweep_version(void *arg, const char *run_dir, const char *name)
     if (!is_table(name))
         *strrchr(table, '.') = '\0';
     int fd = open_file(run_dir, table, O_RDWR);
-    if (fd < 0 || (is_table(name) && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK))
+    if (fd < 0 || (is_table(name) && !in_use(fd)))
         remove_file(run_dir, name);
     if (fd >= 0)
         close(fd);
@@ -136,6 +142,22 @@ static void retire_version(void *arg, const char *run_dir, const char *name)
         !superseded && pwrite(fd, &(uint32_t){1}, sizeof(superseded), at) == (ssize_t)sizeof(superseded))
         (*told)++;
     close(fd);
+}
+
+static void count_version(void *arg, const char *run_dir, const char *name)
+{
+    int *n = arg, fd;
+    if (!is_table(name) || belongs_to(name, TABLE_FILE) || (fd = open_file(run_dir, name, O_RDWR)) < 0)
+        return;
+    *n += in_use(fd);
+    close(fd);
+}
+
+int limit_table_others(const char *run_dir)
+{
+    int n = 0;
+    each_file(run_dir, count_version, &n);
+    return n;
 }
 
 int limit_table_retire(const char *run_dir)
