@@ -687,7 +687,7 @@ static void a_tenant_takes_as_many_places_as_its_limits_need_at_most(void)
 {
     static const struct {
         uint32_t limits, places;
-    } cases[] = {{0, 1}, {16, 1}, {17, 2}, {41, 2}, {42, 3}, {LIMIT_TABLE_LIMITS, 6}};
+    } cases[] = {{0, 1}, {16, 1}, {17, 2}, {37, 2}, {38, 3}, {LIMIT_TABLE_LIMITS, 7}};
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
         CU_ASSERT_EQUAL(limit_table_places(cases[i].limits), cases[i].places);
