@@ -53,7 +53,7 @@ static const char *problem(const struct metric_values *v)
         return "say --kind counter or --kind gauge, or --aggregation count, sum, level, max or unique; --unit and --label";
     if (v->kind && v->aggregation && (watched || level != (strcmp(v->kind, "gauge") == 0)))
         return "a counter is of aggregation count or sum, a gauge of level; max and unique have no --kind";
-    if (unique != (v->field != NULL) && !(watched && !unique))
+    if (unique ? !v->field : v->field && !watched)
         return "--field names the member of an event's metadata that unique counts, or whose largest value max is";
     if (v->decimals && !one_of(v->decimals, decimals))
         return "--decimals is a number from 0 to 6";

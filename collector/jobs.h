@@ -28,7 +28,7 @@ struct jobs {
         size_t n, at;
         struct storage_walk *walk; /* of places[at] */
     } round, asked;                /* of all tenants in turn; of those that are to be measured now */
-    struct { /* refusals.c: how far the limit table is read */
+    struct {                       /* refusals.c: how far the limit table is read */
         uint64_t table;
         uint32_t next;
         bool all; /* not only what is new */
