@@ -240,3 +240,14 @@ CREATE TABLE IF NOT EXISTS tollgate.usage_distinct (
   PRIMARY KEY (tenant_id, metric_type, limit_window, window_start, hash)
 );
 CREATE INDEX IF NOT EXISTS idx_usage_distinct_start ON tollgate.usage_distinct (limit_window, window_start);
+
+-- What is now of each gauge.
+CREATE TABLE IF NOT EXISTS tollgate.usage_levels (
+  tenant_id   varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
+  metric_type varchar(100) NOT NULL REFERENCES tollgate.usage_metrics (metric_type) ON DELETE CASCADE,
+  level       numeric(26,6) NOT NULL DEFAULT 0,
+  recorded_at timestamptz NOT NULL,
+  set_at      timestamptz,
+  updated_at  timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (tenant_id, metric_type)
+);

@@ -35,7 +35,7 @@ DECLARE
 BEGIN
   FOR t IN SELECT x.name, x.tenants FROM (VALUES ('tollgate.tenant_settings', true), ('tollgate.tenant_periods', true),
     ('public.usage_tracking', true), ('public.usage_summary', true), ('tollgate.usage_hourly', true), ('tollgate.usage_daily', true),
-    ('tollgate.usage_counts', true), ('tollgate.usage_counts_hourly', true), ('tollgate.usage_refusals', true), ('tollgate.usage_distinct', false), ('tollgate.usage_changes', true), ('tollgate.usage_event_ids', true),
+    ('tollgate.usage_counts', true), ('tollgate.usage_levels', true), ('tollgate.usage_counts_hourly', true), ('tollgate.usage_refusals', true), ('tollgate.usage_distinct', false), ('tollgate.usage_changes', true), ('tollgate.usage_event_ids', true),
     ('tollgate.usage_rejected', true), ('tollgate.collector_degraded', true), ('tollgate.usage_limit_overrides', true),
     ('tollgate.api_keys', true), ('tollgate.accounts', true), ('tollgate.account_sessions', false), ('tollgate.signin_failures', false),
     ('tollgate.config_changes', false), ('tollgate.limit_leases', false), ('tollgate.limit_lease_nodes', false),
@@ -54,7 +54,7 @@ END $$;
 GRANT SELECT ON tollgate.schema_migrations TO tollgate_web, tollgate_collector;
 
 -- Web: reads, under row-level security; whatever it changes, it changes through functions.
-GRANT SELECT ON tollgate.tenant_periods, public.usage_summary, tollgate.usage_daily, tollgate.usage_counts, tollgate.usage_counts_hourly, tollgate.usage_refusals, tollgate.usage_limit_overrides, tollgate.usage_event_ids, tollgate.usage_metrics,
+GRANT SELECT ON tollgate.tenant_periods, public.usage_summary, tollgate.usage_daily, tollgate.usage_counts, tollgate.usage_levels, tollgate.usage_counts_hourly, tollgate.usage_refusals, tollgate.usage_limit_overrides, tollgate.usage_event_ids, tollgate.usage_metrics,
   tollgate.usage_limit_keys TO tollgate_web;
 
 -- The collector: stores events and what they add up to, and publishes to the limit table. It reads no password and no session.
@@ -70,7 +70,7 @@ GRANT INSERT ON tollgate.usage_rejected, tollgate.node_rollbacks TO tollgate_col
 GRANT DELETE ON tollgate.collector_progress TO tollgate_collector;
 GRANT SELECT, UPDATE ON public.usage_summary TO tollgate_collector;
 GRANT UPDATE (changed) ON tollgate.enforce_shares TO tollgate_collector;
-GRANT SELECT, INSERT, UPDATE ON tollgate.usage_hourly, tollgate.usage_daily, tollgate.usage_counts, tollgate.collector_progress, tollgate.collector_nodes TO tollgate_collector;
+GRANT SELECT, INSERT, UPDATE ON tollgate.usage_hourly, tollgate.usage_daily, tollgate.usage_counts, tollgate.usage_levels, tollgate.collector_progress, tollgate.collector_nodes TO tollgate_collector;
 GRANT SELECT, INSERT, UPDATE, DELETE ON tollgate.usage_counts_hourly TO tollgate_collector;
 GRANT SELECT, INSERT, DELETE ON tollgate.usage_event_ids, tollgate.config_changes TO tollgate_collector;
 GRANT SELECT, INSERT, UPDATE, DELETE ON tollgate.usage_changes, tollgate.collector_degraded, tollgate.limit_leases, tollgate.limit_lease_nodes, tollgate.node_samples TO tollgate_collector;

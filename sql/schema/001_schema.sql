@@ -187,6 +187,18 @@ CREATE TABLE tollgate.usage_refusals (
 );
 CREATE INDEX idx_usage_refusals_hour ON tollgate.usage_refusals (hour);
 
+-- What is now of each gauge: counted, measured or posted. A level that is posted wins over those recorded before it; a change ("delta")
+-- is added unless it was recorded before the level that it would change.
+CREATE TABLE tollgate.usage_levels (
+  tenant_id   varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
+  metric_type varchar(100) NOT NULL REFERENCES tollgate.usage_metrics (metric_type) ON DELETE CASCADE,
+  level       numeric(26,6) NOT NULL DEFAULT 0,
+  recorded_at timestamptz NOT NULL,   -- of the newest row that it holds
+  set_at      timestamptz,            -- of the last absolute level among them; null: there are changes alone
+  updated_at  timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (tenant_id, metric_type)
+);
+
 -- What the database and the measurements bring: filled by triggers, deleted in the transaction that counts it.
 -- No foreign key: it would look up and lock the tenant's row at every insert of the host's, all sessions the same one. What
 -- a deleted tenant leaves is dropped by whoever counts it.
