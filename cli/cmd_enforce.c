@@ -1,4 +1,4 @@
-/* cmd_enforce.c: tollgate enforce: the database itself refuses patients and users beyond the plan */
+/* cmd_enforce.c: tollgate enforce: the database itself refuses rows beyond the plan */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,9 +9,13 @@
 
 static int list(struct cli *c)
 {
-    static const struct table_column columns[] = {
-        {"tenant_id", "tenant", TABLE_TEXT}, {"enforced", "enforced", TABLE_BOOLEAN}, {"metric", "metric", TABLE_TEXT},
-        {"max", "limit", TABLE_NUMBER},      {"used", "used", TABLE_NUMBER},          {0}};
+    static const struct table_column columns[] = {{"tenant_id", "tenant", TABLE_TEXT},
+                                                  {"enforced", "enforced", TABLE_BOOLEAN},
+                                                  {"metric", "metric", TABLE_TEXT},
+                                                  {"max", "limit", TABLE_NUMBER},
+                                                  {"used", "used", TABLE_NUMBER},
+                                                  {"why", "why not", TABLE_TEXT},
+                                                  {0}};
     struct db_rows *r = NULL;
     enum status s = cli_begin(c);
 

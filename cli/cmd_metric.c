@@ -13,7 +13,8 @@ static const struct table_column columns[] = {
     {"limit_keys", "limits", TABLE_TEXT},  {"limit_window", "window", TABLE_TEXT},
     {"derived", "derived", TABLE_BOOLEAN}, {"aggregation", "aggregation", TABLE_TEXT},
     {"field", "field", TABLE_TEXT},        {"plural", "plural", TABLE_TEXT},
-    {"decimals", "decimals", TABLE_TEXT},  {0},
+    {"decimals", "decimals", TABLE_TEXT},  {"source", "source", TABLE_TEXT},
+    {0},
 };
 
 static enum status read_values(int argc, char *argv[], const char **type, struct metric_values *v)
@@ -23,7 +24,13 @@ static enum status read_values(int argc, char *argv[], const char **type, struct
         {"field", &v->field, NULL},   {"unit", &v->unit, NULL},
         {"plural", &v->plural, NULL}, {"decimals", &v->decimals, NULL},
         {"label", &v->label, NULL},   {"limit", &v->limit_key, NULL},
-        {"window", &v->window, NULL}, {0},
+        {"window", &v->window, NULL},
+        {"from", &v->source.table, NULL},
+        {"tenant-column", &v->source.tenant_column, NULL},
+        {"where", &v->source.where, NULL},
+        {"value", &v->source.value, NULL},
+        {"records", &v->source.records, NULL},
+        {0},
     };
 
     return cli_parse(argc, argv, options, type, 1, 1);
@@ -48,9 +55,10 @@ static const char *problem(const struct metric_values *v)
     bool unique = v->aggregation && strcmp(v->aggregation, "unique") == 0;
     bool watched = unique || (v->aggregation && strcmp(v->aggregation, "max") == 0);
 
-    if ((!v->kind && !v->aggregation) || !v->unit || !v->label || (v->kind && !one_of(v->kind, kinds)) ||
+    if ((!v->kind && !v->aggregation) || (!v->source.table && (!v->unit || !v->label)) || (v->kind && !one_of(v->kind, kinds)) ||
         (v->aggregation && !one_of(v->aggregation, aggregations)))
-        return "say --kind counter or --kind gauge, or --aggregation count, sum, level, max or unique; --unit and --label";
+        return "say --kind counter or --kind gauge, or --aggregation count, sum, level, max or unique; --unit and --label "
+               "(which a gauge with --from may leave out)";
     if (v->kind && v->aggregation && (watched || level != (strcmp(v->kind, "gauge") == 0)))
         return "a counter is of aggregation count or sum, a gauge of level; max and unique have no --kind";
     if (unique ? !v->field : v->field && !watched)
@@ -133,8 +141,8 @@ int cmd_metric_change(struct cli *c, int argc, char *argv[])
     if (read_values(argc, argv, &type, &v))
         return CLI_USAGE;
     if (v.kind || v.aggregation || v.field || v.limit_key || v.window) {
-        cli_say(
-            "a metric's kind, limit and window can't be changed; only --unit, --plural, --decimals and --label can");
+        cli_say("a metric's kind, limit and window can't be changed; only --unit, --plural, --decimals, --label and what it "
+                "is counted from can");
         return CLI_USAGE;
     }
     if (cli_begin(c))
@@ -150,7 +158,10 @@ int cmd_metric_remove(struct cli *c, int argc, char *argv[])
 
     if (cli_parse(argc, argv, (const struct cli_option[]){{0}}, &type, 1, 1))
         return CLI_USAGE;
-    snprintf(what, sizeof(what), "The metric %.100s and its limit will be removed.", type);
+    snprintf(
+        what, sizeof(what),
+        "The metric %.100s and its limit will be removed, with its triggers and all that was counted from a table.",
+        type);
     if (!cli_confirm(c, what, type))
         return CLI_REFUSED;
     if (cli_begin(c))

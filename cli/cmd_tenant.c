@@ -139,7 +139,7 @@ const struct cli_command tenant_commands[] = {
     {"tenant", "create", "ID --name NAME [--tier TIER] [--zone ZONE] [--anchor DAY] [--schema NAME] [--storage PATH]",
      "Create a tenant with its settings and subscription", cmd_tenant_create,
      "--zone is an IANA name such as Europe/Berlin (default: UTC); --anchor is the day of the month on which a period starts\n"
-     "(default: 1); --schema is where its patients and appointments are (default: its id); --storage is its folder below\n"
+     "(default: 1); --schema is where its own tables are (default: its id); --storage is its folder below\n"
      "storage.dir (default: its id).\n"},
     {"tenant", "list", "", "All tenants", cmd_tenant_list, NULL},
     {"tenant", "show", "ID", "One tenant", cmd_tenant_show, NULL},

@@ -38,7 +38,7 @@ enum status cli_check_limits(const char *words[], bool may_remove)
         const char *equals = strchr(*words, '=');
 
         if (!equals || equals == *words || (!equals[1] && !may_remove) || (equals[1] && !is_limit(equals + 1))) {
-            cli_say("\"%s\" is not a limit; write it as max_patients=500, or =-1 for unlimited", *words);
+            cli_say("\"%s\" is not a limit; write it as storage_gb=50, or =-1 for unlimited", *words);
             return STATUS_INVALID;
         }
     }
@@ -108,7 +108,7 @@ static int cmd_tier_remove(struct cli *c, int argc, char *argv[])
     return cli_remove(c, argc, argv, "The tier", "goes.", tiers_remove, "The tier was removed.");
 }
 
-static const char limits_help[] = "LIMIT=NUMBER sets a limit, such as max_patients=500; -1 is unlimited.\n";
+static const char limits_help[] = "LIMIT=NUMBER sets a limit, such as storage_gb=50; -1 is unlimited.\n";
 const struct cli_command tier_commands[] = {
     {"tier", "create", "ID --name NAME [LIMIT=NUMBER]...", "Create a plan", cmd_tier_create, limits_help},
     {"tier", "list", "", "All plans", cmd_tier_list, NULL},

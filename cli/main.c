@@ -10,6 +10,10 @@
 #include "lib/base/log.h"
 #include "lib/store/db.h"
 
+static const char metric_help[] =
+    "--from is {schema}.NAME, a table in each tenant's schema, or SCHEMA.NAME, one that all tenants share; --tenant-column\n"
+    "then has the tenant's id. Its rows are counted, or --value is summed. --where says which of them, by the table's columns\n"
+    "and what is built into PostgreSQL. --records is a counter of which each new row is an event.\n";
 static const char setup_help[] =
     "Announces each step, skips what exists already, and prints what is left to do by hand. Running it again does no harm.\n"
     "Run it as root: what only PostgreSQL's superuser can do is then done as the user postgres, or else with the connection\n"
@@ -28,23 +32,27 @@ static const struct cli_command first[] = {
      "Running it again changes nothing. To take over a database that has tenants of its own, use `tollgate adopt`.\n"},
     {NULL, "adopt", "[--dry-run] [--enforce]", "Take over a database that has tenants of its own", cmd_adopt,
      "Lists what it will add, asks, and adds nothing else. --dry-run only lists; --enforce also refuses rows beyond plans.\n"},
-    {NULL, "enforce", "TENANT|--all [on|off], or list", "Let the database refuse patients and users beyond the plan",
-     cmd_enforce, "A refused statement fails with SQLSTATE TG429 and the numbers; on is the default.\n"},
+    {NULL, "enforce", "TENANT|--all [on|off], or list", "Let the database refuse rows beyond the plan", cmd_enforce,
+     "A refused statement fails with SQLSTATE TG429 and the numbers; on is the default.\n"},
     {NULL, "demo", "", "Fill an empty database with the demo's tenants", cmd_demo, NULL},
     {0},
 };
 static const struct cli_command metric_commands[] = {
     {"metric", "create",
      "TYPE --kind counter|gauge|--aggregation count|sum|level|max|unique [--field NAME] --unit UNIT [--plural UNITS] "
-     "[--decimals NUMBER] --label LABEL [--limit KEY] [--window none|minute|hour|day|week|period]",
-     "Create a metric for events", cmd_metric_create, NULL},
+     "[--decimals NUMBER] --label LABEL [--limit KEY] [--window none|minute|hour|day|week|period] "
+     "[--from TABLE] [--where CONDITION] [--tenant-column COLUMN] [--value COLUMN] [--records TYPE]",
+     "Create a metric for events, or a gauge that is counted from a table", cmd_metric_create, metric_help},
     {"metric", "limit", "TYPE KEY --window none|minute|hour|day|week|period --label LABEL",
      "Add another limit that plans may set for a metric", cmd_metric_limit, NULL},
     {"metric", "list", "", "The catalogue", cmd_metric_list, NULL},
     {"metric", "show", "TYPE", "One metric", cmd_metric_show, NULL},
-    {"metric", "change", "TYPE [--unit UNIT] [--plural UNITS] [--decimals NUMBER] [--label LABEL]",
-     "Change a metric's unit or label", cmd_metric_change, NULL},
-    {"metric", "remove", "TYPE", "Remove a metric without events", cmd_metric_remove, NULL},
+    {"metric", "change",
+     "TYPE [--unit UNIT] [--plural UNITS] [--decimals NUMBER] [--label LABEL] [--where CONDITION] [--value COLUMN] "
+     "[--records TYPE] [--from TABLE] [--tenant-column COLUMN]",
+     "Change a metric's unit, label, or what it is counted from", cmd_metric_change, metric_help},
+    {"metric", "remove", "TYPE", "Remove a metric without events, or one that is counted from a table",
+     cmd_metric_remove, NULL},
     {0},
 };
 static const struct cli_command last[] = {

@@ -63,8 +63,8 @@ enum status jobs_attach(struct jobs *j, int64_t until, bool *more)
         return s;
     if (left_out[0] != '\0' && strcmp(left_out, j->left_out) != 0)
         log_warning(
-            "tenant %s: its tables are locked or out of reach, so its patients and appointments are not counted; "
-            "tollgate_owner needs USAGE on its schema, SELECT and TRIGGER on both",
+            "tenant %s: its tables are locked or out of reach, so they are not counted; tollgate_owner needs USAGE on "
+            "its schema and TRIGGER on the tables that metrics are counted from",
             left_out);
     memcpy(j->left_out, left_out, sizeof(left_out));
     return STATUS_OK;

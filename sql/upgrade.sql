@@ -251,3 +251,41 @@ CREATE TABLE IF NOT EXISTS tollgate.usage_levels (
   updated_at  timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (tenant_id, metric_type)
 );
+
+-- Where gauges come from. What counted patients, users and appointments goes with its triggers; sql/presets/clinic.sql and triggers.sql put
+-- the new ones in their place, in the same transaction.
+CREATE TABLE IF NOT EXISTS tollgate.usage_sources (
+  id            integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  metric_type   varchar(100) NOT NULL UNIQUE REFERENCES tollgate.usage_metrics (metric_type) ON DELETE CASCADE,
+  schema_name   text NOT NULL,
+  table_name    text NOT NULL,
+  tenant_column text,
+  columns       jsonb NOT NULL DEFAULT '{}',
+  condition     text NOT NULL DEFAULT '',
+  value_column  text,
+  records       varchar(100) REFERENCES tollgate.usage_metrics (metric_type) ON DELETE SET NULL,
+  CHECK ((schema_name = '{schema}') = (tenant_column IS NULL))
+);
+DO $$
+DECLARE
+  f record;
+  t record;
+BEGIN
+  FOR t IN SELECT g.tgname, g.tgrelid::regclass AS tab FROM pg_trigger g WHERE NOT g.tgisinternal
+    AND g.tgrelid IN ('tollgate.usage_metrics'::regclass, 'tollgate.usage_limit_keys'::regclass) LOOP -- their function knows tables in public
+    EXECUTE format('DROP TRIGGER %I ON %s', t.tgname, t.tab);
+  END LOOP;
+  FOR f IN SELECT p.oid::regprocedure AS name FROM pg_proc p WHERE p.pronamespace = 'tollgate'::regnamespace
+    AND p.proname ~ '^(patients|users|appointments)_(changed|added)$' LOOP
+    EXECUTE format('DROP FUNCTION %s CASCADE', f.name);
+  END LOOP;
+END $$;
+INSERT INTO tollgate.usage_metrics (metric_type, kind, aggregation, unit, plural, decimals, label, limit_window, derived)
+VALUES ('appointments_count', 'gauge', 'level', 'appointments', 'appointments', 0, 'Appointments kept', 'none', true) ON CONFLICT DO NOTHING;
+INSERT INTO tollgate.usage_levels (tenant_id, metric_type, level, recorded_at, set_at)
+SELECT s.tenant_id, v.metric, v.level, s.updated_at, s.updated_at
+FROM (SELECT DISTINCT ON (u.tenant_id) u.* FROM public.usage_summary u ORDER BY u.tenant_id, u.period_start DESC) s
+CROSS JOIN LATERAL (VALUES ('patients_count', s.patients_count::numeric), ('users_count', s.users_count), ('appointments_count', s.appointments_count),
+                           ('storage_used_gb', s.storage_used_gb)) AS v (metric, level)
+JOIN tollgate.usage_metrics m ON m.metric_type = v.metric
+ON CONFLICT DO NOTHING;

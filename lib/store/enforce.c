@@ -10,9 +10,8 @@ enum status enforce_set(struct db *d, const char *tenant, bool on)
 
 enum status enforce_list(struct db *d, struct db_rows **rows)
 {
-    static const char sql[] = "SELECT s.tenant_id, s.enforced, e.metric, nullif(e.most, 1000000000000000), e.used "
-                              "FROM tollgate.tenant_settings s LEFT JOIN LATERAL tollgate.enforced_levels(s.tenant_id) "
-                              "e ON true ORDER BY 1, 3";
+    static const char sql[] = "SELECT tenant_id, enforced, metric, trim_scale(max), trim_scale(used), why "
+                              "FROM tollgate.enforcement() ORDER BY 1, 3";
 
     return db_query(d, sql, 0, NULL, rows);
 }

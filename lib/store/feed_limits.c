@@ -84,56 +84,74 @@ static void read_spans(const struct db_rows *rows, size_t row, int column, struc
             .start_us = bounds[i], .end_us = bounds[i + 1], .end_offset_s = (int32_t)offsets[i + 1]};
 }
 
-static enum status one_tenant(const struct limit_catalogue *c, const struct db_rows *rows, size_t row,
-                              const struct db_rows *limits, size_t *next, feed_tenant_fn *fn, void *arg)
+/* The rows of tenant `id` from *next on into `gauges`; how many. */
+static size_t read_levels(const struct db_rows *rows, size_t *next, const struct limit_catalogue *c, const char *id,
+                          struct feed_gauge gauges[LIMIT_TABLE_METRICS])
 {
-    static const char *const names[] = {"patients_count", "users_count", "appointments_count", "storage_used_gb"};
-    struct feed_gauge gauges[4];
+    size_t n = 0;
+
+    for (; *next < db_count(rows) && strcmp(db_text(rows, *next, 0), id) == 0; (*next)++) {
+        int metric = feed_metric(c, db_text(rows, *next, 1));
+
+        if (metric >= 0 && n < LIMIT_TABLE_METRICS)
+            gauges[n++] = (struct feed_gauge){metric, db_int(rows, *next, 2)};
+    }
+    return n;
+}
+
+/* What belongs to the tenants of a page, and how far each is read. */
+struct page_rows {
+    struct db_rows *tenants, *limits, *levels;
+    size_t next_limit, next_level;
+};
+
+static enum status one_tenant(const struct limit_catalogue *c, struct page_rows *p, size_t row, feed_tenant_fn *fn,
+                              void *arg)
+{
+    const struct db_rows *rows = p->tenants;
+    struct feed_gauge gauges[LIMIT_TABLE_METRICS];
     struct limit_tenant t;
     char state = db_text(rows, row, 2)[0];
-    size_t n = 0;
 
     memset(&t, 0, sizeof(t));
     snprintf(t.id, sizeof(t.id), "%s", db_text(rows, row, 0));
     snprintf(t.tier, sizeof(t.tier), "%s", db_text(rows, row, 1));
     t.state = state == 's' ? LIMIT_TENANT_SUSPENDED : state == 'n' ? LIMIT_TENANT_NO_SUBSCRIPTION : LIMIT_TENANT_ACTIVE;
-    read_limits(limits, next, c, &t);
+    read_limits(p->limits, &p->next_limit, c, &t);
     read_spans(rows, row, 3, t.days, LIMIT_DAYS);
     read_spans(rows, row, 5, t.periods, LIMIT_PERIODS);
-    read_spans(rows, row, 11, t.weeks, LIMIT_WEEKS);
-    for (int i = 0; i < 4; i++) {
-        int metric = feed_metric(c, names[i]);
-
-        if (metric >= 0)
-            gauges[n++] = (struct feed_gauge){metric, db_int(rows, row, 7 + i)};
-    }
-    return fn(arg, &t, gauges, n);
+    read_spans(rows, row, 7, t.weeks, LIMIT_WEEKS);
+    return fn(arg, &t, gauges, read_levels(p->levels, &p->next_level, c, t.id, gauges));
 }
 
 /* *n: how many there were; `after` becomes the last one's id. */
 static enum status some_tenants(struct feed *p, const struct limit_catalogue *c, const char *only,
                                 char after[LIMIT_TENANT_SIZE], int most, feed_tenant_fn *fn, void *arg, size_t *n)
 {
-    static const char tenants_sql[] =
-        "SELECT tenant_id, tier_id, state, days, day_offsets, periods, period_offsets, patients, users, appointments, "
-        "storage_gb, weeks, week_offsets FROM tollgate.feed_tenants($1, $2, $3::bigint)";
+    static const char tenants_sql[] = "SELECT tenant_id, tier_id, state, days, day_offsets, periods, period_offsets, weeks, "
+                                      "week_offsets "
+                                      "FROM tollgate.feed_tenants($1, $2, $3::bigint)";
     static const char limits_sql[] =
         "SELECT tenant_id, limit_key, max, expires, after_expiry, mode, grace_percent, grace_until "
         "FROM tollgate.feed_limits($1, $2, $3::bigint)";
+    static const char levels_sql[] =
+        "SELECT tenant_id, metric_type, level FROM tollgate.feed_levels($1, $2, $3::bigint)";
     struct page page = {only, after, most};
-    struct db_rows *rows = NULL, *limits = NULL;
-    size_t next = 0;
-    enum status s = read_page(p, tenants_sql, &page, &rows);
+    struct page_rows r = {0};
+    enum status s = read_page(p, tenants_sql, &page, &r.tenants);
 
     if (s == STATUS_OK)
-        s = read_page(p, limits_sql, &page, &limits);
-    *n = s == STATUS_OK ? db_count(rows) : 0;
+        s = read_page(p, limits_sql, &page, &r.limits);
+    if (s == STATUS_OK)
+        s = read_page(p, levels_sql, &page, &r.levels);
+    *n = s == STATUS_OK ? db_count(r.tenants) : 0;
     for (size_t i = 0; i < *n && s == STATUS_OK; i++)
-        s = one_tenant(c, rows, i, limits, &next, fn, arg);
+        s = one_tenant(c, &r, i, fn, arg);
     if (*n > 0)
-        snprintf(after, LIMIT_TENANT_SIZE, "%s", db_text(rows, *n - 1, 0));
-    db_rows_free(rows);
-    db_rows_free(limits);
+        snprintf(after, LIMIT_TENANT_SIZE, "%s", db_text(r.tenants, *n - 1, 0));
+    db_rows_free(r.tenants);
+    db_rows_free(r.limits);
+    db_rows_free(r.levels);
     return s;
 }
 

@@ -9,10 +9,13 @@
 #include "lib/store/schema_version.h"
 #include "lib/store/sql_files.h"
 
-/* Ours in schema tollgate; grant_schema belongs to the role that adopted the database (sql/adopt.sql). */
+/*
+ * Ours in schema tollgate; grant_schema belongs to the role that adopted the database (sql/adopt.sql), and those of sources are generated
+ * (sql/functions/sources.sql).
+ */
 #define OUR_FUNCTIONS                                                                                       \
     "pg_catalog.pg_proc p WHERE p.pronamespace = 'tollgate'::pg_catalog.regnamespace AND p.prokind <> 'a' " \
-    "AND p.proname <> 'grant_schema'"
+    "AND p.proname <> 'grant_schema' AND p.proname !~ '^source_[0-9]+_'"
 
 struct apply {
     struct db *d;

@@ -9,23 +9,40 @@
 #include "lib/store/capacity.h"
 #include "lib/store/db.h"
 
+/* Where a gauge is counted from; docs/metrics.md. All may be NULL. */
+struct metric_source {
+    const char *table;         /* "{schema}.name", or "schema.name" of a table that all tenants share */
+    const char *tenant_column; /* of a shared table */
+    const char *where;         /* which rows count; "" is all */
+    const char *value;         /* a column that is summed; "" counts rows */
+    const char *records;       /* a counter: each new row is an event of it; "" is none */
+};
+
 struct metric_values {
     /* NULL: the default, or as it is. kind and aggregation: one of them says the other. */
     const char *kind, *aggregation, *field, *unit, *plural, *decimals, *label, *limit_key, *window;
+    struct metric_source source;
 };
 
-/* type, kind, unit, label, limit keys (the main one first), its window, derived, aggregation, field, plural, decimals */
+/* type, kind, unit, label, limit keys (the main one first), its window, derived, aggregation, field, plural, decimals, its source as a
+ * text */
 MUST_CHECK enum status metrics_list(struct db *d, struct db_rows **rows);
 MUST_CHECK enum status metrics_show(struct db *d, const char *type, struct db_rows **rows);
-/* With its limit key when one is named. STATUS_EXISTS; STATUS_LIMIT: the limit table has no room, and `full` says so. */
+/*
+ * With its limit key when one is named, and its triggers when it has a source. STATUS_EXISTS; STATUS_INVALID: the source can't be, and
+ * db_error says why; STATUS_LIMIT: the limit table has no room, and `full` says so.
+ */
 MUST_CHECK enum status metrics_create(struct db *d, const char *type, const struct metric_values *v,
                                       char full[CAPACITY_TEXT]);
 /* Another limit of a metric. STATUS_NOT_FOUND, STATUS_EXISTS, STATUS_LIMIT as above; STATUS_INVALID: not for such a metric. */
 MUST_CHECK enum status metrics_add_limit(struct db *d, const char *type, const char *limit_key, const char *window,
                                          const char *label, char full[CAPACITY_TEXT]);
-/* unit, plural, decimals and label only. STATUS_NOT_FOUND. */
+/* Unit, plural, decimals, label and source only. STATUS_NOT_FOUND; STATUS_INVALID as above. */
 MUST_CHECK enum status metrics_change(struct db *d, const char *type, const struct metric_values *v);
-/* STATUS_DENIED: it has usage, or it is one of Tollgate's own; STATUS_NOT_FOUND. */
+/*
+ * One that is counted from a table goes with its triggers and what was recorded of it. STATUS_DENIED: another has usage, or is one of
+ * Tollgate's own; STATUS_NOT_FOUND.
+ */
 MUST_CHECK enum status metrics_remove(struct db *d, const char *type);
 
 #endif

@@ -270,6 +270,29 @@ static enum status refuse_newer(struct db *d, const char *newest, char problem[P
     return STATUS_VERSION;
 }
 
+/* What is counted from tables of the host's (sql/presets): once, so that what an operator changed or removed since stays so. */
+static enum status preset(struct db *d, const struct migrate_options *o, char problem[PROBLEM_SIZE])
+{
+    static const char name[] = "presets/clinic.sql";
+    char found[8], sum[SQL_CHECKSUM_SIZE];
+    char *sql = NULL;
+    size_t length;
+    enum status s = value_of(d, "SELECT 'ran' FROM tollgate.schema_migrations WHERE version = -1", NULL, found,
+                             sizeof(found));
+
+    if (s != STATUS_OK)
+        return sql_explain(d, s, "schema_migrations", problem);
+    if (found[0] != '\0')
+        return STATUS_OK;
+    if ((s = sql_read(o->sql_dir, name, &sql, &length, problem)) != STATUS_OK)
+        return s;
+    sql_checksum(sql, length, sum);
+    if ((s = db_script(d, sql)) != STATUS_OK || (s = record(d, "-1", name, sum)) != STATUS_OK)
+        s = sql_explain(d, s, name, problem);
+    free(sql);
+    return s;
+}
+
 /* Tables and functions in one transaction: nobody ever sees the ones without the others. */
 static enum status bring_up(struct db *d, const struct migrate_options *o, const struct sql_files *f,
                             char problem[PROBLEM_SIZE])
@@ -284,6 +307,8 @@ static enum status bring_up(struct db *d, const struct migrate_options *o, const
         s = upgrade(d, o, f, problem);
     for (int i = 0; i < f->n && s == STATUS_OK; i++)
         s = one_file(d, o, f, i, problem);
+    if (s == STATUS_OK)
+        s = preset(d, o, problem);
     if (s == STATUS_OK)
         s = functions_apply(d, o->sql_dir, o->progress, problem);
     if (s == STATUS_OK)

@@ -33,7 +33,7 @@ static const char periods_sql[] = "SELECT tollgate.ensure_periods($1, now(), now
 static const char plan_sql[] =
     "SELECT tier_id, coalesce(tier_name, tier_id), usage_limits FROM tollgate.host_subscription WHERE tenant_id = $1";
 
-/* Counters by the window that their limit has; gauges are in the summary. */
+/* Counters by the window that their limit has; gauges as they are now. */
 /* clang-format off */
 static const char limits_sql[] = TODAY
     "SELECT k.limit_key, k.metric_type, k.limit_window, k.label, m.unit,"
@@ -41,6 +41,9 @@ static const char limits_sql[] = TODAY
     "      THEN " DB_MILLIONTHS("greatest(-0.000001, (s.usage_limits ->> k.limit_key)::numeric)") " ELSE -1 END,"
     " CASE WHEN k.limit_window IN ('hour', 'week')"
     "      THEN " DB_MILLIONTHS("tollgate.used_in($1, k.metric_type, k.limit_window, now())")
+    " WHEN m.kind = 'gauge'"
+    "      THEN coalesce((SELECT " DB_MILLIONTHS("l.level") " FROM tollgate.usage_levels l WHERE l.tenant_id = $1"
+    "        AND l.metric_type = k.metric_type), 0)"
     " ELSE coalesce((SELECT " DB_MILLIONTHS("c.used") " FROM tollgate.usage_counts c JOIN p ON p.tenant_id = c.tenant_id"
     "   WHERE c.tenant_id = $1 AND c.metric_type = k.metric_type AND c.limit_window = k.limit_window"
     "   AND c.window_start = CASE k.limit_window WHEN 'day' THEN p.today ELSE p.period_start END), 0) END"
@@ -112,9 +115,6 @@ static int64_t used_by_summary(const struct usage *u, const struct usage_limit *
         const char *metric, *window;
         int64_t used;
     } held[] = {
-        {"patients_count", "none", decimal_of_whole(u->patients)},
-        {"users_count", "none", decimal_of_whole(u->users)},
-        {"storage_used_gb", "none", u->storage},
         {"api_call", "day", decimal_of_whole(u->api_calls_today)},
         {"api_call", "period", decimal_of_whole(u->api_calls)},
         {"file_upload", "period", decimal_of_whole(u->file_uploads)},

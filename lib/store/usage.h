@@ -49,7 +49,7 @@ MUST_CHECK enum status usage_current(struct db *d, const char *tenant, struct us
 /* The same with plan and limits. usage_report_term frees what it holds. */
 MUST_CHECK enum status usage_report_read(struct db *d, const char *tenant, struct usage_report *out);
 void usage_report_term(struct usage_report *r);
-/* Counts patients, appointments and users anew, and asks for a measurement of the storage. */
+/* Counts anew what is counted from tables, and asks for a measurement of the storage. */
 MUST_CHECK enum status usage_refresh(struct db *d, const char *tenant);
 
 /* How many event ids of the tenant were claimed by events appended at that instant (the writer's clock). */

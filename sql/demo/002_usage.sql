@@ -99,6 +99,8 @@ UPDATE public.usage_summary s SET
   users_count = ceil(d.people * (1 - 0.03 * (current_date - least(s.period_end, current_date)) / 30.0)),
   appointments_count = floor(d.appointments * (1 - 0.05 * (current_date - least(s.period_end, current_date)) / 30.0))
 FROM tollgate.demo_plan d WHERE d.id = s.tenant_id;
+SELECT tollgate.put_level(d.id, 'storage_used_gb', (SELECT u.storage_used_gb FROM public.usage_summary u WHERE u.tenant_id = d.id
+  ORDER BY u.period_start DESC LIMIT 1)) FROM tollgate.demo_plan d ORDER BY d.id;
 SELECT tollgate.recount(id) FROM tollgate.demo_plan ORDER BY id;
 -- The demo's appointments are counted, not new.
 DELETE FROM tollgate.usage_changes;

@@ -58,7 +58,7 @@ GRANT SELECT ON tollgate.tenant_periods, public.usage_summary, tollgate.usage_da
   tollgate.usage_limit_keys TO tollgate_web;
 
 -- The collector: stores events and what they add up to, and publishes to the limit table. It reads no password and no session.
-GRANT SELECT ON tollgate.usage_metrics, tollgate.usage_limit_keys, tollgate.tenant_settings, tollgate.tenant_periods, tollgate.usage_limit_overrides, tollgate.enforced_gauges, tollgate.enforce_shares
+GRANT SELECT ON tollgate.usage_metrics, tollgate.usage_sources, tollgate.usage_limit_keys, tollgate.tenant_settings, tollgate.tenant_periods, tollgate.usage_limit_overrides, tollgate.enforced_gauges, tollgate.enforce_shares
   TO tollgate_collector;
 GRANT SELECT (id) ON tollgate.tenants TO tollgate_collector;
 GRANT SELECT (id, limits) ON tollgate.tiers TO tollgate_collector;
@@ -81,7 +81,6 @@ GRANT SELECT (ctid, hour), DELETE ON tollgate.usage_refusals TO tollgate_collect
 GRANT SELECT (ctid, failed_at), DELETE ON tollgate.signin_failures TO tollgate_collector;
 
 -- The counter: counts rows and writes the host's subscriptions.
-GRANT SELECT (tenant_id) ON public.users TO tollgate_counter;
 GRANT SELECT (tenant_id, tier_id, usage_limits, current_usage), INSERT (tenant_id, tier_id), UPDATE (tier_id, usage_limits, current_usage)
   ON public.tenant_subscriptions TO tollgate_counter;
 

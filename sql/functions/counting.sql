@@ -1,32 +1,31 @@
 -- Counting runs as tollgate_counter. The owner of a tenant's table may put code of his own there that PostgreSQL runs as whoever reads
 -- the table: in a policy, in an index or a CHECK over an expression, in an operator or a cast of a type of his own. As
--- tollgate_counter that code owns nothing and can read nothing but a status and the tenants' ids, and what it did is undone before
--- the count is returned. Triggers read the rows of a statement, where no such code stands, and compare them as text by a type's
--- output alone: concat() calls no cast, and trailing blanks do not count.
+-- tollgate_counter that code owns nothing and can read nothing but what is counted, and what it did is undone before the count is
+-- returned. Triggers read the rows of a statement, where no such code stands, by a type's output alone (sources.sql).
 -- Rows of tenant_subscriptions are written as tollgate_counter too, since a trigger that the host has there runs as the writer.
 
--- Why Tollgate does not count a table, as part of a sentence; null when it does.
+-- Why Tollgate does not count a metric in a table, as part of a sentence; null when it does.
 CREATE OR REPLACE FUNCTION tollgate.table_problem(tab regclass, what text) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   WITH RECURSIVE below AS (
     SELECT tab::oid AS oid UNION SELECT i.inhrelid FROM below b JOIN pg_inherits i ON i.inhparent = b.oid
+  ), needed AS (
+    SELECT n.col, a.attnum FROM tollgate.usage_sources s CROSS JOIN LATERAL unnest(tollgate.source_columns(s)) AS n (col)
+    LEFT JOIN pg_attribute a ON a.attrelid = tab AND a.attname = n.col AND NOT a.attisdropped WHERE s.metric_type = what
   )
   SELECT CASE
     WHEN c.relkind NOT IN ('r', 'p') THEN 'is not a table'
     WHEN c.relrowsecurity THEN 'has row-level security, which hides rows from the count'
     WHEN EXISTS (SELECT FROM below b JOIN pg_class x ON x.oid = b.oid WHERE x.relkind NOT IN ('r', 'p'))
       THEN 'has a part that is not a table of this database'
-    WHEN a.attnum IS NULL THEN format('has no column %s', n.col)
+    WHEN EXISTS (SELECT FROM needed n WHERE n.attnum IS NULL)
+      THEN (SELECT format('has no column %s', min(n.col)) FROM needed n WHERE n.attnum IS NULL)
     WHEN NOT has_schema_privilege('tollgate_counter', c.relnamespace, 'USAGE')
-      OR NOT has_column_privilege('tollgate_counter', c.oid, a.attnum, 'SELECT')
+      OR EXISTS (SELECT FROM needed n WHERE NOT has_column_privilege('tollgate_counter', c.oid, n.attnum, 'SELECT'))
       THEN format('may not be read by tollgate_counter: GRANT USAGE ON SCHEMA %s, SELECT (%s) ON %s TO it', c.relnamespace::regnamespace,
-                  n.col, tab)
+                  (SELECT string_agg(quote_ident(n.col), ', ') FROM needed n), tab)
   END
-  FROM pg_class c
-  CROSS JOIN LATERAL (SELECT CASE what WHEN 'patients_count' THEN 'status' WHEN 'users_count' THEN 'tenant_id'
-                                       ELSE 'tableoid' END AS col) n
-  LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = n.col AND NOT a.attisdropped
-  WHERE c.oid = tab
+  FROM pg_class c WHERE c.oid = tab
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.table_problem(regclass, text) TO tollgate_counter;
 
@@ -65,8 +64,8 @@ GRANT EXECUTE ON FUNCTION tollgate.end_write() TO tollgate_counter;
 -- Who may make a function belong to tollgate_counter needs its right to create one here, and only while it does that.
 GRANT CREATE ON SCHEMA tollgate TO tollgate_counter;
 
--- The rows that count in a table of a tenant's, or the tenant's in users; null when they can't be counted. Of the calling
--- statement's snapshot. The error at the end is what undoes whatever code of others did meanwhile.
+-- What a tenant has in a table, in the units of source_scale; null when it can't be counted. Of the calling statement's snapshot. The
+-- error at the end is what undoes whatever code of others did meanwhile.
 CREATE OR REPLACE FUNCTION tollgate.count_rows(tab regclass, what text, tenant text) RETURNS bigint
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -74,9 +73,7 @@ DECLARE
   n bigint;
 BEGIN
   IF problem IS NULL THEN
-    EXECUTE format(CASE what WHEN 'patients_count' THEN 'SELECT count(*) FROM %s WHERE rtrim(concat(status)) = ''active'''
-                             WHEN 'users_count' THEN 'SELECT count(*) FROM %s WHERE tenant_id = $1'
-                             ELSE 'SELECT count(tableoid) FROM %s' END, tab) INTO n USING tenant;
+    EXECUTE tollgate.source_count(tab, what, tenant) INTO n;
     RAISE EXCEPTION USING ERRCODE = 'TG000', MESSAGE = 'counted';
   END IF;
   RAISE WARNING '% %', tab, problem;
@@ -158,7 +155,7 @@ BEGIN
 END $$;
 
 -- The right to count a table, where it is ours to give. In an adopted database tollgate.grant_schema gives it.
-CREATE OR REPLACE FUNCTION tollgate.let_count(tab regclass, what text) RETURNS void
+CREATE OR REPLACE FUNCTION tollgate.let_count(tab regclass, s tollgate.usage_sources) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   c record;
@@ -168,9 +165,11 @@ BEGIN
   IF pg_has_role(c.nspowner, 'USAGE') AND NOT has_schema_privilege('tollgate_counter', c.schema, 'USAGE') THEN
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO tollgate_counter', c.nspname);
   END IF;
-  IF pg_has_role(c.relowner, 'USAGE') THEN
+  IF (pg_has_role(c.relowner, 'USAGE') OR has_table_privilege(tab, 'SELECT WITH GRANT OPTION'))
+     AND NOT EXISTS (SELECT FROM unnest(tollgate.source_columns(s)) n (col)
+                     WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = tab AND a.attname = n.col AND NOT a.attisdropped)) THEN
     EXECUTE format('GRANT SELECT (%s) ON %s TO tollgate_counter',
-                   CASE what WHEN 'patients_count' THEN 'status' ELSE 'tableoid' END, tab);
+                   (SELECT string_agg(quote_ident(n), ', ') FROM unnest(tollgate.source_columns(s)) n), tab);
   END IF;
 END $$;
 
@@ -178,20 +177,21 @@ END $$;
 CREATE OR REPLACE FUNCTION tollgate.only_countable(tenant text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  tab regclass := tollgate.tenant_table(tenant, 'patients');
-  problem text := 'public.users ' || tollgate.table_problem('public.users', 'users_count');
+  problem text;
 BEGIN
-  IF tab IS NOT NULL THEN
-    PERFORM tollgate.let_count(tab, 'patients_count');
-    problem := coalesce(problem, tab || ' ' || tollgate.table_problem(tab, 'patients_count'));
-  END IF;
+  PERFORM tollgate.let_count(t.tab, t.s)
+  FROM (SELECT s, tollgate.source_table(s, tenant) AS tab FROM tollgate.usage_sources s WHERE tollgate.may_refuse(s.metric_type)) t WHERE t.tab IS NOT NULL;
+  SELECT string_agg(t.tab || ' ' || tollgate.table_problem(t.tab, t.metric), '; ') INTO problem
+  FROM (SELECT s.metric_type AS metric, tollgate.source_table(s, tenant) AS tab FROM tollgate.usage_sources s
+        WHERE tollgate.may_refuse(s.metric_type) ORDER BY s.id) t;
   IF problem IS NOT NULL THEN
     RAISE EXCEPTION '%', problem USING ERRCODE = 'TG005', DETAIL = 'table';
   END IF;
 END $$;
 
--- What of the host's Tollgate does not take, and why: tenants by their id, tables that it can't count, and statements that it let
--- through uncounted. `tollgate doctor` shows it. An id is written as JSON, so that a control character in it does nothing to the screen.
+-- What of the host's Tollgate does not take, and why: tenants by their id, tables that it can't count or that are gone, and statements
+-- that it let through uncounted. `tollgate doctor` shows it. An id is written as JSON, so that a control character in it does nothing to
+-- the screen.
 CREATE OR REPLACE FUNCTION tollgate.left_out() RETURNS TABLE (what text, problem text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT 'tenant ' || to_jsonb(t.id::text)::text, 'has an id that ' || tollgate.tenant_id_problem(t.id::text)
@@ -201,14 +201,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     || to_jsonb(o.tenant_id::text)::text
   FROM tollgate.tenant_settings s JOIN tollgate.tenant_settings o ON o.schema_name = s.tenant_id::name::text WHERE s.schema_name = ''
   UNION ALL
-  SELECT c.oid::regclass::text, tollgate.table_problem(c.oid, c.relname || '_count')
-  FROM tollgate.tenant_settings s JOIN pg_namespace n ON n.nspname = s.schema_name
-  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname IN ('patients', 'appointments') AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-  WHERE n.nspname NOT IN ('public', 'tollgate', 'pg_catalog', 'information_schema')
-    AND tollgate.table_problem(c.oid, c.relname || '_count') IS NOT NULL
+  SELECT DISTINCT x.tab::text, p.problem FROM tollgate.source_tables() x CROSS JOIN LATERAL (SELECT tollgate.table_problem(x.tab, x.metric) AS problem) p
+  WHERE p.problem IS NOT NULL
   UNION ALL
-  SELECT 'public.users', tollgate.table_problem('public.users', 'users_count')
-  WHERE tollgate.table_problem('public.users', 'users_count') IS NOT NULL
+  SELECT format('%I.%I', s.schema_name, s.table_name), 'is gone: ' || s.metric_type || ' was counted from it, and stays as it was'
+  FROM tollgate.usage_sources s WHERE s.tenant_column IS NOT NULL AND NOT EXISTS (SELECT FROM tollgate.source_tables() x WHERE x.source = s.id)
   UNION ALL
   (SELECT DISTINCT ON (l.tenant_id, l.table_name) l.table_name || CASE WHEN l.tenant_id <> '' THEN ' of tenant ' || to_jsonb(l.tenant_id)::text ELSE '' END,
      format('was written at %s without being counted: %s', to_char(l.made_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"'), l.problem)

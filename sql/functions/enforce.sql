@@ -1,4 +1,4 @@
--- tollgate enforce: the database refuses a patient or a user beyond the plan (SQLSTATE TG429).
+-- tollgate enforce: the database refuses a row beyond the plan (SQLSTATE TG429), of a metric that is counted from a table and has a limit.
 -- What is left of a limit is cut in shares: slot 0 is the reserve, at first a half; each other slot belongs to one transaction
 -- at a time. Far from the limit a transaction takes from its slot's share and waits for nobody; when that is used up it takes
 -- a sixteenth of the reserve. Near the limit the reserve is the one row that all lock, and what lies in other shares is gathered, so the
@@ -7,15 +7,16 @@
 -- freed then goes to the reserve. docs/operating.md says what a transaction may run into.
 
 -- The most that an enforced gauge may reach, and until when that holds. A limit that is not a number is none, so that the host's own
--- change of its subscriptions never fails for it.
+-- change of its subscriptions never fails for it. Both are in the units of source_scale; no limit is 10^15 rows, or 10^12 of a sum.
 CREATE OR REPLACE FUNCTION tollgate.enforced_max(tenant text, what text, OUT most bigint, OUT holds timestamptz)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE WHEN p.max IS NULL OR p.max < 0 OR p.mode = 'soft' OR (p.mode = 'grace' AND p.grace_until > statement_timestamp())
-              THEN 1000000000000000
-              ELSE least(floor(p.max * CASE p.mode WHEN 'grace' THEN 1 + p.grace_percent / 100.0 ELSE 1 END), 1000000000000000) END::bigint,
+              THEN u.none
+              ELSE least(floor(p.max * u.scale * CASE p.mode WHEN 'grace' THEN 1 + p.grace_percent / 100.0 ELSE 1 END), u.none) END::bigint,
          least(CASE WHEN p.expires_at > statement_timestamp() THEN p.expires_at END,
                CASE WHEN p.mode = 'grace' AND p.grace_until > statement_timestamp() THEN p.grace_until END, 'infinity')
-  FROM (SELECT 1) AS one
+  FROM (SELECT coalesce(max(tollgate.source_scale(s)), 1) AS scale, CASE max(tollgate.source_scale(s)) WHEN 1000000 THEN 1e18 ELSE 1e15 END AS none
+        FROM tollgate.usage_sources s WHERE s.metric_type = what) AS u
   LEFT JOIN (
     SELECT o.mode, o.grace_percent, o.grace_until, CASE WHEN o.max IS NOT NULL THEN o.expires_at END AS expires_at,
            CASE WHEN jsonb_typeof(l.limits -> m.limit_key) = 'number' THEN (l.limits ->> m.limit_key)::numeric END AS max
@@ -69,15 +70,15 @@ END $$;
 
 CREATE OR REPLACE FUNCTION tollgate.refuse(g integer, most bigint, remains bigint, n bigint) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-  e tollgate.enforced_gauges;
-  noun text;
+  e record;
 BEGIN
-  SELECT * INTO e FROM tollgate.enforced_gauges x WHERE x.id = g;
-  noun := CASE e.metric WHEN 'patients_count' THEN 'patients' ELSE 'users' END;
-  RAISE EXCEPTION 'the plan allows % %', most, noun USING ERRCODE = 'TG429',
-    DETAIL = format('Tenant %s has %s of %s %s, %s more would be %s.', e.tenant_id, most - remains, most, noun, n,
-                    most - remains + n),
-    HINT = format('%s can be added. Remove %s, or ask for a larger plan.', greatest(remains, 0), noun);
+  SELECT x.tenant_id, m.unit, tollgate.source_scale(s) AS scale INTO e
+  FROM tollgate.enforced_gauges x JOIN tollgate.usage_metrics m ON m.metric_type = x.metric
+  JOIN tollgate.usage_sources s ON s.metric_type = x.metric WHERE x.id = g;
+  RAISE EXCEPTION 'the plan allows % %', trim_scale(most / e.scale), e.unit USING ERRCODE = 'TG429',
+    DETAIL = format('Tenant %s has %s of %s %s, %s more would be %s.', e.tenant_id, trim_scale((most - remains) / e.scale),
+                    trim_scale(most / e.scale), e.unit, trim_scale(n / e.scale), trim_scale((most - remains + n) / e.scale)),
+    HINT = format('%s can be added. Remove %s, or ask for a larger plan.', trim_scale(greatest(remains, 0) / e.scale), e.unit);
 END $$;
 
 -- Another slot that no transaction is at. All taken: one to wait for.
@@ -149,22 +150,18 @@ END $$;
 CREATE OR REPLACE FUNCTION tollgate.fill_shares(g integer) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
   e tollgate.enforced_gauges;
+  source tollgate.usage_sources;
   tab regclass;
-  counted bigint := 0;
   used bigint;
 BEGIN
   SELECT * INTO e FROM tollgate.enforced_gauges x WHERE x.id = g;
-  IF e.metric = 'users_count' THEN
-    counted := tollgate.count_rows('public.users', e.metric, e.tenant_id);
-  ELSE
-    tab := tollgate.tenant_table(e.tenant_id, 'patients');
-    IF tab IS NOT NULL THEN
-      counted := tollgate.count_rows(tab, e.metric, e.tenant_id);
-    END IF;
+  SELECT * INTO source FROM tollgate.usage_sources s WHERE s.metric_type = e.metric;
+  tab := tollgate.source_table(source, e.tenant_id);
+  IF tab IS NOT NULL THEN
+    used := tollgate.count_rows(tab, e.metric, e.tenant_id);
   END IF;
-  used := coalesce(counted, ( -- what can't be counted is what it was
-    SELECT CASE e.metric WHEN 'users_count' THEN u.users_count ELSE u.patients_count END FROM public.usage_summary u
-    WHERE u.tenant_id = e.tenant_id ORDER BY u.period_start DESC LIMIT 1), 0);
+  used := coalesce(used, ( -- what can't be counted is what it was
+    SELECT l.level * tollgate.source_scale(source) FROM tollgate.usage_levels l WHERE l.tenant_id = e.tenant_id AND l.metric_type = e.metric), 0);
   PERFORM FROM tollgate.enforce_shares s WHERE s.gauge = g ORDER BY s.slot FOR UPDATE;
   INSERT INTO tollgate.enforce_shares AS s (gauge, slot, free, max, until, changed)
   SELECT g, i, tollgate.first_share(m.most - used, i), m.most,
@@ -181,6 +178,9 @@ $$;
 -- On: the counts are taken while nobody writes there. Off: the shares go, and triggers note what changes from a new count on.
 CREATE OR REPLACE FUNCTION tollgate.enforce(tenant text, enabled boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  shared tollgate.usage_sources;
+  metrics text[];
 BEGIN
   UPDATE tollgate.tenant_settings s SET enforced = enabled, updated_at = now() WHERE s.tenant_id = tenant;
   IF NOT FOUND THEN
@@ -188,11 +188,16 @@ BEGIN
   END IF;
   IF enabled THEN
     PERFORM tollgate.only_countable(tenant);
-    PERFORM tollgate.add_triggers('public.users', 'users_added', 'users_changed', true, ''); -- locks out writers until the commit
-    PERFORM tollgate.fill_shares(tollgate.enforced_gauge(tenant, 'users_count'));
+    FOR shared IN SELECT * FROM tollgate.usage_sources s WHERE s.tenant_column IS NOT NULL AND tollgate.may_refuse(s.metric_type) ORDER BY s.id LOOP
+      PERFORM tollgate.attach_shared(shared); -- locks out writers until the commit
+      PERFORM tollgate.fill_shares(tollgate.enforced_gauge(tenant, shared.metric_type));
+    END LOOP;
   ELSE
-    DELETE FROM tollgate.enforced_gauges e WHERE e.tenant_id = tenant AND e.metric = 'users_count';
-    PERFORM tollgate.note(tenant, 'users_count', 0, 0, true);
+    WITH off AS (
+      DELETE FROM tollgate.enforced_gauges e USING tollgate.usage_sources s
+      WHERE e.tenant_id = tenant AND s.metric_type = e.metric AND s.tenant_column IS NOT NULL RETURNING e.metric)
+    SELECT array_agg(o.metric) INTO metrics FROM off o;
+    PERFORM tollgate.note(tenant, m, 0, 0, true) FROM unnest(metrics) m;
   END IF;
   PERFORM tollgate.attach(tenant);
 END $$;
@@ -208,9 +213,10 @@ BEGIN
   RETURN NULL;
 END $$;
 
--- What the shares say is used, of both gauges; null: not enforced. A share at rest counts as looked at: whoever changes it from
--- now on flags it again. Holding its lock meanwhile sends sessions to other slots.
-CREATE OR REPLACE FUNCTION tollgate.take_levels(tenant text, OUT patients bigint, OUT people bigint) LANGUAGE plpgsql AS $$
+-- What the shares of a tenant's enforced gauges say is used. A share at rest counts as looked at: whoever changes it from now on flags it
+-- again. Holding its lock meanwhile sends sessions to other slots.
+DROP FUNCTION IF EXISTS tollgate.take_levels(text);
+CREATE OR REPLACE FUNCTION tollgate.take_levels(tenant text) RETURNS TABLE (metric text, level numeric) LANGUAGE plpgsql AS $$
 BEGIN
   UPDATE tollgate.enforce_shares s SET changed = false
   FROM (SELECT x.gauge, x.slot FROM tollgate.enforced_gauges e JOIN tollgate.enforce_shares x ON x.gauge = e.id AND x.changed
@@ -218,8 +224,8 @@ BEGIN
           AND CASE WHEN x.gauge = e.id THEN pg_try_advisory_xact_lock(hashtext('tollgate.enforce'), x.gauge << 6 | x.slot & 1023) END
         FOR UPDATE OF x SKIP LOCKED) r
   WHERE s.gauge = r.gauge AND s.slot = r.slot;
-  SELECT max(l.used) FILTER (WHERE l.metric = 'patients_count'), max(l.used) FILTER (WHERE l.metric = 'users_count')
-  INTO patients, people FROM tollgate.enforced_levels(tenant) l;
+  RETURN QUERY SELECT l.metric, l.used / tollgate.source_scale(s)
+  FROM tollgate.enforced_levels(tenant) l JOIN tollgate.usage_sources s ON s.metric_type = l.metric;
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.take_levels(text) TO tollgate_collector;
 
@@ -229,3 +235,15 @@ LANGUAGE sql STABLE AS $$
   FROM tollgate.enforced_gauges e JOIN tollgate.enforce_shares s ON s.gauge = e.id WHERE e.tenant_id = tenant GROUP BY e.metric
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.enforced_levels(text) TO tollgate_collector;
+
+-- Each limit of a metric that is counted from a table, tenant by tenant: whether the database refuses what is beyond it, and if not, why.
+CREATE OR REPLACE FUNCTION tollgate.enforcement() RETURNS TABLE (tenant_id text, enforced boolean, metric text, max numeric, used numeric, why text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT t.tenant_id::text, e.metric IS NOT NULL, s.metric_type::text,
+         CASE WHEN e.most < CASE WHEN s.value_column IS NULL THEN 1e15 ELSE 1e18 END THEN e.most / tollgate.source_scale(s) END, e.used / tollgate.source_scale(s),
+         CASE WHEN e.metric IS NOT NULL THEN NULL WHEN NOT t.enforced THEN 'off for this tenant' WHEN p.tab IS NULL THEN 'there is no table'
+              ELSE p.tab || ' ' || coalesce(tollgate.table_problem(p.tab, s.metric_type), 'has no triggers yet') END
+  FROM tollgate.tenant_settings t CROSS JOIN tollgate.usage_sources s CROSS JOIN LATERAL (SELECT tollgate.source_table(s, t.tenant_id) AS tab) p
+  LEFT JOIN LATERAL tollgate.enforced_levels(t.tenant_id) e ON e.metric = s.metric_type
+  WHERE tollgate.may_refuse(s.metric_type)
+$$;

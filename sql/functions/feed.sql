@@ -30,7 +30,7 @@ GRANT EXECUTE ON FUNCTION tollgate.feed_page(text, text, bigint) TO tollgate_col
 DROP FUNCTION IF EXISTS tollgate.feed_tenants(text, text, bigint);
 CREATE OR REPLACE FUNCTION tollgate.feed_tenants(one text, after text, most bigint)
 RETURNS TABLE (tenant_id text, tier_id text, state text, days bigint[], day_offsets int[], periods bigint[], period_offsets int[],
-  patients bigint, users bigint, appointments bigint, storage_gb bigint, weeks bigint[], week_offsets int[])
+  weeks bigint[], week_offsets int[])
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 -- A page finds its rows by index, whatever share of all the planner takes `most` for.
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
@@ -54,15 +54,11 @@ SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
   )
   SELECT t.id, coalesce(s.tier_id, ''),
     CASE WHEN t.state = 'suspended' THEN 'suspended' WHEN s.tenant_id IS NULL THEN 'no_subscription' ELSE 'active' END,
-    d.days, d.offsets, p.periods, p.offsets,
-    tollgate.millionths(to_jsonb(coalesce(g.patients_count, 0))), tollgate.millionths(to_jsonb(coalesce(g.users_count, 0))),
-    tollgate.millionths(to_jsonb(coalesce(g.appointments_count, 0))),
-    tollgate.millionths(to_jsonb(coalesce(g.storage_bytes, 0) / 1000000000.0)), w.weeks, w.offsets
+    d.days, d.offsets, p.periods, p.offsets, w.weeks, w.offsets
   FROM page t
   JOIN zone_days d ON d.zone = t.zone
   JOIN zone_weeks w ON w.zone = t.zone
   LEFT JOIN tollgate.subscriptions s ON s.tenant_id = t.id
-  LEFT JOIN LATERAL (SELECT * FROM public.usage_summary u WHERE u.tenant_id = t.id ORDER BY u.period_start DESC LIMIT 1) g ON true
   LEFT JOIN LATERAL (
     SELECT array_agg(tollgate.us(b.at) ORDER BY b.at) AS periods,
            array_agg(extract(epoch FROM b.at AT TIME ZONE b.zone - b.at AT TIME ZONE 'UTC')::int ORDER BY b.at) AS offsets
@@ -77,6 +73,15 @@ SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
   ORDER BY t.id
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.feed_tenants(text, text, bigint) TO tollgate_collector;
+
+-- A row for each gauge that a tenant of the page has a level of.
+CREATE OR REPLACE FUNCTION tollgate.feed_levels(one text, after text, most bigint) RETURNS TABLE (tenant_id text, metric_type text, level bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+  SELECT t.tenant_id, l.metric_type::text, tollgate.millionths(to_jsonb(greatest(l.level, 0)))
+  FROM tollgate.feed_page(one, after, most) t JOIN tollgate.usage_levels l ON l.tenant_id = t.tenant_id ORDER BY t.tenant_id
+$$;
+GRANT EXECUTE ON FUNCTION tollgate.feed_levels(text, text, bigint) TO tollgate_collector;
 
 -- A row for each limit that a tenant of the page has. max holds until `expires`, from there on `after_expiry` does, which is the tier's;
 -- NULL: it does not expire.

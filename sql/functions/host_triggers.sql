@@ -1,12 +1,43 @@
--- What changes in the host's tables, for the collector. The triggers' functions run as their owner with a fixed search_path: the host's
--- roles need to know nothing of Tollgate. One row a tenant and statement.
+-- The triggers on the host's tables: what they call, and how they are put there. The host's roles need to know nothing of Tollgate. The
+-- tenant of a schema's triggers comes as TG_ARGV[0]; with a second argument the same trigger also refuses (enforce.sql): one trigger and
+-- one count, for each of them costs a single insert about as much as the row itself.
 
--- The tenant of a schema's triggers comes as TG_ARGV[0]. With a second argument the same trigger also refuses (006): one
--- trigger and one count, for each of them costs a single insert about as much as the row itself.
+-- Notes it for the collector. One row a tenant and statement. They are called by triggers, who run as the owner.
 CREATE OR REPLACE FUNCTION tollgate.note(tenant text, what text, n bigint, made bigint DEFAULT 0, anew boolean DEFAULT false)
-RETURNS void LANGUAGE plpgsql AS $$ -- plpgsql keeps its plans; its callers are the trigger functions, who run as the owner
+RETURNS void LANGUAGE plpgsql AS $$ -- plpgsql keeps its plans
 BEGIN
   INSERT INTO tollgate.usage_changes (tenant_id, metric, delta, created, recount) VALUES (tenant, what, n, made, anew);
+END $$;
+
+-- n more, taken from the gauge's shares where it is enforced, else noted; so many of them are recorded as events.
+CREATE OR REPLACE FUNCTION tollgate.change(tenant text, what text, g integer, n bigint, made bigint DEFAULT 0) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF n <> 0 AND (g IS NULL OR NOT tollgate.take_share(g, n)) THEN
+    INSERT INTO tollgate.usage_changes (tenant_id, metric, delta, created) VALUES (tenant, what, n, made);
+  ELSIF made > 0 THEN
+    INSERT INTO tollgate.usage_changes (tenant_id, metric, created) VALUES (tenant, what, made);
+  END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION tollgate.gauge_of(tenant text, what text) RETURNS integer LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT e.id FROM tollgate.enforced_gauges e WHERE e.tenant_id = tenant AND e.metric = what
+$$;
+
+-- A table was emptied: its tenant's, or the one of all.
+CREATE OR REPLACE FUNCTION tollgate.count_anew(tenant text, what text, g integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF EXISTS (SELECT FROM tollgate.enforced_gauges e WHERE e.id = g) THEN
+    PERFORM tollgate.fill_shares(g);
+  ELSE
+    PERFORM tollgate.note(tenant, what, 0, 0, true);
+  END IF;
+END $$;
+CREATE OR REPLACE FUNCTION tollgate.count_all_anew(what text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM tollgate.fill_shares(e.id) FROM tollgate.enforced_gauges e WHERE e.metric = what ORDER BY e.id;
+  PERFORM tollgate.note(t.id, what, 0, 0, true) FROM tollgate.tenants t;
 END $$;
 
 -- Notes it once for a tenant and a table. It runs where something is broken, so whatever else fails here is only said.
@@ -22,311 +53,148 @@ EXCEPTION WHEN OTHERS THEN
   RAISE WARNING 'Tollgate could not count a statement on % and let it through: %; nor note it: %', tab, problem, sqlerrm;
 END $$;
 
-CREATE OR REPLACE FUNCTION tollgate.patients_changed() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  g integer := TG_ARGV[1]; -- null: nothing is enforced
-  delta bigint;
-BEGIN
-  IF TG_OP = 'INSERT' THEN
-    delta := (SELECT count(*) FROM new_rows n WHERE rtrim(concat(n.status)) = 'active');
-  ELSIF TG_OP = 'DELETE' THEN
-    delta := -(SELECT count(*) FROM old_rows o WHERE rtrim(concat(o.status)) = 'active');
-  ELSIF TG_OP = 'UPDATE' THEN
-    delta := (SELECT count(*) FROM new_rows n WHERE rtrim(concat(n.status)) = 'active')
-             - (SELECT count(*) FROM old_rows o WHERE rtrim(concat(o.status)) = 'active');
-  ELSIF EXISTS (SELECT FROM tollgate.enforced_gauges e WHERE e.id = g) THEN
-    PERFORM tollgate.fill_shares(g);
-    RETURN NULL;
-  ELSE
-    PERFORM tollgate.note(TG_ARGV[0], 'patients_count', 0, 0, true);
-    RETURN NULL;
-  END IF;
-  PERFORM tollgate.patients_by(TG_ARGV[0], g, delta);
-  RETURN NULL;
-EXCEPTION
-  WHEN SQLSTATE 'TG429' OR transaction_rollback THEN
-    RAISE;
-  WHEN OTHERS THEN
-    PERFORM tollgate.let_through(TG_ARGV[0], TG_RELID, sqlerrm);
-    RETURN NULL;
-END $$;
-
-CREATE OR REPLACE FUNCTION tollgate.patients_by(tenant text, g integer, delta bigint) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  IF delta <> 0 AND (g IS NULL OR NOT tollgate.take_share(g, delta)) THEN
-    INSERT INTO tollgate.usage_changes (tenant_id, metric, delta) VALUES (tenant, 'patients_count', delta);
-  END IF;
-END $$;
-
--- An insert where patients are enforced. Far from the limit the first UPDATE is all that it pays, so take_share's first steps stand
--- here once more, without the subtransaction that catching an error costs. SET search_path would be another twentieth of a single
--- insert: every name, operator and type that is looked up is written with its schema instead. Where the table has lost its status,
--- the name means the variable and nothing is active; the second look says so. It must not be n.status, which would call a function of
--- that name where there is no such column. (tg_active is a variable because PL/pgSQL hands
--- variables over to a plan that is made anew only if there was one in it before.)
-CREATE OR REPLACE FUNCTION tollgate.patients_added() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
-#variable_conflict use_column
-DECLARE
-  status pg_catalog.text;
-  tg_active CONSTANT pg_catalog.text := 'active';
-  g integer := TG_ARGV[1];
-  mine integer := 1 OPERATOR(pg_catalog.+) (pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.%) 32);
-  delta bigint := (SELECT pg_catalog.count(*) FROM new_rows
-                   WHERE pg_catalog.rtrim(pg_catalog.concat(status)) OPERATOR(pg_catalog.=) tg_active);
-BEGIN
-  IF delta OPERATOR(pg_catalog.>) 0 AND pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('tollgate.enforce'),
-       g OPERATOR(pg_catalog.<<) 6 OPERATOR(pg_catalog.|) mine OPERATOR(pg_catalog.&) 1023) THEN
-    UPDATE tollgate.enforce_shares s SET free = s.free OPERATOR(pg_catalog.-) delta, changed = true
-    WHERE s.gauge OPERATOR(pg_catalog.=) g AND s.slot OPERATOR(pg_catalog.=) mine AND s.free OPERATOR(pg_catalog.>=) delta
-      AND s.until OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp();
-    IF FOUND THEN
-      RETURN NULL;
-    END IF;
-  END IF;
-  BEGIN
-    IF delta OPERATOR(pg_catalog.=) 0 AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
-         WHERE a.attrelid OPERATOR(pg_catalog.=) TG_RELID AND a.attname OPERATOR(pg_catalog.=) 'status' AND NOT a.attisdropped) THEN
-      PERFORM tollgate.let_through(TG_ARGV[0], TG_RELID, 'has no column status');
-    END IF;
-    PERFORM tollgate.patients_by(TG_ARGV[0], g, delta);
-  EXCEPTION
-    WHEN SQLSTATE 'TG429' OR transaction_rollback THEN
-      RAISE;
-    WHEN OTHERS THEN
-      PERFORM tollgate.let_through(TG_ARGV[0], TG_RELID, sqlerrm);
-  END;
-  RETURN NULL;
-END $$;
-
-CREATE OR REPLACE FUNCTION tollgate.appointments_changed() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  n bigint := 0;
-BEGIN
-  CASE TG_OP
-    WHEN 'INSERT' THEN
-      SELECT count(*) INTO n FROM new_rows;
-      PERFORM tollgate.note(TG_ARGV[0], 'appointments_count', n, n) WHERE n > 0;
-    WHEN 'DELETE' THEN
-      SELECT count(*) INTO n FROM old_rows;
-      PERFORM tollgate.note(TG_ARGV[0], 'appointments_count', -n) WHERE n > 0;
-    ELSE
-      PERFORM tollgate.note(TG_ARGV[0], 'appointments_count', 0, 0, true);
-  END CASE;
-  RETURN NULL;
-EXCEPTION
-  WHEN transaction_rollback THEN
-    RAISE;
-  WHEN OTHERS THEN
-    PERFORM tollgate.let_through(TG_ARGV[0], TG_RELID, sqlerrm);
-    RETURN NULL;
-END $$;
-
-CREATE OR REPLACE FUNCTION tollgate.users_changed() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-  tenant_id text; -- of a table that has lost the column
-  c record;
-BEGIN
-  -- By tenant, so that two statements over the same tenants take their shares in the same order.
-  IF TG_OP = 'DELETE' THEN
-    FOR c IN SELECT rtrim(concat(o.tenant_id)) AS tenant, -count(*) AS n FROM old_rows o WHERE o.tenant_id IS NOT NULL
-             GROUP BY 1 ORDER BY 1 LOOP
-      PERFORM tollgate.users_by(c.tenant, c.n);
-    END LOOP;
-  ELSIF TG_OP = 'UPDATE' THEN
-    FOR c IN SELECT d.tenant, sum(d.n)::bigint AS n
-             FROM (SELECT rtrim(concat(x.tenant_id)) AS tenant, 1 AS n FROM new_rows x WHERE x.tenant_id IS NOT NULL
-                   UNION ALL SELECT rtrim(concat(x.tenant_id)), -1 FROM old_rows x WHERE x.tenant_id IS NOT NULL) d
-             GROUP BY 1 HAVING sum(d.n) <> 0 ORDER BY 1 LOOP
-      PERFORM tollgate.users_by(c.tenant, c.n);
-    END LOOP;
-  ELSE
-    PERFORM tollgate.fill_shares(e.id) FROM tollgate.enforced_gauges e WHERE e.metric = 'users_count' ORDER BY e.id;
-    PERFORM tollgate.note(t.id, 'users_count', 0, 0, true) FROM tollgate.tenants t;
-  END IF;
-  RETURN NULL;
-EXCEPTION
-  WHEN SQLSTATE 'TG429' OR transaction_rollback THEN
-    RAISE;
-  WHEN OTHERS THEN
-    IF TG_OP = 'TRUNCATE' THEN
-      PERFORM tollgate.let_through('', TG_RELID, sqlerrm);
-    ELSE
-      PERFORM tollgate.let_through(t.tenant, TG_RELID, sqlerrm)
-      FROM (SELECT DISTINCT rtrim(concat(tenant_id)) AS tenant FROM old_rows) t;
-    END IF;
-    IF TG_OP = 'UPDATE' THEN
-      PERFORM tollgate.let_through(t.tenant, TG_RELID, sqlerrm)
-      FROM (SELECT DISTINCT rtrim(concat(tenant_id)) AS tenant FROM new_rows) t;
-    END IF;
-    RETURN NULL;
-END $$;
-
-CREATE OR REPLACE FUNCTION tollgate.users_by(tenant text, delta bigint) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  g integer := (SELECT e.id FROM tollgate.enforced_gauges e WHERE e.tenant_id = tenant AND e.metric = 'users_count');
-BEGIN
-  IF g IS NULL OR NOT tollgate.take_share(g, delta) THEN
-    INSERT INTO tollgate.usage_changes (tenant_id, metric, delta) VALUES (tenant, 'users_count', delta);
-  END IF;
-END $$;
-
--- The same for users, where a statement adds those of one tenant, as most do.
-CREATE OR REPLACE FUNCTION tollgate.users_added() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
-#variable_conflict use_column
-DECLARE
-  tenant_id pg_catalog.text;
-  tg_none CONSTANT pg_catalog.text := '';
-  mine integer := 1 OPERATOR(pg_catalog.+) (pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.%) 32);
-  g integer;
-  c pg_catalog.record;
-BEGIN
-  SELECT pg_catalog.count(*) AS n, pg_catalog.min(x.tenant) AS first, pg_catalog.max(x.tenant) AS last
-  INTO c FROM (SELECT pg_catalog.rtrim(pg_catalog.concat(tenant_id)) AS tenant FROM new_rows WHERE tenant_id IS NOT NULL) x
-  WHERE x.tenant OPERATOR(pg_catalog.<>) tg_none;
-  IF c.first OPERATOR(pg_catalog.=) c.last THEN
-    g := (SELECT e.id FROM tollgate.enforced_gauges e
-          WHERE e.tenant_id OPERATOR(pg_catalog.=) c.first AND e.metric OPERATOR(pg_catalog.=) 'users_count');
-    IF g IS NOT NULL AND pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtext('tollgate.enforce'),
-         g OPERATOR(pg_catalog.<<) 6 OPERATOR(pg_catalog.|) mine OPERATOR(pg_catalog.&) 1023) THEN
-      UPDATE tollgate.enforce_shares s SET free = s.free OPERATOR(pg_catalog.-) c.n, changed = true
-      WHERE s.gauge OPERATOR(pg_catalog.=) g AND s.slot OPERATOR(pg_catalog.=) mine AND s.free OPERATOR(pg_catalog.>=) c.n
-        AND s.until OPERATOR(pg_catalog.>) pg_catalog.statement_timestamp();
-      IF FOUND THEN
-        RETURN NULL;
-      END IF;
-    END IF;
-  END IF;
-  BEGIN
-    IF c.n OPERATOR(pg_catalog.=) 0 AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
-         WHERE a.attrelid OPERATOR(pg_catalog.=) TG_RELID AND a.attname OPERATOR(pg_catalog.=) 'tenant_id' AND NOT a.attisdropped) THEN
-      PERFORM tollgate.let_through('', TG_RELID, 'has no column tenant_id');
-    ELSIF c.first OPERATOR(pg_catalog.=) c.last AND g IS NULL THEN
-      INSERT INTO tollgate.usage_changes (tenant_id, metric, delta) VALUES (c.first, 'users_count', c.n);
-      RETURN NULL;
-    END IF;
-    -- By tenant, so that two statements over the same tenants take their shares in the same order.
-    FOR c IN SELECT pg_catalog.rtrim(pg_catalog.concat(tenant_id)) AS tenant, pg_catalog.count(*) AS n FROM new_rows
-             WHERE tenant_id IS NOT NULL AND tg_none IS NOT NULL GROUP BY 1 ORDER BY 1 LOOP
-      PERFORM tollgate.users_by(c.tenant, c.n);
-    END LOOP;
-  EXCEPTION
-    WHEN SQLSTATE 'TG429' OR transaction_rollback THEN
-      RAISE;
-    WHEN OTHERS THEN
-      PERFORM tollgate.let_through(t.tenant, TG_RELID, sqlerrm)
-      FROM (SELECT DISTINCT pg_catalog.rtrim(pg_catalog.concat(tenant_id)) AS tenant FROM new_rows) t;
-  END;
-  RETURN NULL;
-END $$;
-
--- The arguments: the tenant, and the gauge where patients are enforced; '' for users. Nulls are left out.
-CREATE OR REPLACE FUNCTION tollgate.add_triggers(tab regclass, on_insert text, fn text, on_update boolean, VARIADIC args text[])
-RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-  list text := (SELECT string_agg(quote_literal(a), ', ' ORDER BY place) FROM unnest(args) WITH ORDINALITY AS u (a, place));
-  call text := format('FOR EACH STATEMENT EXECUTE FUNCTION tollgate.%I(%s)', fn, list);
-BEGIN
-  EXECUTE format('CREATE OR REPLACE TRIGGER tollgate_insert AFTER INSERT ON %s REFERENCING NEW TABLE AS new_rows '
-                 'FOR EACH STATEMENT EXECUTE FUNCTION tollgate.%I(%s)', tab, on_insert, list);
-  EXECUTE format('CREATE OR REPLACE TRIGGER tollgate_delete AFTER DELETE ON %s REFERENCING OLD TABLE AS old_rows %s', tab, call);
-  EXECUTE format('CREATE OR REPLACE TRIGGER tollgate_truncate AFTER TRUNCATE ON %s %s', tab, call);
-  IF on_update THEN
-    EXECUTE format('CREATE OR REPLACE TRIGGER tollgate_update AFTER UPDATE ON %s '
-                   'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows %s', tab, call);
-  END IF;
-END $$;
-
--- A table in a tenant's schema, quoted; null when there is none.
-CREATE OR REPLACE FUNCTION tollgate.tenant_table(tenant text, name text) RETURNS regclass
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT c.oid::regclass FROM tollgate.tenant_settings s JOIN pg_namespace n ON n.nspname = s.schema_name
-  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = name AND c.relkind IN ('r', 'p')
-  WHERE s.tenant_id = tenant AND s.schema_name NOT IN ('public', 'tollgate', 'pg_catalog', 'information_schema')
+-- Nothing counted: because nothing was to be, or because a column is gone?
+CREATE OR REPLACE FUNCTION tollgate.missing_column(tenant text, tab regclass, columns text[]) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  SELECT tollgate.let_through(tenant, tab, format('has no column %s', c.col)) FROM unnest(columns) AS c (col)
+  WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = tab AND a.attname = c.col AND NOT a.attisdropped) LIMIT 1
 $$;
 
-CREATE OR REPLACE FUNCTION tollgate.attach(tenant text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- ---- triggers ----
+
+-- A source's triggers on a table, anew. An update matters where rows may begin or end to count.
+CREATE OR REPLACE FUNCTION tollgate.add_triggers(tab regclass, s tollgate.usage_sources, VARIADIC args text[])
+RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  refuse boolean := (SELECT s.enforced FROM tollgate.tenant_settings s WHERE s.tenant_id = tenant);
-  tab regclass := tollgate.tenant_table(tenant, 'patients');
+  list text := (SELECT string_agg(quote_literal(a), ', ' ORDER BY place) FROM unnest(args) WITH ORDINALITY AS u (a, place)); -- nulls are left out
+  trigger record;
+BEGIN
+  FOR trigger IN SELECT * FROM (VALUES ('insert', 'added', 'REFERENCING NEW TABLE AS new_rows'),
+    ('update', 'changed', 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows'),
+    ('delete', 'changed', 'REFERENCING OLD TABLE AS old_rows'), ('truncate', 'changed', '')) AS t (event, fn, rows)
+    WHERE t.event <> 'update' OR s.condition <> '' OR s.value_column IS NOT NULL OR s.tenant_column IS NOT NULL LOOP
+    EXECUTE format('CREATE OR REPLACE TRIGGER %I AFTER %s ON %s %s FOR EACH STATEMENT EXECUTE FUNCTION tollgate.%I(%s)',
+      format('tollgate_%s_%s', s.id, trigger.event), trigger.event, tab, trigger.rows, format('source_%s_%s', s.id, trigger.fn), list);
+  END LOOP;
+END $$;
+
+-- Whether a metric has a limit that a table's rows can reach.
+CREATE OR REPLACE FUNCTION tollgate.may_refuse(what text) RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT EXISTS (SELECT FROM tollgate.usage_limit_keys k WHERE k.metric_type = what AND k.limit_window = 'none')
+$$;
+
+CREATE OR REPLACE FUNCTION tollgate.attach_own(s tollgate.usage_sources, tenant text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  tab regclass := tollgate.source_table(s, tenant);
   g integer;
 BEGIN
-  IF tab IS NULL OR NOT refuse THEN
-    DELETE FROM tollgate.enforced_gauges e WHERE e.tenant_id = tenant AND e.metric = 'patients_count';
+  IF tab IS NULL OR NOT tollgate.may_refuse(s.metric_type) OR NOT (SELECT t.enforced FROM tollgate.tenant_settings t WHERE t.tenant_id = tenant) THEN
+    DELETE FROM tollgate.enforced_gauges e WHERE e.tenant_id = tenant AND e.metric = s.metric_type;
   ELSE
-    g := tollgate.enforced_gauge(tenant, 'patients_count');
+    g := tollgate.enforced_gauge(tenant, s.metric_type);
   END IF;
   IF tab IS NOT NULL THEN
-    PERFORM tollgate.let_count(tab, 'patients_count');
-    PERFORM tollgate.add_triggers(tab, CASE WHEN g IS NULL THEN 'patients_changed' ELSE 'patients_added' END, 'patients_changed',
-                                  true, tenant, g::text);
+    PERFORM tollgate.let_count(tab, s);
+    PERFORM tollgate.add_triggers(tab, s, tenant, g::text); -- locks out writers until the commit
   END IF;
   IF g IS NOT NULL THEN
     PERFORM tollgate.fill_shares(g);
   END IF;
-  tab := tollgate.tenant_table(tenant, 'appointments');
+END $$;
+
+-- The triggers on a tenant's own tables.
+CREATE OR REPLACE FUNCTION tollgate.attach(tenant text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM tollgate.attach_own(s, tenant) FROM (SELECT x FROM tollgate.usage_sources x WHERE x.tenant_column IS NULL ORDER BY x.id) t (s);
+END $$;
+
+-- Those on a table that all tenants share.
+CREATE OR REPLACE FUNCTION tollgate.attach_shared(s tollgate.usage_sources) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  tab regclass := tollgate.source_table(s, '');
+BEGIN
   IF tab IS NOT NULL THEN
-    PERFORM tollgate.let_count(tab, 'appointments_count');
-    PERFORM tollgate.add_triggers(tab, 'appointments_changed', 'appointments_changed', false, tenant);
+    PERFORM tollgate.let_count(tab, s);
+    PERFORM tollgate.add_triggers(tab, s, '');
   END IF;
 END $$;
 
+-- A new source, or a changed one: the triggers on every table that it has, the shares of the tenants that are enforced, and a count of all.
+-- A table that is out of reach or locked is left to the collector, which tries again; one that all share has to be within reach.
+CREATE OR REPLACE FUNCTION tollgate.attach_everywhere(s tollgate.usage_sources) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '5s' AS $$
+DECLARE
+  t record;
+BEGIN
+  IF s.tenant_column IS NOT NULL THEN
+    BEGIN
+      PERFORM tollgate.attach_shared(s);
+    EXCEPTION WHEN insufficient_privilege THEN
+      RAISE EXCEPTION '%.% may not have triggers of Tollgate''s: its owner says GRANT TRIGGER ON %.% TO tollgate_owner', quote_ident(s.schema_name),
+        quote_ident(s.table_name), quote_ident(s.schema_name), quote_ident(s.table_name) USING ERRCODE = 'TG005', DETAIL = 'table';
+    END;
+    IF tollgate.may_refuse(s.metric_type) THEN
+      PERFORM tollgate.fill_shares(tollgate.enforced_gauge(x.tenant_id, s.metric_type))
+      FROM (SELECT n.tenant_id FROM tollgate.tenant_settings n WHERE n.enforced ORDER BY n.tenant_id) x;
+    END IF;
+  ELSE
+    FOR t IN SELECT x.tenant_id FROM tollgate.source_tables() x WHERE x.source = s.id AND x.kind IN ('r', 'p') ORDER BY 1 LOOP
+      BEGIN
+        PERFORM tollgate.give_rights(t.tenant_id);
+        PERFORM tollgate.attach_own(s, t.tenant_id);
+      EXCEPTION WHEN insufficient_privilege OR lock_not_available THEN
+        NULL;
+      END;
+    END LOOP;
+  END IF;
+  PERFORM tollgate.note(x.tenant_id, s.metric_type, 0, 0, true) FROM tollgate.tenant_settings x;
+END $$;
+
+-- What a table of Tollgate's own database has of triggers, when its tenant goes.
 CREATE OR REPLACE FUNCTION tollgate.detach(tenant text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   t record;
 BEGIN
-  FOR t IN SELECT g.tgname, g.tgrelid::regclass AS tab FROM pg_trigger g
-    WHERE g.tgrelid IN (tollgate.tenant_table(tenant, 'patients'), tollgate.tenant_table(tenant, 'appointments'))
-      AND g.tgname LIKE 'tollgate\_%' AND NOT g.tgisinternal LOOP
+  FOR t IN SELECT g.tgname, g.tgrelid::regclass AS tab FROM tollgate.source_tables() x
+    JOIN pg_trigger g ON g.tgrelid = x.tab AND g.tgname LIKE format('tollgate\_%s\_%%', x.source) AND NOT g.tgisinternal
+    WHERE x.tenant_id = tenant LOOP
     EXECUTE format('DROP TRIGGER %I ON %s', t.tgname, t.tab);
   END LOOP;
 END $$;
 
--- Counts anew; what waits in tollgate.usage_changes for these gauges is part of the count and goes. What can't be counted stays as it was.
+-- ---- counting anew ----
+
+-- One gauge of a tenant's; what waits in tollgate.usage_changes for it is part of the count and goes. What can't be counted stays as it was.
+-- One statement, one snapshot: changes that it sees are gone with the rows that it counts. Events that they record stay.
+CREATE OR REPLACE FUNCTION tollgate.recount_source(s tollgate.usage_sources, tenant text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  tab regclass := tollgate.source_table(s, tenant);
+  n bigint := CASE WHEN tab IS NULL AND s.tenant_column IS NULL THEN 0 END;
+BEGIN
+  IF tab IS NOT NULL THEN
+    WITH counted AS MATERIALIZED (SELECT tollgate.count_rows(tab, s.metric_type, tenant) AS n),
+      gone AS (DELETE FROM tollgate.usage_changes c USING counted
+               WHERE counted.n IS NOT NULL AND c.tenant_id = tenant AND c.metric = s.metric_type AND c.created = 0),
+      kept AS (UPDATE tollgate.usage_changes c SET delta = 0, recount = false FROM counted
+               WHERE counted.n IS NOT NULL AND c.tenant_id = tenant AND c.metric = s.metric_type AND c.created <> 0)
+    SELECT counted.n INTO n FROM counted;
+  END IF;
+  PERFORM tollgate.put_level(tenant, s.metric_type, n / tollgate.source_scale(s)) WHERE n IS NOT NULL;
+END $$;
+
 CREATE OR REPLACE FUNCTION tollgate.recount(tenant text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  patients bigint := 0;
-  appointments bigint := 0;
-  people bigint;
-  tab regclass;
 BEGIN
   PERFORM tollgate.only_own(tenant);
   PERFORM tollgate.ensure_periods(tenant, now(), now());
   PERFORM FROM public.usage_summary u WHERE u.tenant_id = tenant ORDER BY u.period_start DESC LIMIT 1 FOR UPDATE;
-  -- One statement, one snapshot: deltas that it sees are deleted with the rows that it counts.
-  tab := tollgate.tenant_table(tenant, 'patients');
-  IF tab IS NOT NULL THEN
-    WITH counted AS MATERIALIZED (SELECT tollgate.count_rows(tab, 'patients_count', tenant) AS n),
-      gone AS (DELETE FROM tollgate.usage_changes c USING counted
-               WHERE counted.n IS NOT NULL AND c.tenant_id = tenant AND c.metric = 'patients_count')
-    SELECT counted.n INTO patients FROM counted;
-  END IF;
-  tab := tollgate.tenant_table(tenant, 'appointments');
-  IF tab IS NOT NULL THEN
-    WITH counted AS MATERIALIZED (SELECT tollgate.count_rows(tab, 'appointments_count', tenant) AS n),
-      kept AS (UPDATE tollgate.usage_changes c SET delta = 0, recount = false FROM counted
-               WHERE counted.n IS NOT NULL AND c.tenant_id = tenant AND c.metric = 'appointments_count')
-    SELECT counted.n INTO appointments FROM counted;
-  END IF;
-  WITH counted AS MATERIALIZED (SELECT tollgate.count_rows('public.users', 'users_count', tenant) AS n),
-    gone AS (DELETE FROM tollgate.usage_changes c USING counted
-             WHERE counted.n IS NOT NULL AND c.tenant_id = tenant AND c.metric = 'users_count')
-  SELECT counted.n INTO people FROM counted;
-  UPDATE public.usage_summary s SET patients_count = coalesce(patients, s.patients_count), users_count = coalesce(people, s.users_count),
-    appointments_count = coalesce(appointments, s.appointments_count), updated_at = now()
-  FROM tollgate.tenant_periods p
-  WHERE s.tenant_id = tenant AND p.tenant_id = tenant AND p.period_start = s.period_start
-    AND p.starts_at <= now() AND p.ends_at > now();
-  PERFORM tollgate.put_usage(ARRAY[tenant],
-                             ARRAY[jsonb_strip_nulls(jsonb_build_object('patients_count', patients, 'users_count', people))]);
+  PERFORM tollgate.recount_source(s, tenant) FROM (SELECT x FROM tollgate.usage_sources x ORDER BY x.id) t (s);
+  PERFORM tollgate.show_levels(tenant);
   INSERT INTO tollgate.config_changes (kind, subject) VALUES ('tenant', tenant);
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.recount(text) TO tollgate_web, tollgate_collector;

@@ -21,15 +21,14 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     FROM tollgate.usage_limit_keys k
     CROSS JOIN LATERAL (SELECT CASE WHEN jsonb_typeof(s.usage_limits -> k.limit_key) = 'number'
       THEN least((s.usage_limits ->> k.limit_key)::numeric, 1000000000000000000) END AS max) m
-    LEFT JOIN LATERAL (SELECT * FROM public.usage_summary u WHERE u.tenant_id = t.id ORDER BY u.period_start DESC LIMIT 1) g ON true
     LEFT JOIN LATERAL (SELECT p.period_start, tollgate.day_of(now(), p.time_zone) AS day FROM tollgate.tenant_periods p
       WHERE p.tenant_id = t.id AND p.starts_at <= now() AND p.ends_at > now()) p ON true
-    CROSS JOIN LATERAL (SELECT CASE k.metric_type WHEN 'patients_count' THEN g.patients_count WHEN 'users_count' THEN g.users_count
-      WHEN 'storage_used_gb' THEN g.storage_used_gb
-      ELSE CASE WHEN k.limit_window IN ('hour', 'week') THEN tollgate.used_in(t.id, k.metric_type, k.limit_window, now())
-        ELSE (SELECT u.used FROM tollgate.usage_counts u WHERE u.tenant_id = t.id
-          AND u.metric_type = k.metric_type AND u.limit_window = k.limit_window
-          AND u.window_start = CASE k.limit_window WHEN 'day' THEN p.day ELSE p.period_start END) END END AS used) w
+    CROSS JOIN LATERAL (SELECT CASE
+      WHEN k.limit_window = 'none' THEN (SELECT l.level FROM tollgate.usage_levels l WHERE l.tenant_id = t.id AND l.metric_type = k.metric_type)
+      WHEN k.limit_window IN ('hour', 'week') THEN tollgate.used_in(t.id, k.metric_type, k.limit_window, now())
+      ELSE (SELECT u.used FROM tollgate.usage_counts u WHERE u.tenant_id = t.id
+        AND u.metric_type = k.metric_type AND u.limit_window = k.limit_window
+        AND u.window_start = CASE k.limit_window WHEN 'day' THEN p.day ELSE p.period_start END) END AS used) w
     CROSS JOIN LATERAL (SELECT coalesce(w.used, 0) AS used) v
     WHERE k.limit_window <> 'minute' AND m.max IS NOT NULL
     ORDER BY percent DESC, k.limit_key LIMIT 1) h ON true

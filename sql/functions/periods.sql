@@ -115,18 +115,7 @@ BEGIN
       SELECT * INTO p FROM tollgate.tenant_periods WHERE tenant_id = tenant ORDER BY starts_at DESC LIMIT 1;
     END LOOP;
   END IF;
-  -- Zero counters; the newest period goes on with the gauges as they are.
-  INSERT INTO public.usage_summary (tenant_id, period_start, period_end, patients_count, users_count, storage_used_gb,
-                             appointments_count, storage_bytes)
-  SELECT tenant, t.period_start, t.period_end, coalesce(l.patients_count, 0), coalesce(l.users_count, 0),
-         coalesce(l.storage_used_gb, 0), coalesce(l.appointments_count, 0), coalesce(l.storage_bytes, 0)
-  FROM tollgate.tenant_periods t
-  LEFT JOIN LATERAL (SELECT * FROM public.usage_summary u WHERE u.tenant_id = tenant AND u.period_start < t.period_start
-                     ORDER BY u.period_start DESC LIMIT 1) l ON true
-  WHERE t.tenant_id = tenant AND t.starts_at <= now() AND t.ends_at > from_at
-    AND NOT EXISTS (SELECT FROM public.usage_summary u WHERE u.tenant_id = tenant AND u.period_start = t.period_start)
-  ORDER BY t.period_start
-  ON CONFLICT DO NOTHING;
+  PERFORM tollgate.add_summaries(tenant, from_at);
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.ensure_periods(text, timestamptz, timestamptz) TO tollgate_web, tollgate_collector;
 

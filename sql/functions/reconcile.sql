@@ -232,13 +232,12 @@ SET work_mem = '64MB' SET jit = off SET enable_mergejoin = off SET enable_nestlo
   SELECT s.tenant_id::text, 'current_usage', v.metric, '', '', '', v.stored, v.counted, NULL, NULL
   FROM tollgate.subscriptions s
   JOIN now_in n ON n.tenant_id = s.tenant_id
-  JOIN public.usage_summary g ON g.tenant_id = s.tenant_id AND g.period_start = n.period_start
   LEFT JOIN days d ON d.tenant_id = s.tenant_id AND d.metric_type = 'api_call' AND d.day = n.today
-  CROSS JOIN LATERAL (VALUES
-    ('patients_count', (s.current_usage ->> 'patients_count')::numeric, g.patients_count::numeric),
-    ('users_count', (s.current_usage ->> 'users_count')::numeric, g.users_count),
-    ('storage_used_gb', (s.current_usage ->> 'storage_used_gb')::numeric, g.storage_used_gb),
-    ('api_calls_today', (s.current_usage ->> 'api_calls_today')::numeric, floor(coalesce(d.total, 0)))) AS v (metric, stored, counted)
+  CROSS JOIN LATERAL (
+    SELECT l.metric_type::text, (s.current_usage ->> l.metric_type)::numeric, l.level FROM tollgate.usage_levels l
+    WHERE l.tenant_id = s.tenant_id AND EXISTS (SELECT FROM tollgate.usage_limit_keys k WHERE k.metric_type = l.metric_type AND k.limit_window = 'none')
+    UNION ALL
+    SELECT 'api_calls_today', (s.current_usage ->> 'api_calls_today')::numeric, floor(coalesce(d.total, 0))) AS v (metric, stored, counted)
   WHERE coalesce(v.stored, 0) <> coalesce(v.counted, 0)
   UNION ALL
   SELECT k.tenant_id, 'periods', '', k.outside::text, '', '', NULL, NULL, NULL, NULL FROM kept k WHERE k.outside IS NOT NULL
@@ -272,31 +271,25 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- Gauges against the host's tables, with what waits in tollgate.usage_changes: one statement, one snapshot. An enforced gauge's shares must
--- agree too; what they say, the summary has unless a collector has still to look. What can't be counted is not compared.
+-- agree too; what they say, the level is unless a collector has still to look. What can't be counted is not compared.
 CREATE OR REPLACE FUNCTION tollgate.reconcile_gauges(tenant text) RETURNS TABLE (metric text, stored numeric, counted numeric)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-  patients regclass := tollgate.tenant_table(tenant, 'patients');
-  appointments regclass := tollgate.tenant_table(tenant, 'appointments');
-BEGIN
-  RETURN QUERY
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   WITH counted AS MATERIALIZED (
-    SELECT CASE WHEN patients IS NULL THEN 0 ELSE tollgate.count_rows(patients, 'patients_count', tenant) END AS patients,
-           CASE WHEN appointments IS NULL THEN 0 ELSE tollgate.count_rows(appointments, 'appointments_count', tenant) END AS appointments,
-           tollgate.count_rows('public.users', 'users_count', tenant) AS people
+    SELECT s.metric_type::text AS metric, tollgate.source_scale(s) AS scale,
+           CASE WHEN t.tab IS NOT NULL THEN tollgate.count_rows(t.tab, s.metric_type, tenant) WHEN s.tenant_column IS NULL THEN 0 END AS n
+    FROM tollgate.usage_sources s CROSS JOIN LATERAL (SELECT tollgate.source_table(s, tenant) AS tab) t
   )
-  SELECT v.metric, k.stored, v.counted FROM public.usage_summary s
-  JOIN tollgate.tenant_periods p ON p.tenant_id = s.tenant_id AND p.period_start = s.period_start
-  CROSS JOIN counted n
-  CROSS JOIN LATERAL (VALUES ('patients_count', s.patients_count::numeric, n.patients::numeric),
-    ('appointments_count', s.appointments_count, n.appointments), ('users_count', s.users_count, n.people)) AS v (metric, stored, counted)
-  LEFT JOIN tollgate.enforced_levels(tenant) l ON l.metric = v.metric
+  SELECT n.metric, k.stored, n.n / n.scale FROM counted n
+  LEFT JOIN tollgate.usage_levels v ON v.tenant_id = tenant AND v.metric_type = n.metric
+  LEFT JOIN tollgate.shown_levels(tenant) f ON f.metric = n.metric
+  LEFT JOIN tollgate.enforced_levels(tenant) l ON l.metric = n.metric
   LEFT JOIN LATERAL (SELECT sum(c.delta) AS delta, bool_or(c.recount) AS anew FROM tollgate.usage_changes c
-    WHERE c.tenant_id = tenant AND c.metric = v.metric AND l.used IS NULL) w ON true
-  CROSS JOIN LATERAL (SELECT CASE WHEN l.changed OR l.used <> v.counted THEN l.used ELSE v.stored + coalesce(w.delta, 0) END) k (stored)
-  WHERE s.tenant_id = tenant AND p.starts_at <= now() AND p.ends_at > now() AND w.anew IS NOT true AND k.stored <> v.counted;
-END $$;
+    WHERE c.tenant_id = tenant AND c.metric = n.metric AND l.used IS NULL) w ON true
+  CROSS JOIN LATERAL (SELECT coalesce(v.level, 0) AS level, coalesce(w.delta, 0) / n.scale AS waits) x
+  CROSS JOIN LATERAL (SELECT CASE WHEN l.changed OR l.used <> n.n THEN l.used / n.scale
+                                  WHEN (x.level + x.waits) * n.scale <> n.n THEN x.level + x.waits ELSE coalesce(f.level, x.level) + x.waits END) k (stored)
+  WHERE w.anew IS NOT true AND k.stored * n.scale <> n.n
+$$;
 
 -- Makes a tenant's aggregates say what its rows say, in one transaction. Collectors wait at tollgate.usage_hourly, the first of their aggregates, so
 -- nothing is counted meanwhile. Before that, as a collector does, the periods, and the shares of an enforced tenant, which are counted anew.

@@ -36,17 +36,17 @@ END $$;
 -- they can be. Of all tenants in one statement, so table_problem is asked about those alone.
 CREATE OR REPLACE FUNCTION tollgate.note_uncountable() RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   INSERT INTO tollgate.uncounted (tenant_id, table_name, problem)
-  SELECT s.tenant_id, c.oid::regclass::text, tollgate.table_problem(c.oid, c.relname || '_count')
-  FROM tollgate.tenant_settings s JOIN pg_namespace n ON n.nspname = s.schema_name
-  JOIN pg_class c ON c.relnamespace = n.oid AND c.relname IN ('patients', 'appointments') AND c.relkind IN ('r', 'p')
-  LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
-    AND a.attname = CASE c.relname WHEN 'patients' THEN 'status' ELSE 'tableoid' END
-  WHERE s.schema_name NOT IN ('public', 'tollgate', 'pg_catalog', 'information_schema')
-    AND (a.attnum IS NULL OR c.relrowsecurity OR NOT has_schema_privilege('tollgate_counter', n.oid, 'USAGE')
+  SELECT x.tenant_id, x.tab::text, min(tollgate.table_problem(x.tab, x.metric))
+  FROM tollgate.source_tables() x JOIN tollgate.usage_sources s ON s.id = x.source
+  JOIN pg_class c ON c.oid = x.tab CROSS JOIN LATERAL unnest(tollgate.source_columns(s)) AS n (col)
+  LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped AND a.attname = n.col
+  WHERE x.tenant_id <> '' AND x.kind IN ('r', 'p')
+    AND (a.attnum IS NULL OR c.relrowsecurity OR NOT has_schema_privilege('tollgate_counter', c.relnamespace, 'USAGE')
          OR NOT has_column_privilege('tollgate_counter', c.oid, a.attnum, 'SELECT'))
-    AND EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgname = 'tollgate_insert')
-    AND NOT EXISTS (SELECT FROM tollgate.uncounted l WHERE l.tenant_id = s.tenant_id AND l.table_name = c.oid::regclass::text)
-    AND tollgate.table_problem(c.oid, c.relname || '_count') IS NOT NULL
+    AND EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgname = format('tollgate_%s_insert', s.id))
+    AND NOT EXISTS (SELECT FROM tollgate.uncounted l WHERE l.tenant_id = x.tenant_id AND l.table_name = x.tab::text)
+    AND tollgate.table_problem(x.tab, x.metric) IS NOT NULL
+  GROUP BY 1, 2
 $$;
 
 -- The rights to count a tenant's tables: in an adopted database tollgate.grant_schema (adopt) gives them.
@@ -55,8 +55,8 @@ BEGIN
   IF to_regprocedure('tollgate.grant_schema(text)') IS NOT NULL THEN
     EXECUTE 'SELECT tollgate.grant_schema($1)' USING tenant;
   END IF;
-  PERFORM tollgate.let_count(tollgate.tenant_table(tenant, t.name), t.name || '_count')
-  FROM (VALUES ('patients'), ('appointments')) AS t (name);
+  PERFORM tollgate.let_count(t.tab, t.s) FROM (SELECT s, tollgate.source_table(s, tenant) AS tab FROM tollgate.usage_sources s WHERE s.tenant_column IS NULL) t
+  WHERE t.tab IS NOT NULL;
 END $$;
 
 -- A tenant whose statements were let through: its limits, triggers, shares and counts anew. An error says that it can't be yet.
@@ -64,23 +64,21 @@ END $$;
 CREATE OR REPLACE FUNCTION tollgate.catch_up(tenant text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   problem text;
+  metrics text[];
 BEGIN
   PERFORM tollgate.give_rights(tenant);
-  SELECT string_agg(tollgate.table_problem(to_regclass(l.table_name), k.what || '_count'), '; ') INTO problem
-  FROM tollgate.uncounted l CROSS JOIN LATERAL (SELECT substring(l.table_name FROM '(patients|appointments|users)$') AS what) k
-  WHERE l.tenant_id = tenant AND k.what IS NOT NULL;
+  SELECT string_agg(tollgate.table_problem(x.tab, x.metric), '; '), array_agg(x.metric) FILTER (WHERE x.tenant_id = '') INTO problem, metrics
+  FROM tollgate.uncounted l JOIN tollgate.source_tables() x ON x.tab::text = l.table_name AND x.tenant_id IN (l.tenant_id, '')
+  WHERE l.tenant_id = tenant;
   IF problem IS NOT NULL THEN
     RAISE EXCEPTION '%', problem;
   END IF;
-  IF EXISTS (SELECT FROM tollgate.uncounted l WHERE l.tenant_id = tenant AND l.table_name = 'public.users') THEN
-    PERFORM tollgate.add_triggers('public.users', 'users_added', 'users_changed', true, '');
-  END IF;
+  PERFORM tollgate.attach_shared(s) FROM (SELECT x FROM tollgate.usage_sources x WHERE x.metric_type = ANY (metrics) ORDER BY x.id) t (s);
   PERFORM tollgate.copy_tiers();
   PERFORM tollgate.copy_tenant(tenant);
   PERFORM tollgate.apply_limits(tenant);
-  IF tenant = '' AND EXISTS (SELECT FROM tollgate.uncounted l WHERE l.tenant_id = '' AND l.table_name = 'public.users') THEN
-    PERFORM tollgate.fill_shares(e.id) FROM tollgate.enforced_gauges e WHERE e.metric = 'users_count' ORDER BY e.id;
-    PERFORM tollgate.note(s.tenant_id, 'users_count', 0, 0, true) FROM tollgate.tenant_settings s;
+  IF tenant = '' THEN
+    PERFORM tollgate.count_all_anew(m) FROM unnest(metrics) m ORDER BY m;
   ELSIF (SELECT s.enforced FROM tollgate.tenant_settings s WHERE s.tenant_id = tenant) THEN
     PERFORM tollgate.enforce(tenant, true);
   ELSE
@@ -107,11 +105,9 @@ BEGIN
   UPDATE tollgate.tenant_settings s SET schema_name = tollgate.schema_of(s.tenant_id) -- whose schema's name is free again
   FROM (SELECT min(x.tenant_id) AS tenant_id FROM tollgate.tenant_settings x WHERE x.schema_name = '' GROUP BY x.tenant_id::name) f
   WHERE s.tenant_id = f.tenant_id AND tollgate.schema_of(s.tenant_id) <> '';
-  FOR tenant IN SELECT DISTINCT s.tenant_id FROM tollgate.tenant_settings s
-    JOIN pg_namespace n ON n.nspname = s.schema_name
-    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname IN ('patients', 'appointments') AND c.relkind IN ('r', 'p')
-    WHERE s.schema_name NOT IN ('public', 'tollgate', 'pg_catalog', 'information_schema')
-      AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid AND g.tgname = 'tollgate_insert')
+  FOR tenant IN SELECT DISTINCT x.tenant_id FROM tollgate.source_tables() x
+    WHERE x.tenant_id <> '' AND x.kind IN ('r', 'p')
+      AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = x.tab AND g.tgname = format('tollgate_%s_insert', x.source))
     ORDER BY 1 LIMIT most LOOP
     BEGIN
       PERFORM tollgate.give_rights(tenant);

@@ -3,6 +3,7 @@
 DO $$
 DECLARE
   t record;
+  s tollgate.usage_sources;
 BEGIN
   FOR t IN SELECT * FROM (VALUES
     ('tollgate.tenants', 'tollgate_config', 'INSERT OR DELETE OR UPDATE OF id', 'config_changed(''tenant'', ''id'')'),
@@ -32,8 +33,20 @@ BEGIN
     CREATE CONSTRAINT TRIGGER tollgate_new AFTER INSERT ON tollgate.tenants DEFERRABLE INITIALLY DEFERRED
       FOR EACH ROW EXECUTE FUNCTION tollgate.tenant_added();
   END IF;
-  IF NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = 'public.users'::regclass AND g.tgname = 'tollgate_insert'
-                 AND g.tgfoid = to_regproc('tollgate.users_added')) THEN
-    PERFORM tollgate.add_triggers('public.users', 'users_added', 'users_changed', true, '');
-  END IF;
+  -- Sources: their functions anew, and the triggers that are missing. A table that is out of reach is left to the collector.
+  FOR s IN SELECT * FROM tollgate.usage_sources ORDER BY id LOOP
+    PERFORM tollgate.generate(s);
+  END LOOP;
+  FOR t IN SELECT DISTINCT ON (x.tenant_id, x.source) x.tenant_id, x.tab, x.source FROM tollgate.source_tables() x WHERE x.kind IN ('r', 'p')
+    AND NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = x.tab AND g.tgname = format('tollgate_%s_insert', x.source)) LOOP
+    BEGIN
+      IF t.tenant_id = '' THEN
+        PERFORM tollgate.attach_shared(x) FROM tollgate.usage_sources x WHERE x.id = t.source;
+      ELSE
+        PERFORM tollgate.attach(t.tenant_id);
+      END IF;
+    EXCEPTION WHEN insufficient_privilege THEN
+      RAISE NOTICE '% is out of reach: %', t.tab, sqlerrm;
+    END;
+  END LOOP;
 END $$;

@@ -47,6 +47,21 @@ CREATE TABLE tollgate.usage_metrics (
   CONSTRAINT usage_metrics_field CHECK (CASE aggregation WHEN 'unique' THEN field IS NOT NULL WHEN 'max' THEN true ELSE field IS NULL END)
 );
 
+-- Where a gauge comes from: rows of a table in each tenant's schema, or of one that all tenants share. sql/functions/sources.sql makes the
+-- functions of the triggers from these rows.
+CREATE TABLE tollgate.usage_sources (
+  id            integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, -- in the names of its functions and triggers
+  metric_type   varchar(100) NOT NULL UNIQUE REFERENCES tollgate.usage_metrics (metric_type) ON DELETE CASCADE,
+  schema_name   text NOT NULL,               -- '{schema}': the tenant's own
+  table_name    text NOT NULL,
+  tenant_column text,                        -- of a shared table
+  columns       jsonb NOT NULL DEFAULT '{}', -- what the condition and the sum read: name and type, one that is built into PostgreSQL
+  condition     text NOT NULL DEFAULT '',    -- which rows count; '' is all
+  value_column  text,                        -- is summed; null: rows are counted
+  records       varchar(100) REFERENCES tollgate.usage_metrics (metric_type) ON DELETE SET NULL, -- a counter: each new row is an event of it
+  CHECK ((schema_name = '{schema}') = (tenant_column IS NULL))
+);
+
 -- Every limit that a plan may set, the main ones included. The limit table has room for 128 (LIMIT_TABLE_LIMITS).
 CREATE TABLE tollgate.usage_limit_keys (
   limit_key    varchar(100) PRIMARY KEY,
@@ -60,7 +75,7 @@ CREATE TABLE tollgate.tenant_settings (
   time_zone    text NOT NULL DEFAULT 'UTC',        -- IANA name; a change acts from the next period
   anchor_day   smallint NOT NULL DEFAULT 1 CHECK (anchor_day BETWEEN 1 AND 31),
   state        text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'suspended')),
-  schema_name  text NOT NULL,                      -- where its patients and appointments are: its id, cut as PostgreSQL cuts names, unless
+  schema_name  text NOT NULL,                      -- where its own tables are: its id, cut as PostgreSQL cuts names, unless
                                                    -- told; '' where another tenant has that name
   storage_path text,                               -- below storage.dir; its id unless told
   enforced     boolean NOT NULL DEFAULT false,     -- tollgate enforce: triggers refuse rows beyond the plan
@@ -205,10 +220,10 @@ CREATE TABLE tollgate.usage_levels (
 CREATE TABLE tollgate.usage_changes (
   tenant_id varchar(255) NOT NULL,
   id        bigint GENERATED ALWAYS AS IDENTITY,
-  -- patients_count, users_count, appointments_count or storage_used_gb. No CHECK: each insert would read its text anew.
+  -- A metric with a source, or storage_used_gb. No CHECK: each insert would read its text anew.
   metric    text NOT NULL,
-  delta     bigint NOT NULL DEFAULT 0,   -- rows; of storage_used_gb: bytes
-  created   bigint NOT NULL DEFAULT 0,   -- new appointments: so many appointment_created events
+  delta     bigint NOT NULL DEFAULT 0,   -- rows, or millionths of a sum; of storage_used_gb: bytes
+  created   bigint NOT NULL DEFAULT 0,   -- new rows: so many events of what the source records
   recount   boolean NOT NULL DEFAULT false, -- the change is not known (TRUNCATE): count anew; of storage: delta is the level
   made_at   timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (tenant_id, id)
@@ -370,14 +385,14 @@ CREATE INDEX idx_config_changes_xid ON tollgate.config_changes (xid);
 CREATE TABLE tollgate.enforced_gauges (
   id        integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, -- the second argument of a tenant's triggers
   tenant_id varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
-  metric    text NOT NULL, -- patients_count or users_count
+  metric    text NOT NULL, -- with a source and a limit
   UNIQUE (tenant_id, metric)
 );
 CREATE TABLE tollgate.enforce_shares (
   gauge   integer NOT NULL REFERENCES tollgate.enforced_gauges (id) ON DELETE CASCADE,
   slot    integer NOT NULL,     -- 0 to 32
-  free    bigint NOT NULL,      -- of slot 0: below 0 when more is used than the plan has
-  max     bigint NOT NULL,      -- of slot 0: the limit with its grace; unlimited is 10^15
+  free    bigint NOT NULL,      -- rows, or millionths of a sum; of slot 0: below 0 when more is used than the plan has
+  max     bigint NOT NULL,      -- of slot 0: the limit with its grace; unlimited is 10^15, of a sum 10^18
   until   timestamptz NOT NULL, -- from here on max is another: an override or a grace ends; of a closed slot: -infinity
   changed boolean NOT NULL,     -- since a collector last took the count from here
   PRIMARY KEY (gauge, slot)
@@ -450,21 +465,15 @@ CREATE TABLE tollgate.uncounted (
   made_at    timestamptz NOT NULL DEFAULT now()
 );
 
--- The catalogue: the specification's six metrics and the limits that a plan may set. What an operator changed there stays.
+-- The catalogue of every database; sql/presets has what is counted from tables. What an operator changed there stays.
 INSERT INTO tollgate.usage_metrics (metric_type, kind, aggregation, unit, plural, decimals, label, limit_key, limit_window, derived) VALUES
-  ('patients_count', 'gauge', 'level', 'patients', 'patients', 0, 'Patients', 'max_patients', 'none', true),
-  ('users_count', 'gauge', 'level', 'users', 'users', 0, 'Users', 'max_users', 'none', true),
   ('storage_used_gb', 'gauge', 'level', 'GB', 'GB', 2, 'Storage', 'storage_gb', 'none', true),
   ('api_call', 'counter', 'sum', 'calls', 'calls', 0, 'API calls', 'api_calls_per_day', 'day', false),
-  ('file_upload', 'counter', 'sum', 'files', 'files', 0, 'File uploads', 'file_uploads_per_period', 'period', false),
-  ('appointment_created', 'counter', 'sum', 'appointments', 'appointments', 0, 'Appointments', 'appointments_per_period', 'period', true)
+  ('file_upload', 'counter', 'sum', 'files', 'files', 0, 'File uploads', 'file_uploads_per_period', 'period', false)
 ON CONFLICT DO NOTHING;
 INSERT INTO tollgate.usage_limit_keys (limit_key, metric_type, limit_window, label) VALUES
-  ('max_patients', 'patients_count', 'none', 'Patients'),
-  ('max_users', 'users_count', 'none', 'Users'),
   ('storage_gb', 'storage_used_gb', 'none', 'Storage'),
   ('api_calls_per_day', 'api_call', 'day', 'API calls a day'),
   ('api_calls_per_minute', 'api_call', 'minute', 'API calls a minute'),
-  ('file_uploads_per_period', 'file_upload', 'period', 'File uploads a period'),
-  ('appointments_per_period', 'appointment_created', 'period', 'Appointments a period')
+  ('file_uploads_per_period', 'file_upload', 'period', 'File uploads a period')
 ON CONFLICT DO NOTHING;

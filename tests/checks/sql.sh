@@ -5,7 +5,7 @@ status=0
 wrong() { echo "sql: $1"; status=1; }
 
 names() { grep -hoE "^CREATE (OR REPLACE )?(FUNCTION|VIEW) tollgate\.[a-z_]+" "$@" | sed 's/.*tollgate\.//' | sort; }
-found=$(names sql/functions/*.sql sql/schema/*.sql sql/*.sql | uniq -d)
+found=$(names sql/functions/*.sql sql/schema/*.sql sql/*.sql | grep -v '^source_$' | uniq -d)
 [ -z "$found" ] || wrong "defined twice:
 $found"
 found=$(grep -nE '^CREATE (FUNCTION|VIEW)' sql/functions/*.sql)
@@ -18,11 +18,11 @@ found=$(grep -nE '^ *CREATE (OR REPLACE )?(FUNCTION|VIEW|TRIGGER)' sql/schema/*.
 [ -z "$found" ] || wrong "functions, views and triggers stand in sql/functions:
 $found"
 
-# Of a function: what stands before its body. patients_added and users_added name everything with its schema instead, to cost less.
+# Of a function: what stands before its body. Those that an insert calls (source_added) name everything with its schema instead, to cost less.
 found=$(awk '/^CREATE/ { head = ""; name = "" } /^CREATE (OR REPLACE )?FUNCTION/ { name = $0; sub(/\(.*/, "", name); sub(/.* /, "", name) }
     name { before = $0; body = sub(/\$\$.*/, "", before); head = head before
         if (body) { if (head ~ /SECURITY DEFINER/ && head !~ /search_path = pg_catalog, pg_temp/) print FILENAME ": " name; name = "" } }' \
-    sql/functions/*.sql sql/adopt.sql | grep -vE ': tollgate\.(patients|users)_added$')
+    sql/functions/*.sql sql/adopt.sql | grep -vE ': tollgate\.source_%1\$s_added$')
 [ -z "$found" ] || wrong "SECURITY DEFINER without SET search_path = pg_catalog, pg_temp:
 $found"
 

@@ -172,9 +172,9 @@ test('a plan that is enforced refuses as before', () => {
 
 // What is broken, and how it is put right. Each breaks every trigger that writes.
 const broken = {
-  'a broken function of Tollgate\'s': [`ALTER FUNCTION tollgate.note(text, text, bigint, bigint, boolean) RENAME TO kept_note; ALTER FUNCTION tollgate.patients_by(text, integer, bigint) RENAME TO kept;
-    CREATE FUNCTION tollgate.patients_by(text, integer, bigint) RETURNS void LANGUAGE plpgsql AS 'BEGIN RAISE ''broken''; END'`,
-  'DROP FUNCTION tollgate.patients_by; ALTER FUNCTION tollgate.kept RENAME TO patients_by; ALTER FUNCTION tollgate.kept_note RENAME TO note'],
+  'a broken function of Tollgate\'s': [`ALTER FUNCTION tollgate.note(text, text, bigint, bigint, boolean) RENAME TO kept_note; ALTER FUNCTION tollgate.change(text, text, integer, bigint, bigint) RENAME TO kept;
+    CREATE FUNCTION tollgate.change(text, text, integer, bigint, bigint DEFAULT 0) RETURNS void LANGUAGE plpgsql AS 'BEGIN RAISE ''broken''; END'`,
+  'DROP FUNCTION tollgate.change; ALTER FUNCTION tollgate.kept RENAME TO change; ALTER FUNCTION tollgate.kept_note RENAME TO note'],
   'a missing table of Tollgate\'s': ['ALTER TABLE tollgate.usage_changes RENAME TO gone', 'ALTER TABLE tollgate.gone RENAME TO usage_changes'],
   'a missing right on a table of Tollgate\'s': ['REVOKE INSERT ON tollgate.usage_changes FROM tollgate_owner', 'GRANT INSERT ON tollgate.usage_changes TO tollgate_owner'],
 };

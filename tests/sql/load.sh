@@ -13,6 +13,6 @@ GRANT CREATE ON DATABASE $2 TO tollgate_owner;
 GRANT USAGE, CREATE ON SCHEMA public TO tollgate_owner;
 GRANT USAGE ON SCHEMA public TO tollgate_counter;
 SQL
-for f in "$here/sql/host/001_host.sql" "$here"/sql/schema/*.sql "$here"/sql/functions/*.sql; do
+for f in "$here/sql/host/001_host.sql" "$here"/sql/schema/*.sql "$here"/sql/presets/clinic.sql "$here"/sql/functions/*.sql; do
     { echo "SET ROLE tollgate_owner; SET check_function_bodies = off;"; cat "$f"; } | run "$1" "$2"
 done

@@ -22,7 +22,7 @@ test('in an adopted database a role has no right that it lacks elsewhere but tem
 });
 
 // Without SET search_path, since that costs an insert too much: each name, operator and type is written with its schema there.
-const qualified = ['tollgate.patients_added()', 'tollgate.users_added()'];
+const qualified = ['tollgate.source_1_added()', 'tollgate.source_2_added()', 'tollgate.source_3_added()'];
 for (const database of ['own', 'host']) {
   test(`a function that runs as another role looks in pg_catalog alone (${database})`, () => {
     assert.equal(sql(database, `SELECT string_agg(p.oid::regprocedure::text, ', ' ORDER BY p.proname) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
@@ -60,7 +60,7 @@ const becoming = ['SET ROLE tollgate_owner', 'SET ROLE tollgate_counter', 'SET S
   'CREATE ROLE other LOGIN', 'SET session_replication_role = replica', 'ALTER TABLE tollgate.accounts DISABLE ROW LEVEL SECURITY', 'ALTER TABLE tollgate.accounts OWNER TO CURRENT_USER',
   'CREATE POLICY all_of_it ON tollgate.accounts USING (true)', 'CREATE FUNCTION tollgate.tenant() RETURNS text LANGUAGE sql AS $$SELECT NULL$$', 'CREATE OR REPLACE FUNCTION tollgate.only_own(tenant text) RETURNS void LANGUAGE sql AS $$$$',
   'DROP FUNCTION tollgate.only_own(text)', 'ALTER FUNCTION tollgate.recount(text) RESET ALL', 'CREATE TABLE tollgate.t (x int)', 'DROP TABLE public.usage_tracking', 'TRUNCATE tollgate.usage_changes',
-  'CREATE TRIGGER t AFTER INSERT ON tollgate.usage_changes FOR EACH ROW EXECUTE FUNCTION tollgate.users_added()', "COPY pg_class TO PROGRAM 'true'", "COPY pg_class TO '/tmp/tollgate-rights'",
+  'CREATE TRIGGER t AFTER INSERT ON tollgate.usage_changes FOR EACH ROW EXECUTE FUNCTION tollgate.source_2_added()', "COPY pg_class TO PROGRAM 'true'", "COPY pg_class TO '/tmp/tollgate-rights'",
   "SELECT pg_read_file('postgresql.conf')", "SELECT pg_ls_dir('.')", "SELECT lo_import('/etc/passwd')", "SELECT lo_export(1, '/tmp/x')", 'CREATE EXTENSION dblink', "CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE c AS '/lib/x86_64-linux-gnu/libc.so.6', 'getpid'",
   "SET log_min_messages = fatal", "SELECT pg_rotate_logfile()", 'LOAD \'/lib/x86_64-linux-gnu/libm.so.6\'', 'DROP SCHEMA tollgate CASCADE', 'ALTER DATABASE own SET search_path = a',
   "UPDATE tollgate.accounts SET role = 'operator', tenant_id = NULL", "UPDATE tollgate.api_keys SET revoked_at = NULL", "INSERT INTO tollgate.api_keys (id, name, hash, scopes) VALUES ('abcdefgh', 'k', sha256('x'), '{admin}')",
@@ -68,7 +68,7 @@ const becoming = ['SET ROLE tollgate_owner', 'SET ROLE tollgate_counter', 'SET S
   "UPDATE tollgate.usage_limit_overrides SET max = -1", "UPDATE tollgate.enforce_shares SET free = 1000000", "INSERT INTO public.subscription_tiers (id, name) VALUES ('x', 'x')", "UPDATE tollgate.usage_metrics SET derived = false",
   "DELETE FROM public.tenants", "SELECT tollgate.enforce('a', false)", "SELECT tollgate.count_rows('b.patients', 'patients_count', 'b')", "SELECT tollgate.put_limits('a', '{}')", "SELECT tollgate.put_tier('a', 't')", "SELECT tollgate.host_limits('a', '{}')", 'SELECT name FROM tollgate.tenants', "UPDATE tollgate.subscriptions SET usage_limits = '{}'", "DELETE FROM tollgate.tenants", "UPDATE tollgate.tiers SET limits = '{}'",
   "SELECT tollgate.apply_limits('a')", "SELECT tollgate.attach('a')", "SELECT tollgate.detach('b')", "SELECT tollgate.grant_schema('b')", "SELECT tollgate.provision('a')", "SELECT tollgate.enforced_max('a', 'users_count')", "SELECT tollgate.tenant_table('b', 'patients')",
-  "SELECT tollgate.secure('tollgate.accounts')", "SELECT tollgate.repair('a')", "SELECT tollgate.add_triggers('public.users', 'users_added', 'users_changed', true, '')", "SELECT tollgate.fill_shares(1)", "SELECT tollgate.note('a', 'users_count', -1000)"];
+  "SELECT tollgate.secure('tollgate.accounts')", "SELECT tollgate.repair('a')", "SELECT tollgate.set_source('users_count', 'public', 'users', 'tenant_id', '', NULL, NULL)", "SELECT tollgate.remove_source('users_count')", "SELECT tollgate.fill_shares(1)", "SELECT tollgate.note('a', 'users_count', -1000)"];
 const asAnother = ["SELECT set_config('tollgate.tenant_id', 'a', false)"];
 const ofWeb = ["SELECT tollgate.recount('b')", "SELECT tollgate.set_subscription('b', 't', NULL)", "SELECT tollgate.ensure_periods('b', now(), now())", "SELECT tollgate.request_measure('b')",
   'SELECT * FROM tollgate.tenant_settings', 'SELECT * FROM public.usage_tracking', 'SELECT * FROM tollgate.usage_hourly', 'INSERT INTO tollgate.usage_daily DEFAULT VALUES', "UPDATE public.usage_summary SET users_count = 0", 'DELETE FROM tollgate.usage_counts',

@@ -383,8 +383,8 @@ static void an_enforced_gauge_is_counted_by_its_shares(void)
 
 static void shares_that_lie_are_found_and_repaired(void)
 {
-    run("SELECT tollgate.enforce('a', true); ALTER TABLE a.patients DISABLE TRIGGER tollgate_insert; "
-        "INSERT INTO a.patients VALUES (30); ALTER TABLE a.patients ENABLE TRIGGER tollgate_insert");
+    run("SELECT tollgate.enforce('a', true); ALTER TABLE a.patients DISABLE TRIGGER tollgate_1_insert; "
+        "INSERT INTO a.patients VALUES (30); ALTER TABLE a.patients ENABLE TRIGGER tollgate_1_insert");
     collect_changes();
     CU_ASSERT_EQUAL(number("SELECT stored * 100 + counted FROM tollgate.reconcile_gauges('a')"), 304);
     CU_ASSERT_EQUAL(number("SELECT tollgate.repair('a')"), 1);
