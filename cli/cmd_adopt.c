@@ -21,14 +21,13 @@ static void list_additions(size_t tenants, size_t schemas, bool enforce)
         "  schema     tollgate: its tables, functions and views\n"
         "  tables     in public: usage_tracking and usage_summary, with what is recorded and counted\n"
         "  triggers   tollgate_* on tenants, users, subscription_tiers, tenant_subscriptions,\n"
-        "             and on patients and appointments in %zu schemas\n"
-        "  grants     tollgate_owner: USAGE on those schemas, TRIGGER on patients and appointments there;\n"
+        "             and on the tables that metrics are counted from (tollgate metric list), in %zu schemas\n"
+        "  grants     tollgate_owner: USAGE on those schemas, TRIGGER on those tables;\n"
         "             SELECT, REFERENCES, TRIGGER on the four tables of the host, INSERT, UPDATE on "
         "tenant_subscriptions;\n"
         "             CREATE on the database and on schema public\n"
-        "             tollgate_counter: USAGE on those schemas; SELECT of patients.status, of which table a row of\n"
-        "             appointments is in (tableoid) and of users.tenant_id; SELECT, INSERT, UPDATE on\n"
-        "             tenant_subscriptions\n"
+        "             tollgate_counter: USAGE on those schemas; SELECT of the columns that are counted by, or of which\n"
+        "             table a row is in (tableoid); SELECT, INSERT, UPDATE on tenant_subscriptions\n"
         "             the same on the schemas of tenants to come, by the function tollgate.grant_schema of this role\n"
         "             tollgate_collector: SELECT of ids, limits and current_usage in the host's tables\n"
         "  rows       settings, periods and counts of %zu tenants; usage_limits and current_usage are filled from now "
@@ -36,7 +35,7 @@ static void list_additions(size_t tenants, size_t schemas, bool enforce)
         "             Numbers in usage_limits that differ from the tier's become overrides of the tenant\n",
         schemas, tenants);
     if (enforce)
-        printf("  enforce    the triggers on users and patients also refuse rows beyond the plan\n");
+        printf("  enforce    the triggers also refuse rows beyond the plan (--no-enforce: they only count)\n");
     printf("It changes and removes nothing else.\n");
 }
 
@@ -65,13 +64,18 @@ static void list_left_out(const struct db_rows *tenants)
 
 static int take_tenant(struct cli *c, const char *tenant, bool enforce)
 {
+    char problem[ADOPT_LIST_SIZE];
     enum status s = cli_begin(c);
 
     if (s != STATUS_OK)
         return CLI_FAILED;
-    if ((s = adopt_tenant(c->db, tenant, enforce)) != STATUS_OK)
+    if ((s = adopt_tenant(c->db, tenant, enforce, problem)) != STATUS_OK)
         return cli_fail(c, s, tenant);
-    return cli_commit(c) == STATUS_OK ? CLI_OK : CLI_FAILED;
+    if (cli_commit(c) != STATUS_OK)
+        return CLI_FAILED;
+    if (problem[0] != '\0')
+        fprintf(stderr, "  %s: limits are not enforced: %s\n", tenant, problem);
+    return CLI_OK;
 }
 
 static int take_over(struct cli *c, const struct db_rows *tenants, bool enforce)
@@ -116,8 +120,8 @@ static int look(struct cli *c)
 
 int cmd_adopt(struct cli *c, int argc, char *argv[])
 {
-    bool dry = false, enforce = false;
-    const struct cli_option options[] = {{"dry-run", NULL, &dry}, {"enforce", NULL, &enforce}, {0}};
+    bool dry = false, only_count = false;
+    const struct cli_option options[] = {{"dry-run", NULL, &dry}, {"no-enforce", NULL, &only_count}, {0}};
     struct db_rows *r = NULL;
     size_t tenants = 0, schemas = 0;
     int result;
@@ -138,12 +142,12 @@ int cmd_adopt(struct cli *c, int argc, char *argv[])
             tenants++;
             schemas += db_bool(r, i, 1);
         }
-    list_additions(tenants, schemas, enforce);
+    list_additions(tenants, schemas, !only_count);
     list_left_out(r);
     if (!dry && !cli_confirm(c, "Adopt this database?", "adopt"))
         result = CLI_REFUSED;
     else if (!dry)
-        result = take_over(c, r, enforce);
+        result = take_over(c, r, !only_count);
     db_rows_free(r);
     return result;
 }

@@ -30,8 +30,8 @@ static const struct cli_command first[] = {
     {NULL, "migrate", "[--new]", "Create or update the schema in the database", cmd_migrate,
      "--new also creates the tables tenants, users, subscription_tiers and tenant_subscriptions where there are none.\n"
      "Running it again changes nothing. To take over a database that has tenants of its own, use `tollgate adopt`.\n"},
-    {NULL, "adopt", "[--dry-run] [--enforce]", "Take over a database that has tenants of its own", cmd_adopt,
-     "Lists what it will add, asks, and adds nothing else. --dry-run only lists; --enforce also refuses rows beyond plans.\n"},
+    {NULL, "adopt", "[--dry-run] [--no-enforce]", "Take over a database that has tenants of its own", cmd_adopt,
+     "Lists what it will add, asks, and adds nothing else. --dry-run only lists; --no-enforce lets rows beyond plans in.\n"},
     {NULL, "enforce", "TENANT|--all [on|off], or list", "Let the database refuse rows beyond the plan", cmd_enforce,
      "A refused statement fails with SQLSTATE TG429 and the numbers; on is the default.\n"},
     {NULL, "demo", "", "Fill an empty database with the demo's tenants", cmd_demo, NULL},

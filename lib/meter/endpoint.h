@@ -19,7 +19,7 @@
 
 /* Resolves the path of `uri` (up to '?' or '#'; absolute-form "http://host/x" gives "/x"). */
 MUST_CHECK enum status endpoint_resolve(const char *uri, char path[ENDPOINT_PATH_SIZE], size_t *length);
-/* `/patients/123` → `/patients/:id`: segments that are numbers, UUIDs, hex of 8 and more, ULIDs, or have a digit and are long. */
+/* `/orders/123` → `/orders/:id`: segments that are numbers, UUIDs, hex of 8 and more, ULIDs, or have a digit and are long. */
 size_t endpoint_normalise(const char *path, size_t length, char name[ENDPOINT_NAME_SIZE]);
 
 #endif

@@ -19,9 +19,7 @@ static const char taken_names[] =
     "WHERE to_regclass('public.' || n) IS NOT NULL AND to_regclass('tollgate.schema_migrations') IS NULL";
 
 static const char tenants_sql[] =
-    "SELECT t.id, EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = "
-    "t.id::text::name "
-    "AND c.relname = 'patients') FROM public.tenants t ORDER BY t.id";
+    "SELECT t.id, EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = t.id::text::name) FROM public.tenants t ORDER BY t.id";
 
 /*
  * tollgate_owner's rights on the host's four tables: to read, to refer to, to put triggers on, and to hand on to the other roles.
@@ -57,9 +55,8 @@ enum status adopt_tenants(struct db *d, struct db_rows **rows)
     return db_query(d, tenants_sql, 0, NULL, rows);
 }
 
-enum status adopt_tenant(struct db *d, const char *tenant, bool enforce)
+enum status adopt_tenant(struct db *d, const char *tenant, bool enforce, char problem[ADOPT_LIST_SIZE])
 {
-    const char *params[] = {tenant};
     static const char *const steps[] = {
         "SELECT tollgate.provision($1)",
         "SELECT tollgate.attach($1)",
@@ -67,12 +64,17 @@ enum status adopt_tenant(struct db *d, const char *tenant, bool enforce)
         "SELECT tollgate.keep_found_limits($1)",
         "SELECT tollgate.apply_limits($1)",
         "SELECT tollgate.recount($1)",
-        "SELECT tollgate.enforce($1, true)",
     };
-    size_t n = sizeof(steps) / sizeof(steps[0]) - (enforce ? 0 : 1);
+    struct db_rows *rows = NULL;
     enum status s = STATUS_OK;
 
-    for (size_t i = 0; i < n && s == STATUS_OK; i++)
-        s = db_query(d, steps[i], 1, params, NULL);
+    problem[0] = '\0';
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]) && s == STATUS_OK; i++)
+        s = db_query(d, steps[i], 1, &tenant, NULL);
+    if (s == STATUS_OK && enforce)
+        s = db_query(d, "SELECT tollgate.try_enforce($1)", 1, &tenant, &rows);
+    if (s == STATUS_OK && enforce)
+        snprintf(problem, ADOPT_LIST_SIZE, "%s", db_text(rows, 0, 0));
+    db_rows_free(rows);
     return s;
 }

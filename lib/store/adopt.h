@@ -18,9 +18,12 @@ extern const char adopt_grants[];
 
 /* What is in the way: columns that the host's tables lack, names of ours that are taken; "" where there are none. */
 MUST_CHECK enum status adopt_obstacles(struct db *d, char lacking[ADOPT_LIST_SIZE], char taken[ADOPT_LIST_SIZE]);
-/* The host's tenants: id, whether it has a schema with patients. The caller frees the rows. */
+/* The host's tenants: id, whether it has a schema. The caller frees the rows. */
 MUST_CHECK enum status adopt_tenants(struct db *d, struct db_rows **rows);
-/* Its settings, periods and counts; the limits that the host negotiated with it become overrides. */
-MUST_CHECK enum status adopt_tenant(struct db *d, const char *tenant, bool enforce);
+/*
+ * Its settings, periods and counts; the limits that the host negotiated with it become overrides. `problem`: why its tables' limits
+ * are not enforced though they should be, or "".
+ */
+MUST_CHECK enum status adopt_tenant(struct db *d, const char *tenant, bool enforce, char problem[ADOPT_LIST_SIZE]);
 
 #endif

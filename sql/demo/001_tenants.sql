@@ -59,6 +59,6 @@ BEGIN
     INSERT INTO public.users (tenant_id, email, name)
     SELECT t.id, 'user' || i || '@' || replace(t.id, '_', '-') || '.example', given[1 + i % 20] || ' ' || family[1 + (i * 7) % 20]
     FROM generate_series(1, t.people) i;
-    PERFORM tollgate.attach(t.id);
+    PERFORM tollgate.enforce(t.id, true);
   END LOOP;
 END $$;

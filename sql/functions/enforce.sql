@@ -202,6 +202,15 @@ BEGIN
   PERFORM tollgate.attach(tenant);
 END $$;
 
+-- On where that can be; why it can't.
+CREATE OR REPLACE FUNCTION tollgate.try_enforce(tenant text) RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM tollgate.enforce(tenant, true);
+  RETURN '';
+EXCEPTION WHEN SQLSTATE 'TG005' OR insufficient_privilege THEN
+  RETURN sqlerrm;
+END $$;
+
 -- Whatever a limit is made of: the subscription's numbers, an override's mode and times.
 CREATE OR REPLACE FUNCTION tollgate.enforced_limits_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

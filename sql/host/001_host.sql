@@ -18,7 +18,7 @@ CREATE INDEX idx_users_tenant ON public.users (tenant_id);
 CREATE TABLE public.subscription_tiers (
   id     varchar(50) PRIMARY KEY,
   name   varchar(100) NOT NULL,
-  limits jsonb NOT NULL DEFAULT '{}'  -- {"max_patients":500,…}; -1 is unlimited
+  limits jsonb NOT NULL DEFAULT '{}'  -- {"storage_gb":50,…}; -1 is unlimited
 );
 
 CREATE TABLE public.tenant_subscriptions (

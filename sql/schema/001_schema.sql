@@ -15,7 +15,7 @@ CREATE TABLE tollgate.tenants (
 CREATE TABLE tollgate.tiers (
   id     text PRIMARY KEY,
   name   text NOT NULL,
-  limits jsonb NOT NULL DEFAULT '{}' -- {"max_patients":500,…}; -1 is unlimited
+  limits jsonb NOT NULL DEFAULT '{}' -- {"storage_gb":50,…}; -1 is unlimited
 );
 CREATE TABLE tollgate.subscriptions (
   tenant_id     text PRIMARY KEY REFERENCES tollgate.tenants (id) ON DELETE CASCADE,

@@ -79,7 +79,7 @@ test('adopt lists, refuses without a yes, then adds nothing but its own', () => 
   assert.match(dry.out, /Tollgate will add/);
   assert.equal(tollgate('host', 'adopt').status, 3);
   assert.equal(psql('host', "SELECT count(*) FROM pg_namespace WHERE nspname = 'tollgate'"), '0');
-  const r = tollgate('host', 'adopt', '--yes', '--enforce');
+  const r = tollgate('host', 'adopt', '--yes');
   assert.equal(r.status, 0, r.err);
   assert.equal(psql('host', columns), before);
   assert.equal(psql('host', "SELECT patients_count, users_count FROM usage_summary WHERE tenant_id = 'acme'"), '2|1');
