@@ -8,22 +8,32 @@
 #include "lib/store/metrics.h"
 
 static const struct table_column columns[] = {
-    {"metric_type", "type", TABLE_TEXT},   {"kind", "kind", TABLE_TEXT},
-    {"unit", "unit", TABLE_TEXT},          {"label", "label", TABLE_TEXT},
-    {"limit_keys", "limits", TABLE_TEXT},  {"limit_window", "window", TABLE_TEXT},
-    {"derived", "derived", TABLE_BOOLEAN}, {"aggregation", "aggregation", TABLE_TEXT},
-    {"field", "field", TABLE_TEXT},        {"plural", "plural", TABLE_TEXT},
-    {"decimals", "decimals", TABLE_TEXT},  {"source", "source", TABLE_TEXT},
+    {"metric_type", "type", TABLE_TEXT},
+    {"kind", "kind", TABLE_TEXT},
+    {"unit", "unit", TABLE_TEXT},
+    {"label", "label", TABLE_TEXT},
+    {"limit_keys", "limits", TABLE_TEXT},
+    {"limit_window", "window", TABLE_TEXT},
+    {"derived", "derived", TABLE_BOOLEAN},
+    {"aggregation", "aggregation", TABLE_TEXT},
+    {"field", "field", TABLE_TEXT},
+    {"plural", "plural", TABLE_TEXT},
+    {"decimals", "decimals", TABLE_TEXT},
+    {"source", "source", TABLE_TEXT},
     {0},
 };
 
 static enum status read_values(int argc, char *argv[], const char **type, struct metric_values *v)
 {
     const struct cli_option options[] = {
-        {"kind", &v->kind, NULL},     {"aggregation", &v->aggregation, NULL},
-        {"field", &v->field, NULL},   {"unit", &v->unit, NULL},
-        {"plural", &v->plural, NULL}, {"decimals", &v->decimals, NULL},
-        {"label", &v->label, NULL},   {"limit", &v->limit_key, NULL},
+        {"kind", &v->kind, NULL},
+        {"aggregation", &v->aggregation, NULL},
+        {"field", &v->field, NULL},
+        {"unit", &v->unit, NULL},
+        {"plural", &v->plural, NULL},
+        {"decimals", &v->decimals, NULL},
+        {"label", &v->label, NULL},
+        {"limit", &v->limit_key, NULL},
         {"window", &v->window, NULL},
         {"from", &v->source.table, NULL},
         {"tenant-column", &v->source.tenant_column, NULL},
@@ -55,8 +65,8 @@ static const char *problem(const struct metric_values *v)
     bool unique = v->aggregation && strcmp(v->aggregation, "unique") == 0;
     bool watched = unique || (v->aggregation && strcmp(v->aggregation, "max") == 0);
 
-    if ((!v->kind && !v->aggregation) || (!v->source.table && (!v->unit || !v->label)) || (v->kind && !one_of(v->kind, kinds)) ||
-        (v->aggregation && !one_of(v->aggregation, aggregations)))
+    if ((!v->kind && !v->aggregation) || (!v->source.table && (!v->unit || !v->label)) ||
+        (v->kind && !one_of(v->kind, kinds)) || (v->aggregation && !one_of(v->aggregation, aggregations)))
         return "say --kind counter or --kind gauge, or --aggregation count, sum, level, max or unique; --unit and --label "
                "(which a gauge with --from may leave out)";
     if (v->kind && v->aggregation && (watched || level != (strcmp(v->kind, "gauge") == 0)))
@@ -141,8 +151,9 @@ int cmd_metric_change(struct cli *c, int argc, char *argv[])
     if (read_values(argc, argv, &type, &v))
         return CLI_USAGE;
     if (v.kind || v.aggregation || v.field || v.limit_key || v.window) {
-        cli_say("a metric's kind, limit and window can't be changed; only --unit, --plural, --decimals, --label and what it "
-                "is counted from can");
+        cli_say(
+            "a metric's kind, limit and window can't be changed; only --unit, --plural, --decimals, --label and what it "
+            "is counted from can");
         return CLI_USAGE;
     }
     if (cli_begin(c))

@@ -128,9 +128,10 @@ static enum status one_tenant(const struct limit_catalogue *c, struct page_rows 
 static enum status some_tenants(struct feed *p, const struct limit_catalogue *c, const char *only,
                                 char after[LIMIT_TENANT_SIZE], int most, feed_tenant_fn *fn, void *arg, size_t *n)
 {
-    static const char tenants_sql[] = "SELECT tenant_id, tier_id, state, days, day_offsets, periods, period_offsets, weeks, "
-                                      "week_offsets "
-                                      "FROM tollgate.feed_tenants($1, $2, $3::bigint)";
+    static const char tenants_sql[] =
+        "SELECT tenant_id, tier_id, state, days, day_offsets, periods, period_offsets, weeks, "
+        "week_offsets "
+        "FROM tollgate.feed_tenants($1, $2, $3::bigint)";
     static const char limits_sql[] =
         "SELECT tenant_id, limit_key, max, expires, after_expiry, mode, grace_percent, grace_until "
         "FROM tollgate.feed_limits($1, $2, $3::bigint)";

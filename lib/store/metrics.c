@@ -3,12 +3,12 @@
 
 #include "lib/store/capacity.h"
 
-#define COLUMNS                                                                                                      \
-    "SELECT m.metric_type, m.kind, m.unit, m.label,"                                                                 \
-    " (SELECT string_agg(k.limit_key, ',' ORDER BY k.limit_key <> m.limit_key, k.limit_key) FROM "                   \
-    "tollgate.usage_limit_keys k"                                                                                    \
+#define COLUMNS                                                                                                       \
+    "SELECT m.metric_type, m.kind, m.unit, m.label,"                                                                  \
+    " (SELECT string_agg(k.limit_key, ',' ORDER BY k.limit_key <> m.limit_key, k.limit_key) FROM "                    \
+    "tollgate.usage_limit_keys k"                                                                                     \
     " WHERE k.metric_type = m.metric_type), m.limit_window, m.derived, m.aggregation, m.field, m.plural, m.decimals," \
-    " (SELECT tollgate.source_text(s) FROM tollgate.usage_sources s WHERE s.metric_type = m.metric_type)" \
+    " (SELECT tollgate.source_text(s) FROM tollgate.usage_sources s WHERE s.metric_type = m.metric_type)"             \
     " FROM tollgate.usage_metrics m"
 
 static const char list_sql[] = COLUMNS " ORDER BY metric_type";
@@ -95,8 +95,8 @@ enum status metrics_add_limit(struct db *d, const char *type, const char *limit_
 enum status metrics_change(struct db *d, const char *type, const struct metric_values *v)
 {
     const struct metric_source *from = &v->source;
-    enum status s = db_query_found(
-        d, change_sql, 5, (const char *const[]){type, v->unit, v->label, v->plural, v->decimals}, NULL);
+    enum status s = db_query_found(d, change_sql, 5,
+                                   (const char *const[]){type, v->unit, v->label, v->plural, v->decimals}, NULL);
 
     if (!s && from->table)
         return set_source(d, type, from);
