@@ -90,7 +90,7 @@ static struct lease *find(struct leases *l, uint32_t tenant, uint32_t slot)
 static enum status read_terms_locked(struct limit_table *t, const struct limit_catalogue *catalogue,
                                      const struct lease *e, struct terms *out)
 {
-    int64_t now = clock_wall_us();
+    int64_t now = clock_wall_us(), credit;
     struct limit_tenant tenant;
     struct limit_verdict v;
     enum status s = t ? limit_table_tenant(t, e->key.tenant, &tenant) : STATUS_NOT_FOUND;
@@ -99,11 +99,14 @@ static enum status read_terms_locked(struct limit_table *t, const struct limit_c
         return s;
     if (tenant.state != LIMIT_TENANT_ACTIVE || e->key.slot >= catalogue->n_limits)
         return STATUS_NOT_FOUND;
-    const struct limit *limit = &tenant.limits[e->key.slot];
-    if (!limit_table_window(&tenant, limit->window, now, &out->window) ||
-        (out->unleased = limit_unleased(limit, now)) == LIMIT_UNLIMITED)
+    struct limit limit = tenant.limits[e->key.slot];
+    if ((s = limit_table_credit(t, e->key.tenant, (uint8_t)e->key.slot, now, &credit)) != STATUS_OK)
+        return s;
+    limit_add(&limit, credit);
+    if (!limit_table_window(&tenant, limit.window, now, &out->window) ||
+        (out->unleased = limit_unleased(&limit, now)) == LIMIT_UNLIMITED)
         return STATUS_NOT_FOUND;
-    limit_decide(limit, &(struct limit_count){.used = 0}, 0, now, &v);
+    limit_decide(&limit, &(struct limit_count){.used = 0}, 0, now, &v);
     out->ceiling = v.ceiling;
     memcpy(out->tenant, tenant.id, sizeof(out->tenant));
     memcpy(out->limit_key, catalogue->limits[e->key.slot].key, sizeof(out->limit_key));

@@ -19,6 +19,14 @@ static int64_t plain_limit(const struct limit *l, int64_t now_us)
     return now_us < l->until_us ? l->max : l->max_after;
 }
 
+void limit_add(struct limit *l, int64_t amount)
+{
+    if (l->max != LIMIT_UNLIMITED)
+        l->max = clamp((wide)l->max + amount);
+    if (l->max_after != LIMIT_UNLIMITED)
+        l->max_after = clamp((wide)l->max_after + amount);
+}
+
 static int64_t ceiling_of(const struct limit *l, int64_t plain, int64_t now_us)
 {
     if (plain == LIMIT_UNLIMITED || l->mode == LIMIT_SOFT)

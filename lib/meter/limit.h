@@ -101,6 +101,9 @@ struct limit_verdict {
 void limit_decide(const struct limit *l, const struct limit_count *c, int64_t amount, int64_t now_us,
                   struct limit_verdict *out);
 
+/* Lets `amount` more pass; what is unlimited stays so. */
+void limit_add(struct limit *l, int64_t amount);
+
 /* What may be used before a lease is needed; LIMIT_UNLIMITED when none ever is. */
 int64_t limit_unleased(const struct limit *l, int64_t now_us);
 

@@ -32,26 +32,35 @@ void table_limit_put(struct limit_table *t, uint32_t index, uint32_t slot, struc
     to->check = table_limit_check(t, index, slot, to);
 }
 
+enum status table_place_add(struct limit_table *t, uint32_t owner, uint32_t *place)
+{
+    uint32_t at = atomic_load(&t->header->n_places);
+    enum status s = table_grow(t, at + 1);
+    if (s != STATUS_OK)
+        return s;
+    struct table_more *more = (struct table_more *)&t->tenants[at];
+    memset(more, 0, sizeof(*more));
+    more->owner = owner + 1;
+    atomic_store_explicit(&t->header->n_places, at + 1, memory_order_release);
+    *place = at;
+    return STATUS_OK;
+}
+
 /* Adds the place that holds cell `at`, if it is not there. */
 static enum status add_place(struct limit_table *t, uint32_t index, uint32_t at)
 {
     struct table_tenant *tenant = &t->tenants[index];
     if (at < TABLE_CELLS)
         return STATUS_OK;
-    uint32_t which = (at - TABLE_CELLS) / TABLE_CELLS_MORE, place = atomic_load(&t->header->n_places);
+    uint32_t which = (at - TABLE_CELLS) / TABLE_CELLS_MORE, place;
     if (which >= TABLE_PLACES_MORE)
         return STATUS_LIMIT;
     if (atomic_load(&tenant->more[which]))
         return STATUS_OK;
-    enum status s = table_grow(t, place + 1);
-    if (s != STATUS_OK)
-        return s;
-    struct table_more *more = (struct table_more *)&t->tenants[place];
-    memset(more, 0, sizeof(*more));
-    more->owner = index + 1;
-    atomic_store_explicit(&t->header->n_places, place + 1, memory_order_release);
-    atomic_store_explicit(&tenant->more[which], place + 1, memory_order_release);
-    return STATUS_OK;
+    enum status s = table_place_add(t, index, &place);
+    if (s == STATUS_OK)
+        atomic_store_explicit(&tenant->more[which], place + 1, memory_order_release);
+    return s;
 }
 
 /* A cell of count 0 and no limit, which nobody looks at before its metric is held. */

@@ -109,7 +109,8 @@ struct table_tenant {
     _Atomic uint32_t version;   /* its lowest bit says which config and limits are in force */
     uint32_t n_cells;
     _Atomic uint32_t more[TABLE_PLACES_MORE];    /* index + 1 of places that were added; 0: none */
-    uint32_t reserved[3];                        /* for windows to come */
+    _Atomic uint32_t credits;                    /* index + 1 of a place of struct table_credits; 0: none */
+    uint32_t reserved[2];                        /* for windows to come */
     _Atomic uint64_t held;                       /* metrics whose limits all have cells; written last */
     _Atomic uint8_t cell_of[LIMIT_TABLE_LIMITS]; /* cell + 1 of each limit of the catalogue; 0: none */
     struct table_config configs[2];
@@ -128,6 +129,22 @@ struct table_more {
     struct table_cell cells[TABLE_CELLS_MORE];
 } __attribute__((aligned(4096)));
 
+/* A place that was added for a tenant's credits: two lists, of which the lowest bit of the tenant's version says which is in force. */
+struct table_credit {
+    struct limit_credit credit;
+    uint64_t check; /* xxh3 of the above, seeded with the table and the tenant's place */
+};
+struct table_credits {
+    char none[LIMIT_TENANT_SIZE - 200];
+    uint32_t owner;
+    uint32_t reserved;
+    struct {
+        uint64_t n;
+        struct table_credit credits[LIMIT_CREDITS];
+    } lists[2];
+} __attribute__((aligned(4096)));
+
+_Static_assert(sizeof(struct table_credits) == 4096, "a place has 4 KiB");
 _Static_assert(sizeof(struct table_tenant) == 4096 && sizeof(struct table_more) == 4096, "a place has 4 KiB");
 _Static_assert(TABLE_CELLS + TABLE_PLACES_MORE * TABLE_CELLS_MORE >= LIMIT_TABLE_LIMITS, "each limit finds a cell");
 _Static_assert(LIMIT_TABLE_METRICS <= 64, "a bit each");
@@ -266,6 +283,18 @@ MUST_CHECK enum status table_index_insert(struct limit_table *t, uint64_t hash, 
 MUST_CHECK enum status table_grow(struct limit_table *t, uint32_t need);
 void table_limit_put(struct limit_table *t, uint32_t index, uint32_t slot, struct table_limit *to,
                      const struct limit *l);
+/* Writes the tenant's credits of `version`, which is not in force yet. */
+MUST_CHECK enum status table_credits_put(struct limit_table *t, uint32_t index, uint32_t version,
+                                         const struct limit_tenant *from);
+/* Copies them out. STATUS_DAMAGED. */
+MUST_CHECK enum status table_credits_copy(const struct limit_table *t, uint32_t index, uint32_t version,
+                                          struct limit_tenant *out);
+/* Adds what credits add to a limit of `version` in the window that starts at start_us. STATUS_DAMAGED. */
+MUST_CHECK enum status table_credits_add(const struct limit_table *t, uint32_t index, uint32_t version, uint8_t slot,
+                                         const struct table_cell *cell, int64_t start_us, int64_t now_us,
+                                         struct limit *limit);
+/* Another place for a tenant's; its bytes are 0 but for the owner's index. */
+MUST_CHECK enum status table_place_add(struct limit_table *t, uint32_t owner, uint32_t *place);
 /* Holds what the tenant's plan limits, and what it asks for besides. */
 MUST_CHECK enum status table_hold_wanted(struct limit_table *t, uint32_t index, const struct limit_tenant *tenant);
 /* Counts the refusal of the answer's decisive limit. Within a guard. */

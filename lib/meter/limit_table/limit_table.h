@@ -64,6 +64,8 @@
 #define LIMIT_NAME_SIZE 101   /* a metric or a limit key, with its NUL */
 #define LIMIT_TENANT_SIZE 256 /* a tenant's id, with its NUL */
 #define LIMIT_TIER_SIZE 128
+#define LIMIT_CREDITS 15 /* limits of a tenant that may have credits at a time */
+#define LIMIT_GRANTS 4   /* credits of one limit that are not used up */
 
 struct limit_table;
 
@@ -100,6 +102,21 @@ struct limit_span {
     int32_t reserved;
 };
 
+/*
+ * What a tenant was granted beyond one limit, as it stood at since_us, the start of the window before the one that is now (a gauge: 0).
+ * A window's use beyond the plan is taken from the grants that end first; what is left adds to the limit.
+ */
+struct limit_credit {
+    uint8_t slot; /* in the catalogue */
+    uint8_t n;
+    int64_t since_us;
+    int64_t plan; /* of the window that starts at since_us; those behind it have the limit as it is */
+    struct {
+        int64_t from_us, until_us; /* it takes part in windows that end behind from_us and begin before until_us, and counts until then */
+        int64_t left;
+    } grants[LIMIT_GRANTS]; /* ascending by until_us */
+};
+
 struct limit_tenant {
     char id[LIMIT_TENANT_SIZE];
     char tier[LIMIT_TIER_SIZE];
@@ -109,6 +126,8 @@ struct limit_tenant {
     struct limit_span days[LIMIT_DAYS];       /* ascending from yesterday; empty ones have end_us 0 */
     struct limit_span weeks[LIMIT_WEEKS];     /* ascending from the last one */
     struct limit_span periods[LIMIT_PERIODS]; /* ascending from the last one */
+    uint32_t n_credits;
+    struct limit_credit credits[LIMIT_CREDITS];
 };
 
 struct limit_key {
@@ -251,6 +270,9 @@ uint32_t limit_table_places(uint32_t limits);
  * limit_table_put_tenant does it for metrics that are limited.
  */
 MUST_CHECK enum status limit_table_hold(struct limit_table *t, uint32_t tenant, uint8_t metric);
+/* What the tenant's credits add to a limit at now_us; 0: it has none. STATUS_DAMAGED. */
+MUST_CHECK enum status limit_table_credit(struct limit_table *t, uint32_t tenant, uint8_t slot, int64_t now_us,
+                                          int64_t *amount);
 MUST_CHECK enum status limit_table_drop_tenant(struct limit_table *t, uint32_t index);
 /* STATUS_LIMIT: there is no room for a new one. */
 MUST_CHECK enum status limit_table_put_key(struct limit_table *t, const struct limit_key *key);

@@ -61,11 +61,14 @@ static enum status put_config(struct limit_table *t, uint32_t index, const struc
     uint32_t version = atomic_load(&to->version) + 1;
     struct table_config *config = &to->configs[version & 1];
     struct table_cell *cell;
+    enum status s = table_credits_put(t, index, version, from);
+    if (s != STATUS_OK)
+        return s;
     memcpy(config->tier, from->tier, sizeof(config->tier));
     config->state = from->state;
     config->checksum = table_config_checksum(t, config, index);
     for (uint32_t i = 0; i < t->catalogue.n_limits; i++) {
-        enum status s = table_find_cell(t, index, i, &cell);
+        s = table_find_cell(t, index, i, &cell);
         if (s == STATUS_OK)
             table_limit_put(t, index, i, &cell->limits[version & 1], &from->limits[i]);
         else if (s != STATUS_NOT_FOUND)

@@ -74,6 +74,8 @@ static enum status locate(struct limit_table *t, uint32_t index, uint32_t versio
         .max = LIMIT_UNLIMITED, .until_us = LIMIT_NEVER, .max_after = LIMIT_UNLIMITED, .window = window};
     if (s == STATUS_OK)
         s = table_limit_copy(t, index, slot, cell, version, &place->limit);
+    if (s == STATUS_OK && atomic_load(&t->tenants[index].credits))
+        s = table_credits_add(t, index, version, slot, cell, answer->limits[i].start_us, now_us, &place->limit);
     answer->n++;
     return s == STATUS_NOT_FOUND ? STATUS_OK : s;
 }

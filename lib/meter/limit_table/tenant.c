@@ -196,6 +196,8 @@ static enum status copy_tenant(struct limit_table *t, uint32_t index, struct lim
         s = table_config_copy(t, index, version, &config);
         if (s == STATUS_OK)
             s = copy_limits(t, index, version, out->limits);
+        if (s == STATUS_OK)
+            s = table_credits_copy(t, index, version, out);
     } while (table_read_again(t, index, version, &tries));
     if (s != STATUS_OK)
         return s;
