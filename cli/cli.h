@@ -125,8 +125,8 @@ MUST_CHECK enum status cli_check_limits(const char *words[], bool may_remove);
 MUST_CHECK enum status cli_set_limits(struct cli *c, const char *id, const char *words[]);
 
 /* A group's commands, in its cmd_*.c; {0} ends each table. */
-extern const struct cli_command tenant_commands[], tier_commands[], account_commands[], key_commands[],
-    spool_commands[];
+extern const struct cli_command tenant_commands[], tier_commands[], limit_commands[], account_commands[],
+    key_commands[], spool_commands[];
 
 /* cmd_setup.c */
 int cmd_setup(struct cli *c, int argc, char *argv[]);

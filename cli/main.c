@@ -73,7 +73,8 @@ static const struct cli_command last[] = {
     {0},
 };
 static const struct cli_command *const tables[] = {
-    first, tenant_commands, tier_commands, account_commands, key_commands, metric_commands, spool_commands, last,
+    first,        tenant_commands, tier_commands,  limit_commands, account_commands,
+    key_commands, metric_commands, spool_commands, last,
 };
 
 static const char options_text[] = "Options of every command:\n"

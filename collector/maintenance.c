@@ -31,8 +31,10 @@ enum status jobs_report(struct jobs *j, int64_t until, bool *more)
 
 enum status jobs_overrides(struct jobs *j, int64_t until, bool *more)
 {
+    enum status s = maintenance_expire_limits(j->db);
+
     (void)until, (void)more;
-    return maintenance_expire_limits(j->db);
+    return s == STATUS_OK ? maintenance_settle_credits(j->db) : s;
 }
 
 /* Midnights, some tenants at a time. When all had their turn, all are read into the limit table again: days move ahead. */

@@ -289,3 +289,43 @@ CROSS JOIN LATERAL (VALUES ('patients_count', s.patients_count::numeric), ('user
                            ('storage_used_gb', s.storage_used_gb)) AS v (metric, level)
 JOIN tollgate.usage_metrics m ON m.metric_type = v.metric
 ON CONFLICT DO NOTHING;
+
+-- A limit's mode is the tenant's or the tier's; who set a number, and why.
+ALTER TABLE tollgate.usage_limit_overrides ALTER COLUMN mode DROP NOT NULL, ALTER COLUMN mode DROP DEFAULT,
+  ADD COLUMN IF NOT EXISTS reason text, ADD COLUMN IF NOT EXISTS from_host boolean NOT NULL DEFAULT false;
+ALTER TABLE tollgate.usage_limit_overrides -- no UPDATE: it would run the triggers' old functions
+  ALTER COLUMN mode TYPE text USING CASE WHEN mode <> 'hard' OR grace_percent > 0 OR max IS NULL THEN mode END;
+CREATE TABLE IF NOT EXISTS tollgate.tier_limit_modes (
+  tier_id       text NOT NULL REFERENCES tollgate.tiers (id) ON DELETE CASCADE,
+  limit_key     varchar(100) NOT NULL REFERENCES tollgate.usage_limit_keys (limit_key) ON DELETE CASCADE,
+  mode          text NOT NULL DEFAULT 'hard' CHECK (mode IN ('hard', 'soft', 'grace')),
+  grace_percent integer NOT NULL DEFAULT 0 CHECK (grace_percent BETWEEN 0 AND 1000),
+  grace_until   timestamptz,
+  reason        text,
+  updated_at    timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (tier_id, limit_key)
+);
+
+-- What a tenant was granted beyond its plan (sql/functions/credits.sql).
+CREATE TABLE IF NOT EXISTS tollgate.usage_credits (
+  tenant_id   varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
+  id          bigint GENERATED ALWAYS AS IDENTITY,
+  limit_key   varchar(100) NOT NULL REFERENCES tollgate.usage_limit_keys (limit_key) ON DELETE CASCADE,
+  amount      numeric(26,6) NOT NULL CHECK (amount > 0),
+  granted_at  timestamptz NOT NULL DEFAULT now(),
+  expires_at  timestamptz NOT NULL,      -- the end of a day in the tenant's zone
+  reason      text,
+  used_at_end numeric(26,6),             -- what its window had used when it ended within one
+  look_at     timestamptz NOT NULL DEFAULT now(), -- when the collector is to look next
+  PRIMARY KEY (tenant_id, id)
+);
+CREATE INDEX IF NOT EXISTS idx_usage_credits_look ON tollgate.usage_credits (look_at);
+CREATE TABLE IF NOT EXISTS tollgate.usage_credit_windows (
+  tenant_id varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
+  limit_key varchar(100) NOT NULL REFERENCES tollgate.usage_limit_keys (limit_key) ON DELETE CASCADE,
+  starts_at timestamptz NOT NULL,
+  ends_at   timestamptz NOT NULL,
+  plan      numeric NOT NULL,            -- that the window had; -1 unlimited
+  used      numeric(26,6) NOT NULL,
+  PRIMARY KEY (tenant_id, limit_key, starts_at)
+);

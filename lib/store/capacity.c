@@ -29,25 +29,56 @@ enum status capacity_check(struct db *d, int64_t metrics, int64_t limits, char f
     return STATUS_LIMIT;
 }
 
-enum status capacity_tenant(struct db *d, char full[CAPACITY_TEXT])
+/* What tenants need of the limit table's places: each some for its limits, and one more when it has credits. */
+struct places {
+    int64_t tenants, limits, each, credits;
+};
+
+static enum status read_places(struct db *d, struct places *p)
 {
     static const char sql[] =
-        "SELECT (SELECT count(*) FROM public.tenants), (SELECT count(*) FROM tollgate.usage_limit_keys)";
+        "SELECT (SELECT count(*) FROM tollgate.tenants), (SELECT count(*) FROM tollgate.usage_limit_keys),"
+        " (SELECT count(DISTINCT tenant_id) FROM tollgate.usage_credits)";
     struct db_rows *rows;
     enum status s = db_query(d, sql, 0, NULL, &rows);
 
     if (s != STATUS_OK)
         return s;
-    int64_t tenants = db_int(rows, 0, 0), limits = db_int(rows, 0, 1);
-    int64_t most = LIMIT_TABLE_PLACES / limit_table_places((uint32_t)limits);
+    *p = (struct places){db_int(rows, 0, 0), db_int(rows, 0, 1), 0, db_int(rows, 0, 2)};
+    p->each = limit_table_places((uint32_t)p->limits);
     db_rows_free(rows);
-    if (tenants < most)
+    return s;
+}
+
+enum status capacity_tenant(struct db *d, char full[CAPACITY_TEXT])
+{
+    struct places p;
+    enum status s = read_places(d, &p);
+
+    if (s != STATUS_OK)
+        return s;
+    int64_t most = (LIMIT_TABLE_PLACES - p.credits) / p.each;
+    if (p.tenants < most)
         return STATUS_OK;
     snprintf(full, CAPACITY_TEXT,
              "there are %" PRId64 " tenants and %" PRId64
              " limits, and with so many limits the limit table has room for %" PRId64
              " tenants; remove one that is not used (tollgate tenant remove)",
-             tenants, limits, most);
+             p.tenants, p.limits, most);
+    return STATUS_LIMIT;
+}
+
+enum status capacity_credit(struct db *d, char full[CAPACITY_TEXT])
+{
+    struct places p;
+    enum status s = read_places(d, &p);
+
+    if (s != STATUS_OK || p.tenants * p.each + p.credits < LIMIT_TABLE_PLACES)
+        return s;
+    snprintf(full, CAPACITY_TEXT,
+             "%" PRId64 " tenants with %" PRId64 " limits, and the credits of %" PRId64
+             " of them, take all of the limit table; remove a tenant that is not used (tollgate tenant remove)",
+             p.tenants, p.limits, p.credits);
     return STATUS_LIMIT;
 }
 

@@ -14,8 +14,9 @@
 
 /* Room for so many more metrics and limits? STATUS_LIMIT: `full` says what is there and what fits. Holds off others that create. */
 MUST_CHECK enum status capacity_check(struct db *d, int64_t metrics, int64_t limits, char full[CAPACITY_TEXT]);
-/* Room for one more tenant, whatever limits its plan has? For one more key? */
+/* Room for one more tenant, whatever limits its plan has? For credits of another one? For one more key? */
 MUST_CHECK enum status capacity_tenant(struct db *d, char full[CAPACITY_TEXT]);
+MUST_CHECK enum status capacity_credit(struct db *d, char full[CAPACITY_TEXT]);
 MUST_CHECK enum status capacity_key(struct db *d, char full[CAPACITY_TEXT]);
 
 #endif

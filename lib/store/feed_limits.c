@@ -53,6 +53,33 @@ static void read_limits(const struct db_rows *rows, size_t *next, const struct l
     }
 }
 
+static size_t read_numbers(const char *text, int64_t *out, size_t most);
+
+/* The same of credits. */
+static void read_credits(const struct db_rows *rows, size_t *next, const struct limit_catalogue *c,
+                         struct limit_tenant *t)
+{
+    for (; *next < db_count(rows) && strcmp(db_text(rows, *next, 0), t->id) == 0; (*next)++) {
+        int64_t from[LIMIT_GRANTS], until[LIMIT_GRANTS], left[LIMIT_GRANTS];
+        struct limit_credit *to = &t->credits[t->n_credits];
+        int slot = feed_limit(c, db_text(rows, *next, 1));
+        size_t n = read_numbers(db_text(rows, *next, 4), from, LIMIT_GRANTS);
+
+        if (slot < 0 || t->n_credits == LIMIT_CREDITS ||
+            read_numbers(db_text(rows, *next, 5), until, LIMIT_GRANTS) != n ||
+            read_numbers(db_text(rows, *next, 6), left, LIMIT_GRANTS) != n)
+            continue;
+        *to = (struct limit_credit){
+            .slot = (uint8_t)slot, .n = (uint8_t)n, .since_us = db_int(rows, *next, 2), .plan = db_int(rows, *next, 3)};
+        for (size_t i = 0; i < n; i++) {
+            to->grants[i].from_us = from[i];
+            to->grants[i].until_us = until[i];
+            to->grants[i].left = left[i];
+        }
+        t->n_credits++;
+    }
+}
+
 /* PostgreSQL's text of an array of numbers, "{1,2,3}", at most `most` of them; how many there were. */
 static size_t read_numbers(const char *text, int64_t *out, size_t most)
 {
@@ -101,8 +128,8 @@ static size_t read_levels(const struct db_rows *rows, size_t *next, const struct
 
 /* What belongs to the tenants of a page, and how far each is read. */
 struct page_rows {
-    struct db_rows *tenants, *limits, *levels;
-    size_t next_limit, next_level;
+    struct db_rows *tenants, *limits, *levels, *credits;
+    size_t next_limit, next_level, next_credit;
 };
 
 static enum status one_tenant(const struct limit_catalogue *c, struct page_rows *p, size_t row, feed_tenant_fn *fn,
@@ -118,6 +145,7 @@ static enum status one_tenant(const struct limit_catalogue *c, struct page_rows 
     snprintf(t.tier, sizeof(t.tier), "%s", db_text(rows, row, 1));
     t.state = state == 's' ? LIMIT_TENANT_SUSPENDED : state == 'n' ? LIMIT_TENANT_NO_SUBSCRIPTION : LIMIT_TENANT_ACTIVE;
     read_limits(p->limits, &p->next_limit, c, &t);
+    read_credits(p->credits, &p->next_credit, c, &t);
     read_spans(rows, row, 3, t.days, LIMIT_DAYS);
     read_spans(rows, row, 5, t.periods, LIMIT_PERIODS);
     read_spans(rows, row, 7, t.weeks, LIMIT_WEEKS);
@@ -137,6 +165,8 @@ static enum status some_tenants(struct feed *p, const struct limit_catalogue *c,
         "FROM tollgate.feed_limits($1, $2, $3::bigint)";
     static const char levels_sql[] =
         "SELECT tenant_id, metric_type, level FROM tollgate.feed_levels($1, $2, $3::bigint)";
+    static const char credits_sql[] = "SELECT tenant_id, limit_key, since, plan, froms, untils, lefts "
+                                      "FROM tollgate.feed_credits($1, $2, $3::bigint)";
     struct page page = {only, after, most};
     struct page_rows r = {0};
     enum status s = read_page(p, tenants_sql, &page, &r.tenants);
@@ -145,6 +175,8 @@ static enum status some_tenants(struct feed *p, const struct limit_catalogue *c,
         s = read_page(p, limits_sql, &page, &r.limits);
     if (s == STATUS_OK)
         s = read_page(p, levels_sql, &page, &r.levels);
+    if (s == STATUS_OK)
+        s = read_page(p, credits_sql, &page, &r.credits);
     *n = s == STATUS_OK ? db_count(r.tenants) : 0;
     for (size_t i = 0; i < *n && s == STATUS_OK; i++)
         s = one_tenant(c, &r, i, fn, arg);
@@ -153,6 +185,7 @@ static enum status some_tenants(struct feed *p, const struct limit_catalogue *c,
     db_rows_free(r.tenants);
     db_rows_free(r.limits);
     db_rows_free(r.levels);
+    db_rows_free(r.credits);
     return s;
 }
 

@@ -13,6 +13,11 @@ enum status maintenance_expire_limits(struct db *d)
     return db_run(d, "SELECT tollgate.expire_limits()", DB_NOTHING, NULL);
 }
 
+enum status maintenance_settle_credits(struct db *d)
+{
+    return db_run(d, "SELECT tollgate.settle_credits(100)", DB_NOTHING, NULL);
+}
+
 enum status maintenance_attach_new(struct db *d, char left_out[256])
 {
     left_out[0] = '\0';

@@ -13,6 +13,8 @@
 MUST_CHECK enum status maintenance_rollover(struct db *d, char after[256]);
 /* Brings limits back whose overrides have expired. */
 MUST_CHECK enum status maintenance_expire_limits(struct db *d);
+/* Keeps what windows that are over took of credits, of some tenants. */
+MUST_CHECK enum status maintenance_settle_credits(struct db *d);
 /*
  * Puts the gauges' triggers on tables that came since. `left_out`: a tenant whose tables are locked or out of reach, "" when
  * there is none.

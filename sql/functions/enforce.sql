@@ -12,13 +12,13 @@ CREATE OR REPLACE FUNCTION tollgate.enforced_max(tenant text, what text, OUT mos
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE WHEN p.max IS NULL OR p.max < 0 OR p.mode = 'soft' OR (p.mode = 'grace' AND p.grace_until > statement_timestamp())
               THEN u.none
-              ELSE least(floor(p.max * u.scale * CASE p.mode WHEN 'grace' THEN 1 + p.grace_percent / 100.0 ELSE 1 END), u.none) END::bigint,
+              ELSE least(floor((p.max + p.credits) * u.scale * CASE p.mode WHEN 'grace' THEN 1 + p.grace_percent / 100.0 ELSE 1 END), u.none) END::bigint,
          least(CASE WHEN p.expires_at > statement_timestamp() THEN p.expires_at END,
-               CASE WHEN p.mode = 'grace' AND p.grace_until > statement_timestamp() THEN p.grace_until END, 'infinity')
+               CASE WHEN p.mode = 'grace' AND p.grace_until > statement_timestamp() THEN p.grace_until END, p.credits_end, 'infinity')
   FROM (SELECT coalesce(max(tollgate.source_scale(s)), 1) AS scale, CASE max(tollgate.source_scale(s)) WHEN 1000000 THEN 1e18 ELSE 1e15 END AS none
         FROM tollgate.usage_sources s WHERE s.metric_type = what) AS u
   LEFT JOIN (
-    SELECT o.mode, o.grace_percent, o.grace_until, CASE WHEN o.max IS NOT NULL THEN o.expires_at END AS expires_at,
+    SELECT e.mode, e.grace_percent, e.grace_until, o.expires_at, g.credits, g.credits_end,
            CASE WHEN jsonb_typeof(l.limits -> m.limit_key) = 'number' THEN (l.limits ->> m.limit_key)::numeric END AS max
     FROM tollgate.usage_metrics m
     JOIN tollgate.subscriptions s ON s.tenant_id = tenant
@@ -26,6 +26,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     LEFT JOIN tollgate.usage_limit_overrides o ON o.tenant_id = s.tenant_id AND o.limit_key = m.limit_key
     CROSS JOIN LATERAL (SELECT CASE WHEN o.max IS NOT NULL AND o.expires_at <= statement_timestamp() THEN r.limits
                                     ELSE s.usage_limits END AS limits) l
+    CROSS JOIN LATERAL tollgate.limit_mode(tenant, s.tier_id, m.limit_key) e
+    CROSS JOIN LATERAL (SELECT coalesce(sum(c.amount), 0) AS credits, min(c.expires_at) AS credits_end FROM tollgate.usage_credits c
+      WHERE c.tenant_id = tenant AND c.limit_key = m.limit_key AND c.expires_at > statement_timestamp()) g
     WHERE m.metric_type = what) p ON true
 $$;
 

@@ -94,8 +94,7 @@ SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
     SELECT t.tenant_id, k.limit_key::text,
       tollgate.millionths(CASE WHEN o.expires_at <= now() THEN r.limits ELSE s.usage_limits END -> k.limit_key) AS max,
       CASE WHEN o.max IS NOT NULL AND o.expires_at > now() THEN tollgate.us(o.expires_at) END,
-      tollgate.millionths(r.limits -> k.limit_key) AS after_expiry, coalesce(o.mode, 'hard'), coalesce(o.grace_percent, 0),
-      tollgate.us(o.grace_until)
+      tollgate.millionths(r.limits -> k.limit_key) AS after_expiry, m.mode, m.grace_percent, tollgate.us(m.grace_until)
     FROM tollgate.feed_page(one, after, most) t
     JOIN tollgate.subscriptions s ON s.tenant_id = t.tenant_id
     LEFT JOIN tollgate.tiers r ON r.id = s.tier_id
@@ -103,7 +102,8 @@ SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
       SELECT jsonb_object_keys(CASE jsonb_typeof(s.usage_limits) WHEN 'object' THEN s.usage_limits ELSE '{}' END)
       UNION SELECT v.limit_key FROM tollgate.usage_limit_overrides v WHERE v.tenant_id = t.tenant_id) n (limit_key)
     JOIN tollgate.usage_limit_keys k ON k.limit_key = n.limit_key
-    LEFT JOIN tollgate.usage_limit_overrides o ON o.tenant_id = t.tenant_id AND o.limit_key = k.limit_key) f
+    LEFT JOIN tollgate.usage_limit_overrides o ON o.tenant_id = t.tenant_id AND o.limit_key = k.limit_key
+    CROSS JOIN LATERAL tollgate.limit_mode(t.tenant_id, s.tier_id, k.limit_key) m) f
   WHERE f.max >= 0 OR f.after_expiry >= 0
   ORDER BY f.tenant_id
 $$;

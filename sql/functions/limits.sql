@@ -8,17 +8,18 @@ CREATE OR REPLACE FUNCTION tollgate.effective_limits(tenant text) RETURNS jsonb 
   FROM tollgate.subscriptions t JOIN tollgate.tiers r ON r.id = t.tier_id WHERE t.tenant_id = tenant
 $$;
 
--- Sets the number of a tenant's override; null removes it. The mode stays, which the host knows nothing of.
-CREATE OR REPLACE FUNCTION tollgate.put_override(tenant text, k text, number numeric) RETURNS void
+-- Sets the number of a tenant's override; null removes it. A mode of its own stays, which the host knows nothing of.
+CREATE OR REPLACE FUNCTION tollgate.put_override(tenant text, k text, number numeric, by_host boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   IF number IS NOT NULL THEN
-    INSERT INTO tollgate.usage_limit_overrides AS o (tenant_id, limit_key, max) VALUES (tenant, k, number)
-    ON CONFLICT (tenant_id, limit_key) DO UPDATE SET max = excluded.max, expires_at = NULL, updated_at = now();
+    INSERT INTO tollgate.usage_limit_overrides AS o (tenant_id, limit_key, max, from_host) VALUES (tenant, k, number, by_host)
+    ON CONFLICT (tenant_id, limit_key) DO UPDATE SET max = excluded.max, from_host = excluded.from_host, expires_at = NULL,
+      reason = NULL, updated_at = now();
   ELSE
-    UPDATE tollgate.usage_limit_overrides o SET max = NULL, expires_at = NULL, updated_at = now()
-    WHERE o.tenant_id = tenant AND o.limit_key = k AND (o.mode <> 'hard' OR o.grace_percent > 0);
-    DELETE FROM tollgate.usage_limit_overrides o WHERE o.tenant_id = tenant AND o.limit_key = k AND o.mode = 'hard';
+    UPDATE tollgate.usage_limit_overrides o SET max = NULL, from_host = false, expires_at = NULL, updated_at = now()
+    WHERE o.tenant_id = tenant AND o.limit_key = k AND o.mode IS NOT NULL;
+    DELETE FROM tollgate.usage_limit_overrides o WHERE o.tenant_id = tenant AND o.limit_key = k AND o.mode IS NULL;
   END IF;
 END $$;
 
@@ -46,7 +47,7 @@ BEGIN
     WHERE s.tenant_id = tenant AND n.own IS DISTINCT FROM (before -> k.limit_key)
     ORDER BY k.limit_key
   LOOP
-    PERFORM tollgate.put_override(tenant, c.limit_key, c.number)
+    PERFORM tollgate.put_override(tenant, c.limit_key, c.number, true)
     WHERE c.number IS DISTINCT FROM (SELECT o.max FROM tollgate.usage_limit_overrides o
                                      WHERE o.tenant_id = tenant AND o.limit_key = c.limit_key);
   END LOOP;
@@ -58,17 +59,15 @@ CREATE OR REPLACE FUNCTION tollgate.keep_found_limits(tenant text) RETURNS void 
   FROM tollgate.subscriptions s WHERE s.tenant_id = tenant
 $$;
 
--- Overrides whose time is over: the tier's limits come back into usage_limits. How many tenants.
+-- Overrides whose time is over go, and by the triggers the tier's limits hold again. How many.
 CREATE OR REPLACE FUNCTION tollgate.expire_limits() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  ended text[];
+  ended bigint;
 BEGIN
-  SELECT array_agg(DISTINCT o.tenant_id::text) INTO ended FROM tollgate.usage_limit_overrides o
-  JOIN tollgate.subscriptions s ON s.tenant_id = o.tenant_id JOIN tollgate.tiers r ON r.id = s.tier_id
-  WHERE o.expires_at <= now() AND o.max IS NOT NULL AND s.usage_limits -> o.limit_key IS DISTINCT FROM r.limits -> o.limit_key;
-  PERFORM tollgate.apply_limits(e.id) FROM unnest(ended) AS e (id);
-  RETURN coalesce(cardinality(ended), 0);
+  DELETE FROM tollgate.usage_limit_overrides o WHERE o.expires_at <= now();
+  GET DIAGNOSTICS ended = ROW_COUNT;
+  RETURN ended;
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.expire_limits() TO tollgate_collector;
 
@@ -87,6 +86,33 @@ BEGIN
   END IF;
   RETURN NULL;
 END $$;
+
+-- A tier's mode: for the limit table, and for what the database itself enforces.
+CREATE OR REPLACE FUNCTION tollgate.tier_mode_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  tier text := CASE TG_OP WHEN 'DELETE' THEN OLD.tier_id ELSE NEW.tier_id END;
+BEGIN
+  INSERT INTO tollgate.config_changes (kind, subject)
+  SELECT 'tenant', concat(s.tenant_id) FROM tollgate.subscriptions s WHERE s.tier_id = tier ORDER BY s.tenant_id;
+  PERFORM tollgate.move_limit(g.id)
+  FROM (SELECT e.id FROM tollgate.enforced_gauges e JOIN tollgate.subscriptions s ON s.tenant_id = e.tenant_id
+        WHERE s.tier_id = tier ORDER BY e.tenant_id, e.metric) g;
+  RETURN NULL;
+END $$;
+
+-- The mode that holds for a tenant's limit: its override's while that is in force and has one, else the tier's, else hard. Nothing is
+-- set here, so that PostgreSQL reads it as part of the statement that asks.
+CREATE OR REPLACE FUNCTION tollgate.limit_mode(tenant text, tier text, k text)
+RETURNS TABLE (mode text, grace_percent int, grace_until timestamptz, source text) LANGUAGE sql STABLE AS $$
+  SELECT coalesce(o.mode, m.mode, 'hard'),
+         CASE WHEN o.mode IS NOT NULL THEN o.grace_percent ELSE coalesce(m.grace_percent, 0) END,
+         CASE WHEN o.mode IS NOT NULL THEN o.grace_until ELSE m.grace_until END,
+         CASE WHEN o.mode IS NOT NULL THEN 'override' ELSE 'tier' END
+  FROM (SELECT 1) AS one
+  LEFT JOIN tollgate.usage_limit_overrides o ON o.tenant_id = tenant AND o.limit_key = k AND (o.expires_at IS NULL OR o.expires_at > statement_timestamp())
+  LEFT JOIN tollgate.tier_limit_modes m ON m.tier_id = tier AND m.limit_key = k
+$$;
 
 -- PUT: the tier, and overrides by key; null removes an override. Of the tenant that is set: for an operator's request web
 -- sets the tenant that its path names.

@@ -315,15 +315,53 @@ CREATE TABLE tollgate.usage_limit_overrides (
   tenant_id     varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
   limit_key     varchar(100) NOT NULL REFERENCES tollgate.usage_limit_keys (limit_key) ON DELETE CASCADE,
   max           numeric,                -- null: the tier's; -1 unlimited; else as large as the host's number
-  mode          text NOT NULL DEFAULT 'hard' CHECK (mode IN ('hard', 'soft', 'grace')),
+  mode          text CHECK (mode IN ('hard', 'soft', 'grace')), -- null: the tier's
   grace_percent integer NOT NULL DEFAULT 0 CHECK (grace_percent BETWEEN 0 AND 1000),
   grace_until   timestamptz,
-  expires_at    timestamptz,            -- of max; the mode stays
+  expires_at    timestamptz,            -- from here on the tier's number and mode hold again
   updated_at    timestamptz NOT NULL DEFAULT now(),
+  reason        text,
+  from_host     boolean NOT NULL DEFAULT false, -- the number is one that the host wrote into usage_limits
   PRIMARY KEY (tenant_id, limit_key),
   CHECK (max >= 0 OR max = -1)
 );
 CREATE INDEX idx_usage_limit_overrides_expires ON tollgate.usage_limit_overrides (expires_at) WHERE expires_at IS NOT NULL;
+
+-- What a tier does beyond a limit; without a row it refuses.
+CREATE TABLE tollgate.tier_limit_modes (
+  tier_id       text NOT NULL REFERENCES tollgate.tiers (id) ON DELETE CASCADE,
+  limit_key     varchar(100) NOT NULL REFERENCES tollgate.usage_limit_keys (limit_key) ON DELETE CASCADE,
+  mode          text NOT NULL DEFAULT 'hard' CHECK (mode IN ('hard', 'soft', 'grace')),
+  grace_percent integer NOT NULL DEFAULT 0 CHECK (grace_percent BETWEEN 0 AND 1000),
+  grace_until   timestamptz,
+  reason        text,
+  updated_at    timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (tier_id, limit_key)
+);
+
+-- What a tenant was granted beyond its plan (sql/functions/credits.sql).
+CREATE TABLE tollgate.usage_credits (
+  tenant_id   varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
+  id          bigint GENERATED ALWAYS AS IDENTITY,
+  limit_key   varchar(100) NOT NULL REFERENCES tollgate.usage_limit_keys (limit_key) ON DELETE CASCADE,
+  amount      numeric(26,6) NOT NULL CHECK (amount > 0),
+  granted_at  timestamptz NOT NULL DEFAULT now(),
+  expires_at  timestamptz NOT NULL,      -- the end of a day in the tenant's zone
+  reason      text,
+  used_at_end numeric(26,6),             -- what its window had used when it ended within one
+  look_at     timestamptz NOT NULL DEFAULT now(), -- when the collector is to look next
+  PRIMARY KEY (tenant_id, id)
+);
+CREATE INDEX idx_usage_credits_look ON tollgate.usage_credits (look_at);
+CREATE TABLE tollgate.usage_credit_windows (
+  tenant_id varchar(255) NOT NULL REFERENCES tollgate.tenants (id) ON DELETE CASCADE,
+  limit_key varchar(100) NOT NULL REFERENCES tollgate.usage_limit_keys (limit_key) ON DELETE CASCADE,
+  starts_at timestamptz NOT NULL,
+  ends_at   timestamptz NOT NULL,
+  plan      numeric NOT NULL,            -- that the window had; -1 unlimited
+  used      numeric(26,6) NOT NULL,
+  PRIMARY KEY (tenant_id, limit_key, starts_at)
+);
 
 -- Programs. tenant_id is null of an operator's key.
 CREATE TABLE tollgate.api_keys (

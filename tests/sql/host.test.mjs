@@ -9,7 +9,7 @@ after(stop);
 
 const host = (text) => sql('host', text, 'host_owner');
 const limits = (id) => JSON.parse(sql('host', `SELECT usage_limits FROM tenant_subscriptions WHERE tenant_id = '${id}'`));
-const overrides = (id) => sql('host', `SELECT coalesce(string_agg(limit_key || ' ' || coalesce(max::text, 'none') || ' ' || mode, ', ' ORDER BY limit_key), '') FROM tollgate.usage_limit_overrides WHERE tenant_id = '${id}'`);
+const overrides = (id) => sql('host', `SELECT coalesce(string_agg(limit_key || ' ' || coalesce(max::text, 'none') || ' ' || coalesce(mode, 'tier'), ', ' ORDER BY limit_key), '') FROM tollgate.usage_limit_overrides WHERE tenant_id = '${id}'`);
 let made = 0;
 function subscribe(own, tier = 't') {
   const id = `n${++made}`;
@@ -23,7 +23,7 @@ const tier = (text, id = 't') => host(`UPDATE subscription_tiers SET limits = '$
 
 test('a number in a new subscription becomes an override, and outlives a change of the tier', () => {
   const id = subscribe('{"max_patients": 9000}');
-  assert.equal(overrides(id), 'max_patients 9000 hard');
+  assert.equal(overrides(id), 'max_patients 9000 tier');
   assert.deepEqual(limits(id), { max_patients: 9000, max_users: 100 });
   tier('{"max_patients": 200, "max_users": 200}');
   assert.deepEqual(limits(id), { max_patients: 9000, max_users: 200 });
@@ -35,7 +35,7 @@ test('a number that the host writes later does the same', () => {
   tier('{"max_patients": 200, "max_users": 200}');
   tier('{"max_patients": 100, "max_users": 100}');
   assert.deepEqual(limits(id), { max_patients: 9000, max_users: 100 });
-  assert.equal(overrides(id), 'max_patients 9000 hard');
+  assert.equal(overrides(id), 'max_patients 9000 tier');
 });
 for (const [what, own] of Object.entries({ 'nothing': null, 'an empty object': '{}', 'the tier\'s numbers': '{"max_patients": 100.0, "max_users": 100}',
   'nulls': '{"max_patients": null}', 'a text': '{"max_patients": "many"}', 'a list': '[1]', 'an unknown key': '{"max_dogs": 3}' }))
@@ -76,12 +76,12 @@ test('the mode of an override stays, and so does its end while its number is not
   write(id, `usage_limits = usage_limits || '{"max_patients": 160}'`);
   assert.equal(sql('host', `SELECT max || ' ' || mode || ' ' || (expires_at IS NULL) FROM tollgate.usage_limit_overrides WHERE tenant_id = '${id}' AND limit_key = 'max_patients'`), '160 soft true');
   write(id, `usage_limits = usage_limits - 'max_patients'`);
-  assert.equal(overrides(id), 'max_patients none soft, max_users 3 hard');
+  assert.equal(overrides(id), 'max_patients none soft, max_users 3 tier');
 });
 test('what Tollgate writes itself makes no override', () => {
   const id = subscribe();
   sql('host', `SELECT tollgate.set_subscription('${id}', 'big', '{"max_users": 5}')`, 'tollgate_owner');
-  assert.equal(overrides(id), 'max_users 5 hard');
+  assert.equal(overrides(id), 'max_users 5 tier');
   sql('host', `SELECT tollgate.set_subscription('${id}', 't', NULL)`, 'tollgate_owner');
   assert.deepEqual(limits(id), { max_patients: 100, max_users: 5 });
   sql('host', `SELECT tollgate.set_subscription('${id}', NULL, '{"max_users": null}')`, 'tollgate_owner');
