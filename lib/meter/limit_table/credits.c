@@ -1,6 +1,5 @@
+/* credits.c: what a tenant was granted beyond its limits */
 /*
- * credits.c: what a tenant was granted beyond its limits
- *
  * A tenant that has credits has a place for them; where none has any, a decision reads one word that is 0. What the collector publishes is
  * what was left when the window before the current one began. What that window took of it, and those behind it, is worked out from their
  * counts at each decision: so the first call of a new window knows what the last one of the old window took.

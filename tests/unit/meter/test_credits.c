@@ -1,6 +1,5 @@
+/* test_credits.c: what may pass with credits, against a model that takes unit by unit */
 /*
- * test_credits.c: what may pass with credits, against a model that takes unit by unit
- *
  * The model knows each day's use and plan, and gives each unit beyond a day's plan to the grant that ends first among those that take part
  * in the day. The table is told what was left when yesterday began, now and then, and has to say the same at each call.
  */
