@@ -157,6 +157,11 @@ static bool may_consume(struct app *app, const struct asked *asked)
         return false;
     }
     for (size_t i = 0; i < asked->n; i++) {
+        if (limit_is_observed(app->catalogue.metrics[asked->asks[i].metric].aggregation)) {
+            app_error(app, 400, "metric_observed", "This metric can't be consumed",
+                      "Its events say what is counted; ask without consume, and post them.");
+            return false;
+        }
         if (app->catalogue.metrics[asked->asks[i].metric].derived) {
             app_error(app, 400, "metric_derived", "This metric can't be consumed",
                       "Tollgate counts it itself; ask without consume.");

@@ -78,6 +78,14 @@ static bool take_metric(struct reading *rd, const char *name, const char *field,
     return true;
 }
 
+/* Once the value is known. */
+static bool fits_metric(struct reading *rd, uint8_t metric, const char *field, const struct event *e)
+{
+    if (rd->rules->catalogue->metrics[metric].aggregation == LIMIT_COUNT && e->value != EVENT_MILLION)
+        return fault(rd, field, "value_range", "this metric counts events: it has to be 1");
+    return true;
+}
+
 static bool take_tenant(struct reading *rd, const char *name, const char *field, struct event *e)
 {
     const struct event_rules *rules = rd->rules;
@@ -187,7 +195,7 @@ static bool read_plain(struct reading *rd, struct json_object *o)
                                  "known are tenant_id, metric_type, metric_value, recorded_at, metadata, id");
     }
     good = good && take_tenant(rd, tenant, "tenant_id", &e) && take_metric(rd, metric, "metric_type", &index, &e) &&
-           (!time || take_time(rd, time, "recorded_at", &e));
+           fits_metric(rd, index, "metric_value", &e) && (!time || take_time(rd, time, "recorded_at", &e));
     if (!good)
         return false;
     if (id) {
@@ -235,7 +243,8 @@ static bool read_cloud(struct reading *rd, const struct cloud *c)
     if (!c->source)
         return fault(rd, "source", "field_missing", "it is needed");
     if (!take_tenant(rd, c->subject, "subject", &e) || !take_metric(rd, c->type, "type", &index, &e) ||
-        (c->time && !take_time(rd, c->time, "time", &e)) || (c->data && !take_data(rd, c->data, &e)))
+        (c->time && !take_time(rd, c->time, "time", &e)) || (c->data && !take_data(rd, c->data, &e)) ||
+        !fits_metric(rd, index, "data.value", &e))
         return false;
     e.id = (struct text){c->id, strlen(c->id)};
     e.source = (struct text){c->source, strlen(c->source)};

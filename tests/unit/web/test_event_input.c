@@ -19,9 +19,10 @@ static enum status state_of(void *arg, const char *tenant, enum limit_state *out
 }
 
 static struct limit_catalogue catalogue = {
-    .n_metrics = 2,
+    .n_metrics = 3,
     .metrics = {{.name = "file_upload", .kind = LIMIT_KIND_COUNTER},
-                {.name = "patients_count", .kind = LIMIT_KIND_GAUGE, .derived = 1}},
+                {.name = "patients_count", .kind = LIMIT_KIND_GAUGE, .derived = 1},
+                {.name = "login", .kind = LIMIT_KIND_COUNTER, .aggregation = LIMIT_COUNT}},
 };
 static struct request_refusal why;
 static struct event_input in;
@@ -85,6 +86,7 @@ static void each_fault_is_named_with_its_index(void)
         {"{\"metric_type\":\"patients_count\"}", "metric_type", "metric_derived"},
         {"{\"metric_type\":\"file_upload\",\"tenant_id\":\"t2\"}", "tenant_id", "tenant_forbidden"},
         {"{\"metric_type\":\"file_upload\",\"metric_value\":-0.1}", "metric_value", "value_range"},
+        {"{\"metric_type\":\"login\",\"metric_value\":2}", "metric_value", "value_range"},
         {"{\"metric_type\":\"file_upload\",\"metric_value\":true}", "metric_value", "value_invalid"},
         {"{\"metric_type\":\"file_upload\",\"recorded_at\":\"2020-01-01T00:00:00Z\"}", "recorded_at", "time_window"},
         {"{\"metric_type\":\"file_upload\",\"other\":1}", "other", "field_unknown"},
