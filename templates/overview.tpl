@@ -14,6 +14,7 @@
 </article>{{/LIMIT}}
 {{#LEFT_OUT}}<article class="card limit none"><h3>⊘ Not included in this plan</h3><ul class="plain">{{#WHAT}}<li>{{LABEL}}</li>{{/WHAT}}</ul></article>
 {{/LEFT_OUT}}</div></section>
+{{#REFUSALS}}<section class="card" aria-labelledby="refusals"><h2 id="refusals">Refused in the last 24 hours</h2><ul class="plain">{{#REFUSAL}}<li>{{COUNT}} by {{LABEL}}, the last in the hour of {{LAST}}</li>{{/REFUSAL}}</ul></section>{{/REFUSALS}}
 <section class="card" aria-labelledby="calls"><h2 id="calls">API calls in the last 30 days</h2>
 {{#DAYS}}<p class="figure">{{TOTAL}} <small>calls, at most {{PEAK}} on a day</small></p>
 <p class="axis quiet peak"><span>{{PEAK}}</span></p>

@@ -8,6 +8,7 @@
 #include "lib/base/address.h"
 #include "lib/meter/limit.h"
 #include "lib/store/query.h"
+#include "lib/store/refusals.h"
 #include "lib/store/usage.h"
 
 #define APPROACHING 80 /* percent */
@@ -16,7 +17,7 @@
 
 struct overview {
     struct usage_report report;
-    struct db_rows *period, *days, *endpoints;
+    struct db_rows *period, *days, *endpoints, *refusals;
 };
 
 static const char *number_of(int64_t whole, char out[PAGE_NUMBER_SIZE])
@@ -204,6 +205,21 @@ static void show_endpoints(struct template_dict *d, const struct db_rows *rows)
     }
 }
 
+/* What limits refused lately, the most refused first. */
+static void show_refusals(struct template_dict *d, const struct db_rows *rows)
+{
+    struct template_dict *list = db_count(rows) == 0 ? NULL : template_section(d, "REFUSALS");
+    char text[PAGE_NUMBER_SIZE];
+
+    for (size_t i = 0; i < db_count(rows); i++) {
+        struct template_dict *row = template_section(list, "REFUSAL");
+
+        template_set(row, "COUNT", number_of(db_int(rows, i, 3), text));
+        template_set(row, "LABEL", db_text(rows, i, db_null(rows, i, 1) ? 0 : 1));
+        template_set(row, "LAST", db_text(rows, i, 5));
+    }
+}
+
 static void show(struct app *app, const struct overview *o)
 {
     const struct usage_report *r = &o->report;
@@ -231,6 +247,7 @@ static void show(struct app *app, const struct overview *o)
             show_limit(pool, d, &r->limit[i]);
     show_left_out(d, r);
     show_days(app, d, o->days);
+    show_refusals(d, o->refusals);
     show_endpoints(d, o->endpoints);
     page_send(app, 200, "overview.tpl", d);
 }
@@ -248,11 +265,14 @@ void page_overview(struct app *app)
         s = overview_days(app->db, app->tenant, &o.days);
     if (s == STATUS_OK)
         s = overview_endpoints(app->db, app->tenant, ENDPOINTS, &o.endpoints);
+    if (s == STATUS_OK)
+        s = refusals_lately(app->db, app->tenant, &o.refusals);
     s = app_end(app, s);
     if (s == STATUS_OK)
         show(app, &o);
     else
         app_fail(app, s, "overview");
+    db_rows_free(o.refusals);
     db_rows_free(o.endpoints);
     db_rows_free(o.days);
     db_rows_free(o.period);

@@ -24,7 +24,9 @@ static const char list_sql[] =
     "LEFT JOIN tollgate.usage_limit_keys k ON k.limit_key = r.limit_key "
     "ORDER BY r.hour DESC, r.refused DESC, r.limit_key LIMIT " TEXT(REFUSALS_MOST);
 static const char lately_sql[] =
-    "SELECT r.limit_key, k.label, k.limit_window, r.refused, to_char(r.last AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') "
+    "SELECT r.limit_key, k.label, k.limit_window, r.refused, to_char(r.last AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), "
+    "to_char(r.last AT TIME ZONE coalesce((SELECT p.time_zone FROM tollgate.tenant_periods p WHERE p.tenant_id = $1 "
+    " AND p.starts_at <= now() AND p.ends_at > now()), 'UTC'), 'HH24:MI') "
     "FROM (SELECT x.limit_key, sum(x.refused)::bigint AS refused, max(x.hour) AS last FROM tollgate.usage_refusals x "
     " WHERE x.tenant_id = $1 AND x.hour > now() - interval '24 hours' GROUP BY 1) r "
     "LEFT JOIN tollgate.usage_limit_keys k ON k.limit_key = r.limit_key ORDER BY r.refused DESC, r.limit_key";

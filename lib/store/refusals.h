@@ -28,7 +28,8 @@ enum refusals_column { REFUSALS_HOUR, REFUSALS_LIMIT, REFUSALS_LABEL, REFUSALS_W
  */
 MUST_CHECK enum status refusals_list(struct db *d, const char *tenant, const char *from, const char *to,
                                      struct db_rows **rows);
-/* Of the last 24 hours, the most refused first: limit key, label, window, refusals, the last such hour. */
+/* Of the last 24 hours, the most refused first: limit key, label, window, refusals, the last such hour (RFC 3339,
+ * UTC), and the same on the tenant's wall (13:00). */
 MUST_CHECK enum status refusals_lately(struct db *d, const char *tenant, struct db_rows **rows);
 
 #endif
