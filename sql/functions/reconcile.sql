@@ -3,12 +3,14 @@
 -- read in the caller's snapshot: a transaction that is REPEATABLE READ, or one statement.
 DROP FUNCTION IF EXISTS tollgate.reconcile(text);
 
--- Tenants with rows: the first local day of which no row can have been removed with its partition, its first instant, and a row that lies in no
--- period (null: none does). Rows before the first period and behind the last are in the zone of that period.
-CREATE OR REPLACE FUNCTION tollgate.reconcile_kept(p_tenant text) RETURNS TABLE (tenant_id text, day date, starts timestamptz, outside timestamptz)
+-- Tenants with rows: the first local day of which no row can have been removed with its partition, its first instant, a row that lies in no
+-- period (null: none does), and the last row. Rows before the first period and behind the last are in the zone of that period.
+DROP FUNCTION IF EXISTS tollgate.reconcile_kept(text);
+CREATE OR REPLACE FUNCTION tollgate.reconcile_kept(p_tenant text)
+RETURNS TABLE (tenant_id text, day date, starts timestamptz, outside timestamptz, last timestamptz)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT t.id, k.day, s.starts, CASE WHEN u.last >= b.ends THEN u.last
-                                     WHEN b.starts IS NULL OR u.first < b.starts AND s.starts < b.starts THEN u.first END
+                                     WHEN b.starts IS NULL OR u.first < b.starts AND s.starts < b.starts THEN u.first END, u.last
   FROM tollgate.tenants t
   CROSS JOIN LATERAL (SELECT min(x.recorded_at) AS first, max(x.recorded_at) AS last FROM public.usage_tracking x WHERE x.tenant_id = t.id) u
   LEFT JOIN tollgate.removed d ON d.what = 'rows'
@@ -246,9 +248,7 @@ $$;
 -- The local days that are compared, of one tenant or, null, of all; null when there are no rows.
 CREATE OR REPLACE FUNCTION tollgate.reconcile_range(p_tenant text, OUT first date, OUT last date)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT k.first, greatest(k.last, r.last::date + 1, current_date + 1)
-  FROM (SELECT min(k.day) AS first, max(k.day) AS last FROM tollgate.reconcile_kept(p_tenant) k) k
-  CROSS JOIN (SELECT max(u.recorded_at AT TIME ZONE 'UTC') AS last FROM public.usage_tracking u WHERE p_tenant IS NULL OR u.tenant_id = p_tenant) r
+  SELECT min(k.day), greatest(max(k.day), (max(k.last) AT TIME ZONE 'UTC')::date + 1, current_date + 1) FROM tollgate.reconcile_kept(p_tenant) k
 $$;
 
 -- Every difference of a tenant, of its gauges alone none.
