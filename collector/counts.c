@@ -420,18 +420,20 @@ enum status counts_degraded(struct counts *c, uint64_t *recorded)
     struct degraded d = {.n = 0};
     struct ingest_result result;
     const struct limit_table *t;
+    uint64_t table;
     uint32_t n_places;
     enum status s;
 
     replica_lock(c->replica);
     t = replica_mine(c->replica);
     n_places = t ? limit_table_tenants(t) : 0;
+    table = t ? limit_table_id(t) : 0;
     for (uint32_t i = 0; i < DEGRADED_TENANTS && i < n_places && d.n < DEGRADED_MOST; i++)
         list_degraded(c->replica, c->degraded_next++ % n_places, &d);
     replica_unlock(c->replica);
     if (d.n == 0)
         return STATUS_OK;
-    s = ingest_degraded(c->ingest, d.list, d.n, &result);
+    s = ingest_degraded(c->ingest, table, d.list, d.n, &result);
     if (s == STATUS_OK)
         counts_apply(c, &result);
     else if (result.unsure)

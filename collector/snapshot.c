@@ -208,7 +208,7 @@ static enum status fill(struct counts *c, struct batch *b)
         return s;
     replica_begin(c->replica, made);
     c->filled_us = 0;
-    if ((s = ingest_degraded_forget(c->ingest)) != STATUS_OK || (s = feed_begin(c->feed, c->cursor)) != STATUS_OK)
+    if ((s = feed_begin(c->feed, c->cursor)) != STATUS_OK)
         return s;
     s = counts_end_snapshot(c, fill_from_snapshot(c));
     return s == STATUS_OK ? fill_from_spool(c, b) : s;

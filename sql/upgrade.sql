@@ -329,3 +329,6 @@ CREATE TABLE IF NOT EXISTS tollgate.usage_credit_windows (
   used      numeric(26,6) NOT NULL,
   PRIMARY KEY (tenant_id, limit_key, starts_at)
 );
+
+-- Of which limit table a count of calls without a record is.
+ALTER TABLE tollgate.collector_degraded ADD COLUMN IF NOT EXISTS limit_table bigint NOT NULL DEFAULT 0;

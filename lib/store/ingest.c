@@ -556,10 +556,11 @@ static void put_element(struct buffer *b, bool first, const char *text)
     buffer_text(b, "\"");
 }
 
-enum status ingest_degraded(struct ingest *in, const struct ingest_degraded *list, size_t n,
+enum status ingest_degraded(struct ingest *in, uint64_t table, const struct ingest_degraded *list, size_t n,
                             struct ingest_result *result)
 {
-    static const char sql[] = "SELECT tollgate.ingest_degraded($1::uuid, $2::text[], $3::text[], $4::numeric[])";
+    static const char sql[] =
+        "SELECT tollgate.ingest_degraded($1::uuid, $2::bigint, $3::text[], $4::text[], $5::numeric[])";
     int64_t found = 0;
     enum status s;
 
@@ -582,13 +583,9 @@ enum status ingest_degraded(struct ingest *in, const struct ingest_degraded *lis
     buffer_text(&in->c, "}");
     s = in->a.failed || in->b.failed || in->c.failed ? STATUS_NO_MEMORY : open_staging(in);
     if (s == STATUS_OK)
-        s = db_get_int(db_query, in->db, sql, DB_WITH(in->node, in->a.data, in->b.data, in->c.data), &found);
+        s = db_get_int(db_query, in->db, sql,
+                       DB_WITH(in->node, DB_INT((int64_t)table), in->a.data, in->b.data, in->c.data), &found);
     if (s == STATUS_OK && found > 0)
         s = run_ingest(in, NULL, result);
     return finish(in, mapped(in, s), &result->unsure);
-}
-
-enum status ingest_degraded_forget(struct ingest *in)
-{
-    return db_run(in->db, "DELETE FROM tollgate.collector_degraded WHERE node = $1::uuid", DB_WITH(in->node), NULL);
 }

@@ -112,10 +112,9 @@ struct ingest_degraded {
     const char *tenant, *metric;
     int64_t total; /* what the limit table says, millionths */
 };
-MUST_CHECK enum status ingest_degraded(struct ingest *in, const struct ingest_degraded *list, size_t n,
+/* `table`: limit_table_id of the one that says so; one that is made anew counts from 0. */
+MUST_CHECK enum status ingest_degraded(struct ingest *in, uint64_t table, const struct ingest_degraded *list, size_t n,
                                        struct ingest_result *result);
-/* The limit table was made anew: its degraded counts start at 0 again. */
-MUST_CHECK enum status ingest_degraded_forget(struct ingest *in);
 
 /* Its connection, for other short transactions between two batches. */
 struct db *ingest_db(struct ingest *in);

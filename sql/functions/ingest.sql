@@ -406,9 +406,9 @@ BEGIN
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.ingest(uuid, bytea, bigint[], bigint[], bigint[], int) TO tollgate_collector;
 
--- What the gates admitted while the spool could not be written: the counts that are not recorded yet become one event each
--- in pg_temp.batch. The limit table counted them already.
-CREATE OR REPLACE FUNCTION tollgate.ingest_degraded(p_node uuid, p_tenants text[], p_metrics text[], p_totals numeric[])
+-- What the gates admitted while the spool could not be written, as limit table p_table says: the counts that are not recorded yet become
+-- one event each in pg_temp.batch. That table counted them already.
+CREATE OR REPLACE FUNCTION tollgate.ingest_degraded(p_node uuid, p_table bigint, p_tenants text[], p_metrics text[], p_totals numeric[])
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
   found bigint;
@@ -418,11 +418,12 @@ BEGIN
     FROM unnest(p_tenants, p_metrics, p_totals) AS s (tenant, metric, total)
     JOIN tollgate.tenants t ON t.id = s.tenant
     LEFT JOIN tollgate.collector_degraded d ON d.tenant_id = s.tenant AND d.node = p_node AND d.metric_type = s.metric
+      AND d.limit_table IN (0, p_table)
     WHERE s.total > coalesce(d.recorded, 0)
   ), kept AS (
-    INSERT INTO tollgate.collector_degraded AS d (tenant_id, node, metric_type, recorded)
-    SELECT tenant, p_node, metric, total FROM seen ORDER BY tenant, metric
-    ON CONFLICT (tenant_id, node, metric_type) DO UPDATE SET recorded = excluded.recorded
+    INSERT INTO tollgate.collector_degraded AS d (tenant_id, node, metric_type, recorded, limit_table)
+    SELECT tenant, p_node, metric, total, p_table FROM seen ORDER BY tenant, metric
+    ON CONFLICT (tenant_id, node, metric_type) DO UPDATE SET recorded = excluded.recorded, limit_table = excluded.limit_table
   )
   INSERT INTO pg_temp.batch
   SELECT row_number() OVER (ORDER BY tenant, metric), tenant, metric, more, now(), now(), date_bin('15 minutes', now(), '2000-01-01Z'),
@@ -430,4 +431,4 @@ BEGIN
   GET DIAGNOSTICS found = ROW_COUNT;
   RETURN found;
 END $$;
-GRANT EXECUTE ON FUNCTION tollgate.ingest_degraded(uuid, text[], text[], numeric[]) TO tollgate_collector;
+GRANT EXECUTE ON FUNCTION tollgate.ingest_degraded(uuid, bigint, text[], text[], numeric[]) TO tollgate_collector;

@@ -267,6 +267,7 @@ CREATE TABLE tollgate.collector_degraded (
   node        uuid NOT NULL,
   metric_type varchar(100) NOT NULL,
   recorded    numeric(26,6) NOT NULL DEFAULT 0,
+  limit_table bigint NOT NULL DEFAULT 0, -- of which limit table of the node; one that is made anew counts from 0. 0: of any
   PRIMARY KEY (tenant_id, node, metric_type)
 );
 CREATE TABLE tollgate.collector_nodes (

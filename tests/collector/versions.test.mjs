@@ -104,6 +104,6 @@ test('a gate of another version that is not replaced has no limit table after a 
   assert.deepEqual([await status(old, key), await status(fresh, key)], [503, 200]);
   assert.match(readFileSync(join(node.dir, 'other-collector.log'), 'utf8'), /gates of another version of Tollgate still run.*restart them/);
   await node.stop(old.child);
-  await eventually(() => !existsSync(join(node.run, 'limits.3')), 'their table to go', 20);
+  await eventually(() => !existsSync(join(node.run, 'limits.4')), 'their table to go', 20);
   await node.stop(collector);
 });
