@@ -140,8 +140,9 @@ int cmd_metric_remove(struct cli *c, int argc, char *argv[]);
 /* cmd_migrate.c */
 int cmd_migrate(struct cli *c, int argc, char *argv[]);
 int cmd_demo(struct cli *c, int argc, char *argv[]);
-/* cmd_adopt.c, cmd_enforce.c */
+/* cmd_adopt.c, cmd_adopt_map.c, cmd_enforce.c */
 int cmd_adopt(struct cli *c, int argc, char *argv[]);
+int cmd_leave(struct cli *c, int argc, char *argv[]);
 int cmd_enforce(struct cli *c, int argc, char *argv[]);
 /* cmd_reconcile.c */
 int cmd_reconcile(struct cli *c, int argc, char *argv[]);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/adopt_map.h"
 #include "cli/cli.h"
 #include "lib/base/tenant_id.h"
 #include "lib/store/adopt.h"
@@ -121,7 +122,9 @@ static int look(struct cli *c)
 int cmd_adopt(struct cli *c, int argc, char *argv[])
 {
     bool dry = false, only_count = false;
-    const struct cli_option options[] = {{"dry-run", NULL, &dry}, {"no-enforce", NULL, &only_count}, {0}};
+    const char *map = NULL;
+    const struct cli_option options[] = {
+        {"dry-run", NULL, &dry}, {"no-enforce", NULL, &only_count}, {"map", &map, NULL}, {0}};
     struct db_rows *r = NULL;
     size_t tenants = 0, schemas = 0;
     int result;
@@ -129,6 +132,8 @@ int cmd_adopt(struct cli *c, int argc, char *argv[])
 
     if (cli_parse(argc, argv, options, NULL, 0, 0))
         return CLI_USAGE;
+    if (map)
+        return adopt_with_map(c, map, dry);
     c->any_version = true;
     if ((result = look(c)) != CLI_OK)
         return result;

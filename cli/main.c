@@ -30,8 +30,14 @@ static const struct cli_command first[] = {
     {NULL, "migrate", "[--new]", "Create or update the schema in the database", cmd_migrate,
      "--new also creates the tables tenants, users, subscription_tiers and tenant_subscriptions where there are none.\n"
      "Running it again changes nothing. To take over a database that has tenants of its own, use `tollgate adopt`.\n"},
-    {NULL, "adopt", "[--dry-run] [--no-enforce]", "Take over a database that has tenants of its own", cmd_adopt,
-     "Lists what it will add, asks, and adds nothing else. --dry-run only lists; --no-enforce lets rows beyond plans in.\n"},
+    {NULL, "adopt", "[--map FILE] [--dry-run] [--no-enforce]", "Take over a database that has tenants of its own",
+     cmd_adopt,
+     "Lists what it will add, asks, and adds nothing else. --dry-run only lists; --no-enforce lets rows beyond plans in.\n"
+     "FILE says where the tenants are, when they are not in the specification's tables: [tenants] with table, id, and if there\n"
+     "are such columns name, plan, state and suspended (the values of state, with commas); [schemas] with column or pattern.\n"},
+    {NULL, "leave", "[--dry-run]", "Take all of Tollgate's out of an adopted database", cmd_leave,
+     "Drops the schema tollgate with all that was recorded, the triggers and the rights; the host's tables stay as they are.\n"
+     "--dry-run does the same and undoes it.\n"},
     {NULL, "enforce", "TENANT|--all [on|off], or list", "Let the database refuse rows beyond the plan", cmd_enforce,
      "A refused statement fails with SQLSTATE TG429 and the numbers; on is the default.\n"},
     {NULL, "demo", "", "Fill an empty database with the demo's tenants", cmd_demo, NULL},

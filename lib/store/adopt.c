@@ -78,3 +78,24 @@ enum status adopt_tenant(struct db *d, const char *tenant, bool enforce, char pr
     db_rows_free(rows);
     return s;
 }
+
+enum status adopt_map(struct db *d, const struct adopt_mapping *m)
+{
+    static const char sql[] =
+        "SELECT set_config('tollgate.mapping', jsonb_strip_nulls(jsonb_build_object('table', $1::text, 'id', $2::text, "
+        "'name', $3::text, 'plan', $4::text, 'state', $5::text, 'suspended', regexp_split_to_array($6::text, '\\s*,\\s*'), "
+        "'schema', $7::text, 'pattern', $8::text))::text, true)";
+
+    return db_query(d, sql, DB_WITH(m->table, m->id, m->name, m->plan, m->state, m->suspended, m->schema, m->pattern),
+                    NULL);
+}
+
+enum status adopt_mapped(struct db *d, struct db_rows **rows)
+{
+    static const char sql[] =
+        "SELECT t.id, t.name, s.tier_id, c.state, c.schema_name, tollgate.tenant_id_problem(t.id) FROM tollgate.tenants t "
+        "LEFT JOIN tollgate.subscriptions s ON s.tenant_id = t.id LEFT JOIN tollgate.tenant_settings c ON c.tenant_id = t.id "
+        "ORDER BY t.id";
+
+    return db_query(d, sql, DB_NOTHING, rows);
+}

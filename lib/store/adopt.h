@@ -26,4 +26,16 @@ MUST_CHECK enum status adopt_tenants(struct db *d, struct db_rows **rows);
  */
 MUST_CHECK enum status adopt_tenant(struct db *d, const char *tenant, bool enforce, char problem[ADOPT_LIST_SIZE]);
 
+/* Where a host's tenants are: a table, and names of its columns as the catalogue has them; NULL: there is none. */
+struct adopt_mapping {
+    const char *table, *id, *name, *plan, *state;
+    const char *suspended; /* values of state, with commas between */
+    const char *schema;    /* the column that names a tenant's schema; or */
+    const char *pattern;   /* its name, with {id} for the tenant's id */
+};
+/* Sets it for migrate_map, in the caller's transaction. */
+MUST_CHECK enum status adopt_map(struct db *d, const struct adopt_mapping *m);
+/* What migrate_map took: id, name, tier, state, schema, and what is wrong with the id or NULL. The caller frees the rows. */
+MUST_CHECK enum status adopt_mapped(struct db *d, struct db_rows **rows);
+
 #endif

@@ -67,7 +67,7 @@ static enum status places(struct apply *a, struct db_rows **rows)
         "EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC, tollgate_web, tollgate_collector', x.name); END LOOP; "
         "FOR x IN SELECT c.oid::pg_catalog.regclass AS name FROM pg_catalog.pg_class c WHERE c.relnamespace IN "
         "('public'::pg_catalog.regnamespace, 'tollgate'::pg_catalog.regnamespace) AND c.relkind IN ('r', 'p', 'v') AND "
-        "(pg_catalog.pg_has_role(c.relowner, 'USAGE') OR c.relname IN "
+        "(pg_catalog.pg_has_role(c.relowner, 'USAGE') OR (SELECT h.preset = 'clinic' FROM tollgate.host h) AND c.relname IN "
         "('tenants', 'users', 'subscription_tiers', 'tenant_subscriptions')) LOOP "
         "EXECUTE format('REVOKE ALL ON %s FROM tollgate_web, tollgate_collector', x.name); END LOOP; END $$";
     static const char sql[] = "SELECT coalesce(string_agg(p.oid || ':' || p.ctid, ' '), '') FROM " OUR_FUNCTIONS;
@@ -87,7 +87,7 @@ static enum status run_files(struct apply *a, const struct sql_files *f)
         size_t length;
 
         if ((s = sql_read(f->dir, sql_files_name(f, i), &text, &length, a->problem)) == STATUS_OK &&
-            (s = db_script(a->d, text)) != STATUS_OK)
+            (s = sql_run(a->d, text)) != STATUS_OK)
             s = explain(a, s, sql_files_name(f, i));
         free(text);
     }

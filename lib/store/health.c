@@ -21,9 +21,9 @@ static const struct question questions[] = {
      "them "
      "each hour (collector.partitions_ahead); see whether it runs, and its log' "
      "ELSE 'up to ' || max(month) || ', ' || (SELECT count(*) FROM pg_inherits WHERE inhparent = "
-     "'public.usage_tracking'::regclass) || ' in all' END "
-     "FROM (SELECT to_char(m, 'YYYY_MM') AS month, to_regclass('public.usage_tracking_' || to_char(m, 'YYYY_MM')) AS "
-     "there FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'), now() AT TIME ZONE 'UTC' + "
+     "(SELECT to_regclass(place || '.usage_tracking') FROM tollgate.host)) || ' in all' END "
+     "FROM (SELECT to_char(m, 'YYYY_MM') AS month, to_regclass((SELECT place FROM tollgate.host) || "
+     "'.usage_tracking_' || to_char(m, 'YYYY_MM')) AS there FROM generate_series(date_trunc('month', now() AT TIME ZONE 'UTC'), now() AT TIME ZONE 'UTC' + "
      "make_interval(months => $1::integer), interval '1 month') m) months"},
     {"damage",
      "SELECT count(*) = 0, CASE count(*) WHEN 0 THEN 'no unreviewed damage' ELSE count(*) || ' damaged places in "
@@ -85,7 +85,7 @@ enum status health_ask(struct db *d, size_t question, int64_t partitions_ahead, 
 enum status health_clock(struct db *d, int64_t *now_us, char future[HEALTH_TIME_SIZE])
 {
     static const char sql[] = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, "
-                              "to_char(max(recorded_at), 'YYYY-MM-DD HH24:MI:SS \"UTC\"') FROM public.usage_tracking "
+                              "to_char(max(recorded_at), 'YYYY-MM-DD HH24:MI:SS \"UTC\"') FROM tollgate.tracked "
                               "WHERE recorded_at > now() + interval '10 minutes'";
     struct db_rows *rows;
     enum status s = db_query(d, sql, 0, NULL, &rows);

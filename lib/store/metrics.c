@@ -38,7 +38,7 @@ static const char used_sql[] =
     "SELECT EXISTS (SELECT FROM tollgate.usage_sources s WHERE s.metric_type = m.metric_type),"
     " derived OR metric_type IN ('api_call', 'file_upload')"
     " OR EXISTS (SELECT FROM tollgate.usage_daily d WHERE d.metric_type = m.metric_type)"
-    " OR EXISTS (SELECT FROM public.usage_tracking u WHERE u.metric_type = m.metric_type)"
+    " OR EXISTS (SELECT FROM tollgate.tracked u WHERE u.metric_type = m.metric_type)"
     " FROM tollgate.usage_metrics m WHERE metric_type = $1 FOR UPDATE";
 static const char remove_sql[] = "DELETE FROM tollgate.usage_metrics WHERE metric_type = $1";
 static const char remove_source_sql[] = "SELECT tollgate.remove_source($1)";

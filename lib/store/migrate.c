@@ -55,16 +55,17 @@ static enum status run_file(struct db *d, const char *dir, const char *name, con
     return s;
 }
 
+static const char grant[] = "DO $$BEGIN EXECUTE format('GRANT CREATE, CONNECT ON DATABASE %I TO tollgate_owner', "
+                            "current_database()); END$$; "
+                            "GRANT USAGE, CREATE ON SCHEMA public TO tollgate_owner; "
+                            "GRANT USAGE ON SCHEMA public TO tollgate_web, tollgate_collector, tollgate_counter";
+
 /* The four roles, and the rights of tollgate_owner in this database. */
 static enum status prepare_roles(struct db *d, const struct migrate_options *o, char problem[PROBLEM_SIZE])
 {
     static const char rights[] = "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user";
     static const char super[] = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user";
     static const char member[] = "SELECT pg_has_role(current_user, 'tollgate_owner', 'MEMBER')";
-    static const char grant[] = "DO $$BEGIN EXECUTE format('GRANT CREATE, CONNECT ON DATABASE %I TO tollgate_owner', "
-                                "current_database()); END$$; "
-                                "GRANT USAGE, CREATE ON SCHEMA public TO tollgate_owner; "
-                                "GRANT USAGE ON SCHEMA public TO tollgate_web, tollgate_collector, tollgate_counter";
     bool there, yes;
     enum status s = provision_has_roles(d, &there);
 
@@ -104,11 +105,19 @@ static enum status prepare_host(struct db *d, const struct migrate_options *o, c
         "SELECT coalesce(string_agg(n, ', '), '') FROM unnest(ARRAY['tenants', 'users', 'subscription_tiers', "
         "'tenant_subscriptions']) n WHERE to_regclass('public.' || n) IS NULL";
     static const char all[] = "tenants, users, subscription_tiers, tenant_subscriptions";
+    static const char mapped[] = "SELECT to_regclass('tollgate.host') IS NOT NULL";
     char missing[128];
-    bool before = false;
+    bool before = false, map = false;
     enum status s = db_get_bool(db_peek, d, "SELECT to_regclass('tollgate.schema_migrations') IS NOT NULL", DB_NOTHING,
                                 &before);
 
+    if (s == STATUS_OK && before) {
+        s = db_get_bool(db_peek, d, mapped, DB_NOTHING, &before);
+        if (s == STATUS_OK && before &&
+            db_get_bool(db_peek, d, "SELECT preset = 'map' FROM tollgate.host", DB_NOTHING, &map) == STATUS_OK && map)
+            return STATUS_OK;
+        before = true;
+    }
     if (s == STATUS_OK)
         s = db_get_text(db_peek, d, which, DB_NOTHING, missing, sizeof(missing));
     if (s != STATUS_OK)
@@ -200,8 +209,8 @@ static enum status one_file(struct db *d, const struct migrate_options *o, const
     sql_checksum(text, length, sum);
     s = value_of(d, "SELECT checksum FROM tollgate.schema_migrations WHERE version = $1::int", version, before,
                  sizeof(before));
-    if (s != STATUS_OK || (before[0] == '\0' && ((s = db_script(d, text)) != STATUS_OK ||
-                                                 (s = record(d, version, name, sum)) != STATUS_OK))) {
+    if (s != STATUS_OK || (before[0] == '\0' &&
+                           ((s = sql_run(d, text)) != STATUS_OK || (s = record(d, version, name, sum)) != STATUS_OK))) {
         s = sql_explain(d, s, name, problem);
     } else if (before[0] == '\0') {
         snprintf(line, sizeof(line), "schema/%.250s (%.1f s)", name, (double)(clock_mono_us() - from) / 1e6);
@@ -277,8 +286,10 @@ static enum status preset(struct db *d, const struct migrate_options *o, char pr
     char found[8], sum[SQL_CHECKSUM_SIZE];
     char *sql = NULL;
     size_t length;
-    enum status s = value_of(d, "SELECT 'ran' FROM tollgate.schema_migrations WHERE version = -1", NULL, found,
-                             sizeof(found));
+    enum status s = value_of(
+        d,
+        "SELECT 'ran' FROM tollgate.schema_migrations, tollgate.host WHERE version = -1 OR preset <> 'clinic' LIMIT 1",
+        NULL, found, sizeof(found));
 
     if (s != STATUS_OK)
         return sql_explain(d, s, "schema_migrations", problem);
@@ -293,9 +304,38 @@ static enum status preset(struct db *d, const struct migrate_options *o, char pr
     return s;
 }
 
-/* Tables and functions in one transaction: nobody ever sees the ones without the others. */
+/*
+ * What stands before all files: which of them the database has, and where its host's tenants are, in one row: in the specification's
+ * tables (clinic), or where a mapping says. In the place tollgate the files' public.usage_… are tollgate.usage_….
+ */
+static const char first_tables[] =
+    "CREATE SCHEMA IF NOT EXISTS tollgate; "
+    "CREATE TABLE IF NOT EXISTS tollgate.schema_migrations (version integer PRIMARY KEY, name text NOT NULL, "
+    "checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()); "
+    "CREATE TABLE IF NOT EXISTS tollgate.schema_functions (name text PRIMARY KEY, checksum text NOT NULL); "
+    "CREATE TABLE IF NOT EXISTS tollgate.host (one boolean PRIMARY KEY DEFAULT true CHECK (one), "
+    "preset text NOT NULL DEFAULT 'clinic' CHECK (preset IN ('clinic', 'map')), "
+    "place text NOT NULL DEFAULT 'public' CHECK (place IN ('public', 'tollgate')), mapping jsonb NOT NULL DEFAULT '{}'); "
+    "INSERT INTO tollgate.host DEFAULT VALUES ON CONFLICT DO NOTHING";
+
+/* Tables and functions, in the transaction that is open. */
 static enum status bring_up(struct db *d, const struct migrate_options *o, const struct sql_files *f,
                             char problem[PROBLEM_SIZE])
+{
+    enum status s = refuse_newer(d, sql_files_name(f, f->n - 1), problem);
+
+    if (s == STATUS_OK)
+        s = upgrade(d, o, f, problem);
+    for (int i = 0; i < f->n && s == STATUS_OK; i++)
+        s = one_file(d, o, f, i, problem);
+    if (s == STATUS_OK)
+        s = preset(d, o, problem);
+    return s == STATUS_OK ? functions_apply(d, o->sql_dir, o->progress, problem) : s;
+}
+
+/* In one transaction: nobody ever sees the ones without the others. */
+static enum status bring_up_alone(struct db *d, const struct migrate_options *o, const struct sql_files *f,
+                                  char problem[PROBLEM_SIZE])
 {
     enum status s = db_begin(d, NULL);
 
@@ -303,15 +343,7 @@ static enum status bring_up(struct db *d, const struct migrate_options *o, const
         s = db_script(d, as_owner);
     if (s != STATUS_OK)
         return sql_explain(d, s, "schema tollgate", problem);
-    if ((s = refuse_newer(d, sql_files_name(f, f->n - 1), problem)) == STATUS_OK)
-        s = upgrade(d, o, f, problem);
-    for (int i = 0; i < f->n && s == STATUS_OK; i++)
-        s = one_file(d, o, f, i, problem);
-    if (s == STATUS_OK)
-        s = preset(d, o, problem);
-    if (s == STATUS_OK)
-        s = functions_apply(d, o->sql_dir, o->progress, problem);
-    if (s == STATUS_OK)
+    if ((s = bring_up(d, o, f, problem)) == STATUS_OK)
         return (s = db_commit(d)) == STATUS_OK ? s : sql_explain(d, s, "commit", problem);
     db_rollback(d);
     return s;
@@ -347,11 +379,6 @@ static enum status prepare_adopted(struct db *d, const struct migrate_options *o
 
 static enum status migrate_locked(struct db *d, const struct migrate_options *o, char problem[PROBLEM_SIZE])
 {
-    static const char tables[] =
-        "CREATE SCHEMA IF NOT EXISTS tollgate; "
-        "CREATE TABLE IF NOT EXISTS tollgate.schema_migrations (version integer PRIMARY KEY, name text NOT NULL, "
-        "checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()); "
-        "CREATE TABLE IF NOT EXISTS tollgate.schema_functions (name text PRIMARY KEY, checksum text NOT NULL)";
     struct sql_files f;
     bool give = false;
     enum status s = sql_files_init(&f, o->sql_dir, "schema", problem);
@@ -361,10 +388,10 @@ static enum status migrate_locked(struct db *d, const struct migrate_options *o,
     if ((s = prepare_roles(d, o, problem)) != STATUS_OK || (s = prepare_adopted(d, o, &give, problem)) != STATUS_OK ||
         (s = prepare_host(d, o, problem)) != STATUS_OK)
         goto out;
-    if ((s = run_text(d, as_owner, tables)) != STATUS_OK)
+    if ((s = run_text(d, as_owner, first_tables)) != STATUS_OK)
         s = sql_explain(d, s, "schema tollgate", problem);
     else
-        s = bring_up(d, o, &f, problem);
+        s = bring_up_alone(d, o, &f, problem);
     if (s == STATUS_OK && give)
         s = run_file(d, o->sql_dir, "adopt.sql", "SELECT 1", problem);
 out:
@@ -387,4 +414,49 @@ enum status migrate_run(struct db *d, const struct migrate_options *o, char prob
         db_script(d, "SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtext('tollgate.migrate'))") != STATUS_OK)
         return s == STATUS_OK ? sql_explain(d, STATUS_UNAVAILABLE, "lost the connection at the end", problem) : s;
     return s;
+}
+
+/* One file of sql_dir, as the connecting user, in the transaction that is open. */
+static enum status run_here(struct db *d, const struct migrate_options *o, const char *name, char problem[PROBLEM_SIZE])
+{
+    char *text = NULL;
+    size_t length;
+    enum status s = sql_read(o->sql_dir, name, &text, &length, problem);
+
+    if (s != STATUS_OK)
+        return s;
+    if ((s = db_script(d, text)) != STATUS_OK)
+        s = sql_explain(d, s, name, problem);
+    free(text);
+    return s;
+}
+
+enum status migrate_map(struct db *d, const struct migrate_options *o, char problem[512])
+{
+    static const char lock[] = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('tollgate.migrate'))";
+    static const char keep[] = "UPDATE tollgate.host SET preset = 'map', place = 'tollgate', "
+                               "mapping = current_setting('tollgate.mapping')::jsonb";
+    struct sql_files f;
+    enum status s = sql_files_init(&f, o->sql_dir, "schema", problem);
+
+    if (s != STATUS_OK)
+        return s;
+    if ((s = db_script(d, lock)) != STATUS_OK)
+        s = sql_explain(d, s, "cannot take the lock of migrations", problem);
+    else if ((s = run_here(d, o, "roles.sql", problem)) == STATUS_OK && (s = db_script(d, grant)) != STATUS_OK)
+        s = sql_explain(d, s, "rights of tollgate_owner", problem);
+    if (s == STATUS_OK)
+        s = run_here(d, o, "map.sql", problem);
+    if (s == STATUS_OK && ((s = db_script(d, as_owner)) != STATUS_OK || (s = db_script(d, first_tables)) != STATUS_OK ||
+                           (s = db_script(d, keep)) != STATUS_OK))
+        s = sql_explain(d, s, "schema tollgate", problem);
+    if (s == STATUS_OK)
+        s = bring_up(d, o, &f, problem);
+    sql_files_term(&f);
+    return s;
+}
+
+enum status migrate_leave(struct db *d, const struct migrate_options *o, char problem[512])
+{
+    return run_here(d, o, "leave.sql", problem);
 }

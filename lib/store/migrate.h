@@ -28,6 +28,13 @@ struct migrate_options {
 
 /* On failure `problem` says what to do. STATUS_VERSION: changed file or newer database; STATUS_DENIED: roles, rights. */
 MUST_CHECK enum status migrate_run(struct db *d, const struct migrate_options *o, char problem[512]);
+/*
+ * Takes a database whose tenants are where tollgate.mapping, a setting of the caller's transaction, says (adopt_map); all of it is part of
+ * that transaction, which ends as tollgate_owner's.
+ */
+MUST_CHECK enum status migrate_map(struct db *d, const struct migrate_options *o, char problem[512]);
+/* Takes all of Tollgate's out of an adopted database, in the caller's transaction. */
+MUST_CHECK enum status migrate_leave(struct db *d, const struct migrate_options *o, char problem[512]);
 /* Runs the files of sql_dir/<folder> in the order of their names, each in a transaction as tollgate_owner; unrecorded. */
 MUST_CHECK enum status migrate_folder(struct db *d, const struct migrate_options *o, const char *folder,
                                       char problem[512]);

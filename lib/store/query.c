@@ -16,7 +16,7 @@ static const char history_sql[] =
 static const char period_sql[] =
     "SELECT p.time_zone, p.period_end - tollgate.day_of(now(), p.time_zone) + 1, tollgate.day_of(now(), p.time_zone),"
     " to_char(u.updated_at AT TIME ZONE p.time_zone, 'YYYY-MM-DD HH24:MI:SS')"
-    " FROM tollgate.tenant_periods p LEFT JOIN public.usage_summary u USING (tenant_id, period_start)"
+    " FROM tollgate.tenant_periods p LEFT JOIN tollgate.summaries u USING (tenant_id, period_start)"
     " WHERE p.tenant_id = $1 AND p.starts_at <= now() AND p.ends_at > now()";
 static const char days_sql[] =
     "WITH today AS (SELECT tollgate.day_of(now(), p.time_zone) AS day FROM tollgate.tenant_periods p"

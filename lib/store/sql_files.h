@@ -31,6 +31,8 @@ MUST_CHECK enum status sql_read(const char *dir, const char *name, char **text, 
                                 char problem[SQL_PROBLEM_SIZE]);
 /* "what: why": what the database said, or the status' text. Gives `s` back. */
 enum status sql_explain(const struct db *d, enum status s, const char *what, char problem[SQL_PROBLEM_SIZE]);
+/* Runs it in the transaction that is open, with the names that usage_tracking and usage_summary have in this database (tollgate.host). */
+MUST_CHECK enum status sql_run(struct db *d, const char *text);
 /* Of one text. */
 void sql_checksum(const char *text, size_t length, char out[SQL_CHECKSUM_SIZE]);
 /* Of all files of schema and then of functions, one behind the other: the version of the SQL (schema_version.h). */

@@ -23,7 +23,7 @@ static const char current_sql[] = TODAY
     " u.file_uploads_count, u.appointments_count, " DB_MILLIONTHS("u.storage_used_gb") ","
     " coalesce((SELECT sum(d.total) FROM tollgate.usage_daily d WHERE d.tenant_id = $1 AND d.metric_type = 'api_call'"
     "           AND d.day = p.today), 0)::bigint, " ISO("u.created_at") ", " ISO("u.updated_at")
-    " FROM p JOIN public.usage_summary u ON u.tenant_id = p.tenant_id AND u.period_start = p.period_start";
+    " FROM p JOIN tollgate.summaries u ON u.tenant_id = p.tenant_id AND u.period_start = p.period_start";
 /* clang-format on */
 
 static const char tenant_sql[] = "SELECT name FROM tollgate.host_tenant WHERE id = $1";

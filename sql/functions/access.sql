@@ -81,9 +81,14 @@ GRANT SELECT, INSERT, DELETE ON tollgate.usage_distinct TO tollgate_collector;
 GRANT SELECT (ctid, hour), DELETE ON tollgate.usage_refusals TO tollgate_collector;
 GRANT SELECT (ctid, failed_at), DELETE ON tollgate.signin_failures TO tollgate_collector;
 
--- The counter: counts rows and writes the host's subscriptions.
-GRANT SELECT (tenant_id, tier_id, usage_limits, current_usage), INSERT (tenant_id, tier_id), UPDATE (tier_id, usage_limits, current_usage)
-  ON public.tenant_subscriptions TO tollgate_counter;
+-- The counter: counts rows and writes the host's subscriptions, where it has those of the specification.
+DO $$
+BEGIN
+  IF (SELECT preset = 'clinic' FROM tollgate.host) THEN
+    GRANT SELECT (tenant_id, tier_id, usage_limits, current_usage), INSERT (tenant_id, tier_id), UPDATE (tier_id, usage_limits, current_usage)
+      ON public.tenant_subscriptions TO tollgate_counter;
+  END IF;
+END $$;
 
 -- In a database of Tollgate's own nobody else makes temporary tables. Elsewhere they do no harm: pg_temp stands last in every
 -- search_path, and the collector looks whose its staging tables are.

@@ -126,9 +126,12 @@ REVOKE CREATE ON SCHEMA tollgate FROM tollgate_counter;
 CREATE OR REPLACE FUNCTION tollgate.put_usage(tenants text[], usages jsonb[]) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  of_host bigint := tollgate.host_usage(tenants, usages);
+  of_host bigint := 0;
   n bigint;
 BEGIN
+  IF tollgate.is_clinic() THEN
+    of_host := tollgate.host_usage(tenants, usages);
+  END IF;
   PERFORM FROM tollgate.subscriptions s WHERE s.tenant_id = ANY (tenants) ORDER BY s.tenant_id FOR NO KEY UPDATE;
   UPDATE tollgate.subscriptions s SET current_usage = s.current_usage || u.usage
   FROM unnest(tenants, usages) AS u (tenant, usage)
@@ -141,7 +144,7 @@ GRANT EXECUTE ON FUNCTION tollgate.put_usage(text[], jsonb[]) TO tollgate_collec
 CREATE OR REPLACE FUNCTION tollgate.put_limits(tenant text, limits jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  PERFORM tollgate.host_limits(tenant, limits);
+  PERFORM tollgate.host_limits(tenant, limits) WHERE tollgate.is_clinic();
   UPDATE tollgate.subscriptions s SET usage_limits = limits, updated_at = now()
   WHERE s.tenant_id = tenant AND s.usage_limits IS DISTINCT FROM limits;
 END $$;
@@ -149,7 +152,7 @@ END $$;
 CREATE OR REPLACE FUNCTION tollgate.put_tier(tenant text, tier text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  PERFORM tollgate.host_tier(tenant, tier);
+  PERFORM tollgate.host_tier(tenant, tier) WHERE tollgate.is_clinic();
   INSERT INTO tollgate.subscriptions AS s (tenant_id, tier_id) VALUES (tenant, tier)
   ON CONFLICT (tenant_id) DO UPDATE SET tier_id = excluded.tier_id, updated_at = now();
 END $$;

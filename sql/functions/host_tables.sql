@@ -9,6 +9,9 @@ CREATE OR REPLACE FUNCTION tollgate.plain(value anyelement) RETURNS text LANGUAG
               THEN pg_catalog.rtrim(pg_catalog.concat(value)) ELSE pg_catalog.concat(value) END
 $$;
 
+CREATE OR REPLACE FUNCTION tollgate.is_clinic() RETURNS boolean LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS
+  $$ SELECT h.preset = 'clinic' FROM tollgate.host h $$;
+
 CREATE OR REPLACE FUNCTION tollgate.take_tenant(tenant text, called text) RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   INSERT INTO tollgate.tenants AS t (id, name) VALUES (tenant, coalesce(called, tenant))
   ON CONFLICT (id) DO UPDATE SET name = excluded.name WHERE t.name <> excluded.name
@@ -33,6 +36,46 @@ BEGIN
   PERFORM tollgate.apply_limits(tenant);
 END $$;
 
+-- Of a mapped table the tenant's id, name, plan, state and schema, for `x.` or whatever stands before a column's name.
+CREATE OR REPLACE FUNCTION tollgate.mapped_columns(x text) RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT string_agg(CASE WHEN h.mapping ? k.key THEN format('tollgate.plain(%s%I)', x, h.mapping ->> k.key) ELSE 'NULL::text' END, ', ' ORDER BY k.n)
+  FROM tollgate.host h, (VALUES (1, 'id'), (2, 'name'), (3, 'plan'), (4, 'state'), (5, 'schema')) AS k (n, key)
+$$;
+
+-- A tenant as a mapped table has it. A plan that Tollgate knows nothing of yet comes without limits.
+CREATE OR REPLACE FUNCTION tollgate.take_mapped(tenant text, called text, plan text, standing text, place text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  m jsonb := (SELECT h.mapping FROM tollgate.host h);
+  wanted text := CASE WHEN m ? 'state' THEN CASE WHEN m -> 'suspended' ? standing THEN 'suspended' ELSE 'active' END END;
+BEGIN
+  PERFORM tollgate.take_tenant(tenant, called);
+  PERFORM tollgate.provision(tenant);
+  UPDATE tollgate.tenant_settings s SET state = coalesce(wanted, s.state), schema_name = CASE WHEN m ? 'schema' THEN coalesce(place, '') ELSE s.schema_name END,
+    updated_at = now()
+  WHERE s.tenant_id = tenant AND (s.state <> wanted OR m ? 'schema' AND s.schema_name <> coalesce(place, ''));
+  IF plan IS NOT NULL THEN
+    INSERT INTO tollgate.tiers (id, name) VALUES (plan, plan) ON CONFLICT DO NOTHING;
+    PERFORM tollgate.put_tier(tenant, plan)
+    WHERE plan IS DISTINCT FROM (SELECT s.tier_id FROM tollgate.subscriptions s WHERE s.tenant_id = tenant);
+    PERFORM tollgate.apply_limits(tenant);
+  ELSIF m ? 'plan' THEN
+    DELETE FROM tollgate.subscriptions s WHERE s.tenant_id = tenant;
+  END IF;
+END $$;
+
+-- The tenants of a mapped table that `condition` names, with `$1` for `given`; how many.
+CREATE OR REPLACE FUNCTION tollgate.take_all_mapped(condition text, given text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  m jsonb := (SELECT h.mapping FROM tollgate.host h);
+  n bigint;
+BEGIN
+  EXECUTE format('SELECT count(tollgate.take_mapped(%s)) FROM %s x WHERE %s', tollgate.mapped_columns('x.'), m ->> 'table',
+                 format(condition, m ->> 'id', m ->> 'type')) INTO n USING given;
+  RETURN n;
+END $$;
+
 -- A collector's batch holds a tenant's row here and then the host's, and who deletes the host's comes the other way: where the two meet,
 -- the host's statement tries again, and the batch is what gives way.
 CREATE OR REPLACE FUNCTION tollgate.host_changed() RETURNS trigger
@@ -40,13 +83,16 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   before text;
   after text := '';
+  tab text := CASE TG_ARGV[0] WHEN 'mapped' THEN 'tenants' ELSE TG_ARGV[0] END; -- of ours
   deadlocks int := 0;
 BEGIN
   LOOP
     BEGIN
       IF TG_OP = 'TRUNCATE' THEN
-        EXECUTE format('DELETE FROM tollgate.%I', TG_ARGV[0]);
+        EXECUTE format('DELETE FROM tollgate.%I', tab);
         RETURN NULL;
+      ELSIF TG_ARGV[0] = 'mapped' THEN
+        EXECUTE format('SELECT tollgate.plain(($1).%1$I), tollgate.plain(($2).%1$I)', TG_ARGV[1]) INTO before, after USING OLD, NEW;
       ELSIF TG_ARGV[0] = 'subscriptions' THEN
         before := tollgate.plain(OLD.tenant_id);
         after := tollgate.plain(NEW.tenant_id);
@@ -54,13 +100,15 @@ BEGIN
         before := tollgate.plain(OLD.id);
         after := tollgate.plain(NEW.id);
       END IF;
-      IF TG_ARGV[0] = 'tenants' AND before <> after THEN
+      IF tab = 'tenants' AND before <> after THEN
         UPDATE tollgate.tenants SET id = after WHERE id = before;
       ELSIF TG_OP = 'DELETE' OR before <> after THEN
-        EXECUTE format('DELETE FROM tollgate.%I WHERE %I = $1', TG_ARGV[0], TG_ARGV[1]) USING before;
+        EXECUTE format('DELETE FROM tollgate.%I WHERE %I = $1', tab, CASE tab WHEN 'subscriptions' THEN 'tenant_id' ELSE 'id' END) USING before;
       END IF;
       IF TG_OP = 'DELETE' THEN
         NULL;
+      ELSIF TG_ARGV[0] = 'mapped' THEN
+        EXECUTE format('SELECT tollgate.take_mapped(%s)', tollgate.mapped_columns('($1).')) USING NEW;
       ELSIF TG_ARGV[0] = 'tenants' THEN
         PERFORM tollgate.take_tenant(after, tollgate.plain(NEW.name));
       ELSIF TG_ARGV[0] = 'tiers' THEN
@@ -85,14 +133,24 @@ BEGIN
   END LOOP;
 END $$;
 
-CREATE OR REPLACE FUNCTION tollgate.copy_tiers() RETURNS void LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  SELECT tollgate.take_tier(tollgate.plain(r.id), tollgate.plain(r.name), tollgate.plain(r.limits)::jsonb) FROM public.subscription_tiers r;
-  DELETE FROM tollgate.tiers x WHERE NOT EXISTS (SELECT FROM public.subscription_tiers r WHERE tollgate.plain(r.id) = x.id);
-$$;
+CREATE OR REPLACE FUNCTION tollgate.copy_tiers() RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF tollgate.is_clinic() THEN
+    PERFORM tollgate.take_tier(tollgate.plain(r.id), tollgate.plain(r.name), tollgate.plain(r.limits)::jsonb) FROM public.subscription_tiers r;
+    DELETE FROM tollgate.tiers x WHERE NOT EXISTS (SELECT FROM public.subscription_tiers r WHERE tollgate.plain(r.id) = x.id);
+  END IF;
+END $$;
 
 -- A tenant with its subscription as the host has them now. Where row-level security may hide it from here, it stays.
 CREATE OR REPLACE FUNCTION tollgate.copy_tenant(tenant text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  IF NOT tollgate.is_clinic() THEN
+    IF tollgate.take_all_mapped('x.%1$I = $1::pg_catalog.%2$I', tenant) = 0 THEN
+      DELETE FROM tollgate.tenants t WHERE t.id = tenant
+        AND NOT row_security_active((SELECT h.mapping ->> 'table' FROM tollgate.host h));
+    END IF;
+    RETURN;
+  END IF;
   PERFORM tollgate.take_tenant(tenant, tollgate.plain(t.name)) FROM public.tenants t WHERE t.id = tenant;
   IF NOT FOUND THEN
     DELETE FROM tollgate.tenants t WHERE t.id = tenant AND NOT row_security_active('public.tenants');
@@ -110,6 +168,10 @@ CREATE OR REPLACE FUNCTION tollgate.copy_missing(most int) RETURNS void LANGUAGE
 DECLARE
   tenant text;
 BEGIN
+  IF NOT tollgate.is_clinic() THEN
+    PERFORM tollgate.take_all_mapped('NOT EXISTS (SELECT FROM tollgate.tenants t WHERE t.id = tollgate.plain(x.%1$I))');
+    RETURN;
+  END IF;
   FOR tenant IN SELECT m.id FROM (
       SELECT tollgate.plain(t.id) AS id FROM public.tenants t WHERE NOT EXISTS (SELECT FROM tollgate.tenants x WHERE x.id = t.id)
       UNION
@@ -135,33 +197,4 @@ BEGIN
   END IF;
   EXECUTE 'CREATE OR REPLACE ' || wanted;
   RETURN true;
-END $$;
-
--- The triggers on the host's tables, and all its rows, as they are, when these come: before tollgate.tenants has triggers of its own, which
--- would do their work once a row. What the subscriptions' numbers mean is found out afterwards, a tenant at a time (keep_found_limits).
-DO $$
-DECLARE
-  w record;
-  new boolean := false;
-BEGIN
-  FOR w IN SELECT * FROM (VALUES
-    ('public.subscription_tiers', 'INSERT OR DELETE OR UPDATE OF id, name, limits', '', '''tiers'', ''id'''),
-    ('public.tenants', 'INSERT OR DELETE OR UPDATE OF id, name', '', '''tenants'', ''id'''),
-    -- Tollgate's own writes are tollgate_counter's, and make no override of what they worked out.
-    ('public.tenant_subscriptions', 'INSERT OR DELETE OR UPDATE OF tenant_id, tier_id, usage_limits',
-     'WHEN ((CURRENT_USER <> ''tollgate_counter''::name)) ', '''subscriptions'', ''tenant_id''')) AS x (tab, events, condition, args) LOOP
-    new := tollgate.want_trigger(w.tab::regclass, 'tollgate_copy', format('%s ON %s FOR EACH ROW %sEXECUTE FUNCTION tollgate.host_changed(%s)',
-                                                                         w.events, w.tab, w.condition, w.args)) OR new;
-    PERFORM tollgate.want_trigger(w.tab::regclass, 'tollgate_copy_all', format('TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION tollgate.host_changed(%s)',
-                                                                               w.tab, w.args));
-  END LOOP;
-  IF NOT new THEN
-    RETURN;
-  END IF;
-  PERFORM tollgate.copy_tiers();
-  INSERT INTO tollgate.tenants (id, name) SELECT tollgate.plain(t.id), coalesce(tollgate.plain(t.name), tollgate.plain(t.id))
-  FROM public.tenants t ON CONFLICT DO NOTHING;
-  INSERT INTO tollgate.subscriptions (tenant_id, tier_id, usage_limits, current_usage)
-  SELECT x.id, tollgate.plain(s.tier_id), coalesce(tollgate.plain(s.usage_limits)::jsonb, '{}'), coalesce(tollgate.plain(s.current_usage)::jsonb, '{}')
-  FROM public.tenant_subscriptions s JOIN tollgate.tenants x ON x.id = s.tenant_id ON CONFLICT DO NOTHING;
 END $$;

@@ -8,13 +8,13 @@ DECLARE
   name text;
 BEGIN
   WHILE month <= to_at AT TIME ZONE 'UTC' LOOP
-    name := 'usage_tracking_' || to_char(month, 'YYYY_MM');
-    IF to_regclass('public.' || name) IS NULL THEN
+    name := 'public.usage_tracking_' || to_char(month, 'YYYY_MM');
+    IF to_regclass(name) IS NULL THEN
       PERFORM pg_advisory_xact_lock(hashtext('tollgate.partitions'));
-      IF to_regclass('public.' || name) IS NULL THEN
-        EXECUTE format('CREATE TABLE public.%I PARTITION OF public.usage_tracking FOR VALUES FROM (%L) TO (%L)', name,
+      IF to_regclass(name) IS NULL THEN
+        EXECUTE format('CREATE TABLE %s PARTITION OF public.usage_tracking FOR VALUES FROM (%L) TO (%L)', name,
                        month AT TIME ZONE 'UTC', (month + interval '1 month') AT TIME ZONE 'UTC');
-        PERFORM tollgate.secure(format('public.%I', name)::regclass);
+        PERFORM tollgate.secure(name::regclass);
       END IF;
     END IF;
     month := month + interval '1 month';
@@ -35,14 +35,14 @@ BEGIN
   END IF;
   INSERT INTO tollgate.removed AS d (what, before) VALUES ('rows', oldest)
   ON CONFLICT (what) DO UPDATE SET before = excluded.before WHERE d.before < excluded.before;
-  SELECT c.relname INTO name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+  SELECT c.oid::regclass::text INTO name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
   WHERE i.inhparent = 'public.usage_tracking'::regclass AND c.relname ~ '^usage_tracking_\d{4}_\d{2}$'
     AND to_date(right(c.relname, 7), 'YYYY_MM') < oldest AT TIME ZONE 'UTC'
-  ORDER BY 1 LIMIT 1;
+  ORDER BY c.relname LIMIT 1;
   IF name IS NULL THEN
     RETURN 0;
   END IF;
-  EXECUTE format('DROP TABLE public.%I', name);
+  EXECUTE format('DROP TABLE %s', name);
   RETURN 1;
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.drop_partitions(int) TO tollgate_collector;

@@ -3,8 +3,10 @@
 -- PostgreSQL cuts a schema's name at 63 bytes, at a character's end. So the schema of a tenant with a longer id is the cut one,
 -- and one schema is one tenant's: '' is a tenant's whose name for it another tenant has.
 CREATE OR REPLACE FUNCTION tollgate.schema_of(tenant text) RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE WHEN EXISTS (SELECT FROM tollgate.tenant_settings s WHERE s.schema_name = tenant::name::text AND s.tenant_id <> tenant)
-              THEN '' ELSE tenant::name::text END
+  SELECT CASE WHEN EXISTS (SELECT FROM tollgate.tenant_settings s WHERE s.schema_name = w.place AND s.tenant_id <> tenant)
+              THEN '' ELSE w.place END
+  FROM (SELECT CASE h.preset WHEN 'clinic' THEN tenant ELSE coalesce(replace(h.mapping ->> 'pattern', '{id}', tenant), '') END::name::text AS place
+        FROM tollgate.host h) w
 $$;
 
 -- Settings and periods of one tenant, if it has none. At once, so that its first call is counted.

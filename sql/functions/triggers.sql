@@ -1,3 +1,43 @@
+-- The triggers on the host's tables, and all its rows, as they are, when these come: before tollgate.tenants has triggers of its own, which
+-- would do their work once a row. What the subscriptions' numbers mean is found out afterwards, a tenant at a time (keep_found_limits).
+DO $$
+DECLARE
+  w record;
+  m jsonb := (SELECT h.mapping FROM tollgate.host h);
+  new boolean := false;
+BEGIN
+  IF NOT tollgate.is_clinic() THEN
+    new := tollgate.want_trigger((m ->> 'table')::regclass, 'tollgate_copy', format(
+      'INSERT OR DELETE OR UPDATE OF %s ON %s FOR EACH ROW EXECUTE FUNCTION tollgate.host_changed(''mapped'', %L)',
+      (SELECT string_agg(quote_ident(c.attname), ', ' ORDER BY c.attnum) FROM pg_attribute c WHERE c.attrelid = (m ->> 'table')::regclass
+       AND c.attname IN (m ->> 'id', m ->> 'name', m ->> 'plan', m ->> 'state', m ->> 'schema')), m ->> 'table', m ->> 'id'));
+    PERFORM tollgate.want_trigger((m ->> 'table')::regclass, 'tollgate_copy_all', format(
+      'TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION tollgate.host_changed(''mapped'', %L)', m ->> 'table', m ->> 'id'));
+    PERFORM tollgate.take_all_mapped('true') WHERE new;
+    RETURN;
+  END IF;
+  FOR w IN SELECT * FROM (VALUES
+    ('public.subscription_tiers', 'INSERT OR DELETE OR UPDATE OF id, name, limits', '', '''tiers'', ''id'''),
+    ('public.tenants', 'INSERT OR DELETE OR UPDATE OF id, name', '', '''tenants'', ''id'''),
+    -- Tollgate's own writes are tollgate_counter's, and make no override of what they worked out.
+    ('public.tenant_subscriptions', 'INSERT OR DELETE OR UPDATE OF tenant_id, tier_id, usage_limits',
+     'WHEN ((CURRENT_USER <> ''tollgate_counter''::name)) ', '''subscriptions'', ''tenant_id''')) AS x (tab, events, condition, args) LOOP
+    new := tollgate.want_trigger(w.tab::regclass, 'tollgate_copy', format('%s ON %s FOR EACH ROW %sEXECUTE FUNCTION tollgate.host_changed(%s)',
+                                                                         w.events, w.tab, w.condition, w.args)) OR new;
+    PERFORM tollgate.want_trigger(w.tab::regclass, 'tollgate_copy_all', format('TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION tollgate.host_changed(%s)',
+                                                                               w.tab, w.args));
+  END LOOP;
+  IF NOT new THEN
+    RETURN;
+  END IF;
+  PERFORM tollgate.copy_tiers();
+  INSERT INTO tollgate.tenants (id, name) SELECT tollgate.plain(t.id), coalesce(tollgate.plain(t.name), tollgate.plain(t.id))
+  FROM public.tenants t ON CONFLICT DO NOTHING;
+  INSERT INTO tollgate.subscriptions (tenant_id, tier_id, usage_limits, current_usage)
+  SELECT x.id, tollgate.plain(s.tier_id), coalesce(tollgate.plain(s.usage_limits)::jsonb, '{}'), coalesce(tollgate.plain(s.current_usage)::jsonb, '{}')
+  FROM public.tenant_subscriptions s JOIN tollgate.tenants x ON x.id = s.tenant_id ON CONFLICT DO NOTHING;
+END $$;
+
 -- The triggers on Tollgate's own tables and on the host's users; those on tenants' tables are tollgate.attach's. Triggers of a table run in
 -- the order of their names: what an override does to an enforced gauge comes behind what it does to limits.
 DO $$
