@@ -19,9 +19,10 @@ $$;
 GRANT EXECUTE ON FUNCTION tollgate.day_of(timestamptz, text) TO tollgate_web, tollgate_collector;
 
 -- The first instant of the hour that holds `at`. Hours are counted from the day's first instant, as the gates do: an hour that a clock goes
--- through twice is two, and where a clock changes by half an hour, the last of that day is a short one.
+-- through twice is two, and where a clock changes by half an hour, the last of that day is a short one. A day that does not begin at midnight
+-- begins whole hours from it, which makes no difference here.
 CREATE OR REPLACE FUNCTION tollgate.hour_start(at timestamptz, zone text) RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  SELECT date_bin('1 hour', at, tollgate.day_start(tollgate.day_of(at, zone), zone))
+  SELECT date_bin('1 hour', at, date_trunc('day', at AT TIME ZONE zone) AT TIME ZONE zone)
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.hour_start(timestamptz, text) TO tollgate_web, tollgate_collector;
 
