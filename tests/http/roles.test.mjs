@@ -25,6 +25,7 @@ const routes = [
   ['GET', `${T}/current`, readers],
   ['GET', `${T}/report`, readers],
   ['GET', `${T}/history`, readers],
+  ['GET', `${T}/refusals`, readers],
   ['GET', `${T}/check?metric=api_call&amount=0`, checkers],
   ['POST', `${T}/check`, checkers, json({ checks: [{ metric: 'api_call', amount: 0 }] })],
   ['POST', `${T}/refresh`, ['admin', 'every', 'operator', 'operator admin'], json({})],
