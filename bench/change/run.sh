@@ -44,6 +44,9 @@ INSERT INTO tenants (id, name) SELECT 'f' || i, 'Tenant ' || i FROM generate_ser
 INSERT INTO tollgate.tenant_settings (tenant_id, schema_name, time_zone)
 SELECT id, id, (ARRAY['UTC', 'America/Sao_Paulo', 'Asia/Kolkata', 'Europe/Berlin'])[1 + length(name) % 4] FROM tenants;
 INSERT INTO tenant_subscriptions (tenant_id, tier_id, usage_limits) SELECT id, 'bench', '{"api_calls_per_day": 1000000}' FROM tenants;
+INSERT INTO tollgate.tiers (id, name, limits) SELECT id, name, limits FROM subscription_tiers WHERE id = 'bench';
+INSERT INTO tollgate.tenants (id, name) SELECT id, name FROM tenants;
+INSERT INTO tollgate.subscriptions (tenant_id, tier_id, usage_limits) SELECT tenant_id, tier_id, usage_limits FROM tenant_subscriptions;
 INSERT INTO tollgate.tenant_periods (tenant_id, period_start, period_end, starts_at, ends_at, billing_period, time_zone)
 SELECT t.tenant_id, p.period_start, p.period_end, p.starts_at, p.ends_at, p.billing_period, t.time_zone
 FROM tollgate.tenant_settings t JOIN (SELECT z.zone, m.n, x.* FROM (SELECT DISTINCT time_zone AS zone FROM tollgate.tenant_settings) z,

@@ -1,6 +1,6 @@
 -- Thirteen months of :rows rows of :tenants tenants, in the order of their time as collectors write them, with the aggregates that belong
 -- to them. What triggers would bring along is written beside them, and indexes are made at the end, so that it takes minutes.
-SET search_path = public, tollgate;
+SET search_path = public;
 SET session_replication_role = replica;
 SET maintenance_work_mem = '512MB';
 SET work_mem = '256MB';
@@ -11,6 +11,9 @@ INSERT INTO tollgate.tenant_settings (tenant_id, schema_name, time_zone)
 SELECT id, id, (ARRAY['UTC', 'America/Sao_Paulo', 'Asia/Kolkata', 'Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe'])
   [1 + right(id, 1)::int % 6] FROM tenants;
 INSERT INTO tenant_subscriptions (tenant_id, tier_id, usage_limits) SELECT id, 'bench', '{"api_calls_per_day": 1000000}' FROM tenants;
+INSERT INTO tollgate.tiers (id, name, limits) SELECT id, name, limits FROM subscription_tiers WHERE id = 'bench';
+INSERT INTO tollgate.tenants (id, name) SELECT id, name FROM tenants;
+INSERT INTO tollgate.subscriptions (tenant_id, tier_id, usage_limits) SELECT tenant_id, tier_id, usage_limits FROM tenant_subscriptions;
 SELECT tollgate.ensure_partitions(now() - interval '13 months', now() + interval '3 months') \g /dev/null
 SELECT tollgate.ensure_periods(id, now() - interval '396 days', now() + interval '65 days') FROM tenants \g /dev/null
 ANALYZE tenants, tollgate.tenant_settings, tollgate.tenant_periods;
@@ -69,7 +72,7 @@ WHERE u.metric_type <> 'patients_count' GROUP BY 1, 2, 4;
 UPDATE usage_summary s SET (api_calls_count, file_uploads_count) =
   (SELECT coalesce(sum(c.used) FILTER (WHERE c.metric_type = 'api_call'), 0), coalesce(sum(c.used) FILTER (WHERE c.metric_type = 'file_upload'), 0)
    FROM tollgate.usage_counts c WHERE c.tenant_id = s.tenant_id AND c.limit_window = 'period' AND c.window_start = s.period_start);
-UPDATE tenant_subscriptions t SET current_usage = jsonb_build_object('patients_count', 0, 'users_count', 0, 'storage_used_gb', 0,
+UPDATE tollgate.subscriptions t SET current_usage = jsonb_build_object('patients_count', 0, 'users_count', 0, 'storage_used_gb', 0,
   'api_calls_today', coalesce((SELECT c.used FROM tollgate.usage_counts c WHERE c.tenant_id = t.tenant_id AND c.metric_type = 'api_call'
     AND c.limit_window = 'day' AND c.window_start = tollgate.day_of(now(), s.time_zone)), 0)::bigint)
 FROM tollgate.tenant_settings s WHERE s.tenant_id = t.tenant_id;
