@@ -28,9 +28,11 @@ static const struct table_column over_columns[] = {
 /* Whose limit is meant; says so when it is not one. */
 static bool has_owner(const struct limit_owner *of, bool may_be_none)
 {
-    if (!!of->tenant + !!of->tier == 1 || (may_be_none && !of->tenant && !of->tier))
+    int named = !!of->tenant + !!of->tier + !!of->key;
+
+    if (named == 1 || (may_be_none && named == 0))
         return true;
-    cli_say("say whose limit it is: --tenant ID or --tier ID");
+    cli_say("say whose limit it is: --tenant ID, --tier ID or --key ID");
     return false;
 }
 
@@ -56,6 +58,7 @@ static int cmd_limit_set(struct cli *c, int argc, char *argv[])
     bool dry_run = false;
     const struct cli_option options[] = {{"tenant", &of.tenant, NULL},
                                          {"tier", &of.tier, NULL},
+                                         {"key", &of.key, NULL},
                                          {"mode", &v.mode, NULL},
                                          {"grace-percent", &v.grace_percent, NULL},
                                          {"grace-until", &v.grace_until, NULL},
@@ -68,7 +71,11 @@ static int cmd_limit_set(struct cli *c, int argc, char *argv[])
     if (cli_parse(argc, argv, options, words, 1, 2) || !has_owner(&of, false))
         return CLI_USAGE;
     if (of.tier && v.expires) {
-        cli_say("--expires is for a tenant's limit; a tier's limit holds until it is set anew");
+        cli_say("--expires is for a limit of a tenant or a key; a tier's limit holds until it is set anew");
+        return CLI_USAGE;
+    }
+    if (of.key && dry_run) {
+        cli_say("--dry-run is for a tenant or a tier: what a key used in a minute is not kept");
         return CLI_USAGE;
     }
     if (cli_begin(c))
@@ -83,7 +90,8 @@ static int cmd_limit_set(struct cli *c, int argc, char *argv[])
 static int cmd_limit_list(struct cli *c, int argc, char *argv[])
 {
     struct limit_owner of = {0};
-    const struct cli_option options[] = {{"tenant", &of.tenant, NULL}, {"tier", &of.tier, NULL}, {0}};
+    const struct cli_option options[] = {
+        {"tenant", &of.tenant, NULL}, {"tier", &of.tier, NULL}, {"key", &of.key, NULL}, {0}};
     struct db_rows *rows = NULL;
     enum status s;
 
@@ -128,7 +136,7 @@ static int cmd_limit_remove(struct cli *c, int argc, char *argv[])
     struct limit_owner of = {0};
     const char *limit, *credit = NULL;
     const struct cli_option options[] = {
-        {"tenant", &of.tenant, NULL}, {"tier", &of.tier, NULL}, {"credit", &credit, NULL}, {0}};
+        {"tenant", &of.tenant, NULL}, {"tier", &of.tier, NULL}, {"key", &of.key, NULL}, {"credit", &credit, NULL}, {0}};
 
     if (cli_parse(argc, argv, options, &limit, 0, 1) || !has_owner(&of, false))
         return CLI_USAGE;
@@ -149,21 +157,22 @@ static const char set_help[] =
     "soft admits it and says so, grace admits N percent more (--grace-percent), or everything until a time (--grace-until).\n"
     "TIME is a day such as 2027-01-31, which counts to its end in the tenant's zone, a time such as 2027-01-31T18:00:00Z, or a\n"
     "number of days such as 30d. After --expires the tier's number and mode hold again. --dry-run changes nothing and lists who\n"
-    "would be over the limit: tenant, what is used, and the new number.\n";
+    "would be over the limit: tenant, what is used, and the new number. A key's limit is of a minute.\n";
 const struct cli_command limit_commands[] = {
     {"limit", "set",
-     "(--tenant ID | --tier ID) LIMIT [NUMBER] [--mode hard|soft|grace] [--grace-percent N] [--grace-until TIME] "
+     "(--tenant ID | --tier ID | --key ID) LIMIT [NUMBER] [--mode hard|soft|grace] [--grace-percent N] [--grace-until TIME] "
      "[--expires TIME] [--reason TEXT] [--dry-run]",
-     "Set a limit of a tenant or of a tier, and what it does when it is reached", cmd_limit_set, set_help},
-    {"limit", "list", "[--tenant ID | --tier ID]", "Limits, where each comes from, until when and why", cmd_limit_list,
-     "With neither, all that was set for single tenants, all modes of tiers, and credits. from is tier, override (set for this\n"
+     "Set a limit of a tenant, a tier or a key, and what it does when it is reached", cmd_limit_set, set_help},
+    {"limit", "list", "[--tenant ID | --tier ID | --key ID]", "Limits, where each comes from, until when and why",
+     cmd_limit_list,
+     "With none of them, all that was set for single tenants and keys, all modes of tiers, and credits. from is tier, override (set for this\n"
      "tenant), host (a number that the host wrote into usage_limits), or a credit's number.\n"},
     {"limit", "grant", "TENANT LIMIT AMOUNT --until DAY [--reason TEXT]",
      "Let a tenant use an amount once, beyond its plan", cmd_limit_grant,
      "It is used when the plan's number is used up, in as many windows as it lasts, until the day ends in the tenant's zone. Of several\n"
      "the one that ends first is used first. LIMIT may be a metric's name, which is its main limit. On what is counted as a level, such as\n"
      "users, it raises the limit until then. DAY is such as 2027-01-31 or 30d.\n"},
-    {"limit", "remove", "(--tenant ID | --tier ID) LIMIT, or --tenant ID --credit NUMBER",
+    {"limit", "remove", "(--tenant ID | --tier ID | --key ID) LIMIT, or --tenant ID --credit NUMBER",
      "Let the tier's limit hold again, let a tier limit it no more, or take back a credit", cmd_limit_remove, NULL},
     {0},
 };

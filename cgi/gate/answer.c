@@ -59,7 +59,7 @@ static void add_rate_limits(struct answer *a, const struct limit_catalogue *c, c
         size_t value = a->length;
         for (uint32_t i = 0; i < taken->n; i++) {
             const struct limit_verdict *v = &taken->limits[i].verdict;
-            const char *key = c->limits[taken->limits[i].slot].key;
+            const char *key = c->limits[taken->limits[i].slot].key, *of_key = taken->limits[i].of_key ? "key:" : "";
             if (v->unlimited || taken->limits[i].window == LIMIT_WINDOW_NONE)
                 continue;
             if (first) {
@@ -69,10 +69,10 @@ static void add_rate_limits(struct answer *a, const struct limit_catalogue *c, c
                 add(a, ", ");
             first = false;
             if (field)
-                add(a, "\"%s\";r=%" PRId64 ";t=%" PRId64, key, whole(v->remaining),
+                add(a, "\"%s%s\";r=%" PRId64 ";t=%" PRId64, of_key, key, whole(v->remaining),
                     seconds_until(v->resets_us, now_us));
             else
-                add(a, "\"%s\";q=%" PRId64 ";w=%" PRId64, key, whole(v->limit), window_seconds(taken, i));
+                add(a, "\"%s%s\";q=%" PRId64 ";w=%" PRId64, of_key, key, whole(v->limit), window_seconds(taken, i));
         }
         if (first)
             continue;
@@ -233,13 +233,16 @@ void answer_limited(struct answer *a, const struct answer_form *form, const stru
     uint32_t i = taken->decisive >= 0 ? (uint32_t)taken->decisive : 0;
     const struct limit_verdict *v = &taken->limits[i].verdict;
     const char *metric = catalogue->metrics[taken->limits[i].metric].name;
-    const char *key = catalogue->limits[taken->limits[i].slot].key;
+    const char *of_key = taken->limits[i].of_key ? " of this key" : "";
     const char *what = strcmp(metric, "api_call") == 0 ? "API call" : metric;
     char used[DECIMAL_SIZE], limit[DECIMAL_SIZE], resets[CLOCK_RFC3339_SIZE] = "", words[512], body[BODY_SIZE];
+    char policy[LIMIT_NAME_SIZE + 4];
+
+    snprintf(policy, sizeof(policy), "%s%s", *of_key ? "key:" : "", catalogue->limits[taken->limits[i].slot].key);
 
     clock_rfc3339(resets, v->resets_us, taken->limits[i].end_offset_s, 0);
     if (taken->limits[i].window == LIMIT_WINDOW_MINUTE)
-        snprintf(words, sizeof(words), "%s limit reached: %s %s, the next passes at %s", what,
+        snprintf(words, sizeof(words), "%s limit%s reached: %s %s, the next passes at %s", what, of_key,
                  decimal_grouped(v->limit, 0, ",", limit), window_words(LIMIT_WINDOW_MINUTE), resets);
     else
         snprintf(words, sizeof(words), "%s limit reached: %s of %s %s, resets %s", what,
@@ -251,7 +254,7 @@ void answer_limited(struct answer *a, const struct answer_form *form, const stru
     else
         problem_document(body, form, QUOTA_TYPE, "Request cannot be satisfied as assigned quota has been exceeded", 429,
                          words, limit_reason_code(LIMIT_REACHED),
-                         "Wait until the limit resets, or ask for a larger plan.", key);
+                         "Wait until the limit resets, or ask for a larger plan.", policy);
 
     struct answer fields = {.length = 0};
     add_rate_limits(&fields, catalogue, taken, now_us, false);

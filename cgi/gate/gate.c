@@ -482,7 +482,8 @@ static enum limit_result metered_again(struct gate *g, struct call *c, struct an
 
 static enum limit_result take_and_append(struct gate *g, struct call *c, struct answer *a)
 {
-    enum status s = limit_table_decide(g->table, c->tenant, c->asks, c->n_asks, c->now_us, true, &c->taken);
+    enum status s = limit_table_decide_key(g->table, c->tenant, c->key.id, c->asks, c->n_asks, c->now_us, true,
+                                           &c->taken);
     if (s == STATUS_UNAVAILABLE && !c->again && limit_table_stale(g->table))
         return metered_again(g, c, a);
     if (s != STATUS_OK) {

@@ -29,7 +29,7 @@ enum status capacity_check(struct db *d, int64_t metrics, int64_t limits, char f
     return STATUS_LIMIT;
 }
 
-/* What tenants need of the limit table's places: each some for its limits, and one more when it has credits. */
+/* What tenants need of the limit table's places: each some for its limits, and one more for credits and for limits of keys. */
 struct places {
     int64_t tenants, limits, each, credits;
 };
@@ -38,7 +38,8 @@ static enum status read_places(struct db *d, struct places *p)
 {
     static const char sql[] =
         "SELECT (SELECT count(*) FROM tollgate.tenants), (SELECT count(*) FROM tollgate.usage_limit_keys),"
-        " (SELECT count(DISTINCT tenant_id) FROM tollgate.usage_credits)";
+        " (SELECT count(DISTINCT tenant_id) FROM tollgate.usage_credits) + (SELECT count(DISTINCT k.tenant_id)"
+        " FROM tollgate.key_limits l JOIN tollgate.api_keys k ON k.id = l.key_id)";
     struct db_rows *rows;
     enum status s = db_query(d, sql, 0, NULL, &rows);
 

@@ -126,10 +126,27 @@ static size_t read_levels(const struct db_rows *rows, size_t *next, const struct
     return n;
 }
 
+/* Limits of single keys. */
+static void read_key_limits(const struct db_rows *rows, size_t *next, const struct limit_catalogue *c,
+                            struct limit_tenant *t)
+{
+    for (; *next < db_count(rows) && strcmp(db_text(rows, *next, 0), t->id) == 0; (*next)++) {
+        struct limit_of_key *to = &t->key_limits[t->n_key_limits];
+        int slot = feed_limit(c, db_text(rows, *next, 1));
+
+        if (slot < 0 || t->n_key_limits == LIMIT_KEY_LIMITS || c->limits[slot].window != LIMIT_WINDOW_MINUTE)
+            continue;
+        to->slot = (uint8_t)slot;
+        to->limit = read_limit(rows, *next, LIMIT_WINDOW_MINUTE);
+        snprintf(to->key, sizeof(to->key), "%s", db_text(rows, *next, 8));
+        t->n_key_limits++;
+    }
+}
+
 /* What belongs to the tenants of a page, and how far each is read. */
 struct page_rows {
-    struct db_rows *tenants, *limits, *levels, *credits;
-    size_t next_limit, next_level, next_credit;
+    struct db_rows *tenants, *limits, *levels, *credits, *keys;
+    size_t next_limit, next_level, next_credit, next_key;
 };
 
 static enum status one_tenant(const struct limit_catalogue *c, struct page_rows *p, size_t row, feed_tenant_fn *fn,
@@ -146,6 +163,7 @@ static enum status one_tenant(const struct limit_catalogue *c, struct page_rows 
     t.state = state == 's' ? LIMIT_TENANT_SUSPENDED : state == 'n' ? LIMIT_TENANT_NO_SUBSCRIPTION : LIMIT_TENANT_ACTIVE;
     read_limits(p->limits, &p->next_limit, c, &t);
     read_credits(p->credits, &p->next_credit, c, &t);
+    read_key_limits(p->keys, &p->next_key, c, &t);
     read_spans(rows, row, 3, t.days, LIMIT_DAYS);
     read_spans(rows, row, 5, t.periods, LIMIT_PERIODS);
     read_spans(rows, row, 7, t.weeks, LIMIT_WEEKS);
@@ -167,6 +185,9 @@ static enum status some_tenants(struct feed *p, const struct limit_catalogue *c,
         "SELECT tenant_id, metric_type, level FROM tollgate.feed_levels($1, $2, $3::bigint)";
     static const char credits_sql[] = "SELECT tenant_id, limit_key, since, plan, froms, untils, lefts "
                                       "FROM tollgate.feed_credits($1, $2, $3::bigint)";
+    static const char keys_sql[] =
+        "SELECT tenant_id, limit_key, max, expires, -1, mode, grace_percent, grace_until, key_id "
+        "FROM tollgate.feed_key_limits($1, $2, $3::bigint)";
     struct page page = {only, after, most};
     struct page_rows r = {0};
     enum status s = read_page(p, tenants_sql, &page, &r.tenants);
@@ -177,6 +198,8 @@ static enum status some_tenants(struct feed *p, const struct limit_catalogue *c,
         s = read_page(p, levels_sql, &page, &r.levels);
     if (s == STATUS_OK)
         s = read_page(p, credits_sql, &page, &r.credits);
+    if (s == STATUS_OK)
+        s = read_page(p, keys_sql, &page, &r.keys);
     *n = s == STATUS_OK ? db_count(r.tenants) : 0;
     for (size_t i = 0; i < *n && s == STATUS_OK; i++)
         s = one_tenant(c, &r, i, fn, arg);
@@ -186,6 +209,7 @@ static enum status some_tenants(struct feed *p, const struct limit_catalogue *c,
     db_rows_free(r.limits);
     db_rows_free(r.levels);
     db_rows_free(r.credits);
+    db_rows_free(r.keys);
     return s;
 }
 

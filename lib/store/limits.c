@@ -5,18 +5,21 @@
 
 static const char tenant_sql[] = "SELECT tollgate.set_tenant_limit($1, $2, $3, $4, $5, $6, $7, $8)";
 static const char tier_sql[] = "SELECT tollgate.set_tier_limit($1, $2, $3, $4, $5, $6, $7)";
+static const char key_sql[] = "SELECT tollgate.set_key_limit($1, $2, $3, $4, $5, $6, $7, $8)";
 static const char over_sql[] = "SELECT tenant_id, limit_key, trim_scale(used), trim_scale(max), mode"
                                " FROM tollgate.over_limit($1, $2, $3)";
-static const char list_sql[] = "SELECT kind, id, limit_key, max, used, source, mode, grace_percent, " UTC(
-    "grace_until") ", " UTC("expires_at") ", reason FROM tollgate.listed_limits($1, $2)";
+static const char list_sql[] =
+    "SELECT kind, id, limit_key, max, used, source, mode, grace_percent, " UTC("grace_until") ", " UTC(
+        "expires_at") ", reason FROM (SELECT l.*, 1 AS part FROM tollgate.listed_limits($1, $2) l WHERE $3::text IS NULL"
+                      " UNION ALL SELECT k.*, 2 FROM tollgate.listed_key_limits($3, $1) k WHERE $2::text IS NULL) x ORDER BY part";
 
 enum status limits_set(struct db *d, const struct limit_owner *of, const char *limit, const struct limit_values *v)
 {
-    if (of->tenant)
-        return db_query(
-            d, tenant_sql,
-            DB_WITH(of->tenant, limit, v->number, v->mode, v->grace_percent, v->grace_until, v->expires, v->reason),
-            NULL);
+    if (!of->tier)
+        return db_query(d, of->key ? key_sql : tenant_sql,
+                        DB_WITH(of->key ? of->key : of->tenant, limit, v->number, v->mode, v->grace_percent,
+                                v->grace_until, v->expires, v->reason),
+                        NULL);
     return db_query(d, tier_sql,
                     DB_WITH(of->tier, limit, v->number, v->mode, v->grace_percent, v->grace_until, v->reason), NULL);
 }
@@ -25,6 +28,8 @@ enum status limits_remove(struct db *d, const struct limit_owner *of, const char
 {
     if (of->tenant)
         return db_query(d, "SELECT tollgate.remove_tenant_limit($1, $2)", DB_WITH(of->tenant, limit), NULL);
+    if (of->key)
+        return db_query(d, "SELECT tollgate.remove_key_limit($1, $2)", DB_WITH(of->key, limit), NULL);
     return db_query(d, "SELECT tollgate.remove_tier_limit($1, $2)", DB_WITH(of->tier, limit), NULL);
 }
 
@@ -50,5 +55,5 @@ enum status limits_over(struct db *d, const struct limit_owner *of, const char *
 
 enum status limits_list(struct db *d, const struct limit_owner *of, struct db_rows **rows)
 {
-    return db_query(d, list_sql, DB_WITH(of->tenant, of->tier), rows);
+    return db_query(d, list_sql, DB_WITH(of->tenant, of->tier, of->key), rows);
 }

@@ -12,7 +12,7 @@
 
 /* Whose limit: exactly one is set. For limits_list neither or one. */
 struct limit_owner {
-    const char *tenant, *tier;
+    const char *tenant, *tier, *key;
 };
 
 /* What to set; NULL stays as it is. reason "": none. */
@@ -20,7 +20,7 @@ struct limit_values {
     const char *number; /* "500", "unlimited" */
     const char *mode;   /* "hard", "soft", "grace" */
     const char *grace_percent, *grace_until;
-    const char *expires; /* of a tenant's alone */
+    const char *expires; /* not of a tier's */
     const char *reason;
 };
 
@@ -36,7 +36,7 @@ MUST_CHECK enum status limits_take_back(struct db *d, const char *tenant, const 
 /* Who uses more than this limit as it is now: tenant, limit, used, limit's number, mode. */
 MUST_CHECK enum status limits_over(struct db *d, const struct limit_owner *of, const char *limit,
                                    struct db_rows **rows);
-/* "tenant" or "tier", its id, limit, number, used, whose number it is, mode, grace_percent, grace_until, expires, reason. */
+/* "tenant", "tier" or "key", its id, limit, number, used, whose number it is, mode, grace_percent, grace_until, expires, reason. */
 MUST_CHECK enum status limits_list(struct db *d, const struct limit_owner *of, struct db_rows **rows);
 
 #endif

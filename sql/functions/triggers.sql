@@ -60,6 +60,7 @@ BEGIN
     ('tollgate.tier_limit_modes', 'tollgate_config', 'INSERT OR DELETE OR UPDATE', 'tier_mode_changed()'),
     ('tollgate.usage_credits', 'tollgate_config', 'INSERT OR DELETE OR UPDATE OF amount', 'config_changed(''tenant'', ''tenant_id'')'),
     ('tollgate.usage_credits', 'tollgate_refused', 'INSERT OR DELETE OR UPDATE OF amount', 'enforced_limits_changed()'),
+    ('tollgate.key_limits', 'tollgate_config', 'INSERT OR DELETE OR UPDATE', 'key_limits_changed()'),
     ('tollgate.api_keys', 'tollgate_config', 'INSERT OR DELETE OR UPDATE OF tenant_id, hash, scopes, expires_at, revoked_at',
      'config_changed(''key'')'),
     ('tollgate.usage_metrics', 'tollgate_config', 'INSERT OR DELETE OR UPDATE', 'config_changed(''catalogue'')'),

@@ -380,6 +380,20 @@ CREATE TABLE tollgate.api_keys (
 );
 CREATE INDEX idx_api_keys_tenant ON tollgate.api_keys (tenant_id);
 
+-- Limits of a minute that bind one key of a tenant's, beside the tenant's own (sql/functions/key_limits.sql).
+CREATE TABLE tollgate.key_limits (
+  key_id        text NOT NULL REFERENCES tollgate.api_keys (id) ON DELETE CASCADE,
+  limit_key     varchar(100) NOT NULL REFERENCES tollgate.usage_limit_keys (limit_key) ON DELETE CASCADE,
+  max           numeric NOT NULL CHECK (max >= 0),
+  mode          text NOT NULL DEFAULT 'hard' CHECK (mode IN ('hard', 'soft', 'grace')),
+  grace_percent integer NOT NULL DEFAULT 0 CHECK (grace_percent BETWEEN 0 AND 1000),
+  grace_until   timestamptz,
+  expires_at    timestamptz,
+  reason        text,
+  updated_at    timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (key_id, limit_key)
+);
+
 -- People. tenant_id is null of an operator.
 CREATE TABLE tollgate.accounts (
   id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -264,8 +264,24 @@ for (const window of ['day', 'period']) {
   });
 }
 
+test('a key has limits of a minute, which are listed with its tenant\'s', () => {
+  const { id } = json('key', 'create', 'batch', '--tenant', 'a'), operator = json('key', 'create', 'ops', '--operator').id;
+  ok('limit', 'set', '--key', id, 'api_calls_per_minute', '60', '--expires', '9d', '--reason', 'runs wild');
+  const row = json('limit', 'list', '--key', id)[0];
+  assert.deepEqual([row.kind, row.id, row.limit_key, row.max, row.source, row.mode, row.reason], ['key', id, 'api_calls_per_minute', 60, 'key', 'hard', 'runs wild']);
+  assert.equal(limits('a').api_calls_per_minute.source, 'key');
+  assert.equal(json('limit', 'list').filter((l) => l.kind === 'key').length, 1);
+  assert.equal(sql("SELECT key_id, max, mode FROM tollgate.feed_key_limits('a', '', 1)"), `${id}|60000000|hard`);
+  wrong(/a key's limit is of a minute, and api_calls_per_day is not; of a minute: api_calls_per_minute/, 'set', '--key', id, 'api_calls_per_day', '60');
+  wrong(/there is no key "nokey"; `tollgate key list` shows them/, 'set', '--key', 'nokey', 'api_calls_per_minute', '60');
+  wrong(new RegExp(`key ${operator} is an operator's, which no limit binds`), 'set', '--key', operator, 'api_calls_per_minute', '60');
+  wrong(/--dry-run is for a tenant or a tier/, 'set', '--key', id, 'api_calls_per_minute', '60', '--dry-run');
+  ok('limit', 'remove', '--key', id, 'api_calls_per_minute');
+  wrong(new RegExp(`key ${id} has no limit api_calls_per_minute of its own`), 'remove', '--key', id, 'api_calls_per_minute');
+});
+
 test('what is wrong is said with what to write', () => {
-  wrong(/say whose limit it is: --tenant ID or --tier ID/, 'set', 'max_patients', '5');
+  wrong(/say whose limit it is: --tenant ID, --tier ID or --key ID/, 'set', 'max_patients', '5');
   wrong(/say whose limit it is/, 'set', '--tenant', 'a', '--tier', 'pro', 'max_patients', '5');
   wrong(/there is no tenant "nobody"; `tollgate tenant list` shows them/, 'set', '--tenant', 'nobody', 'max_patients', '5');
   wrong(/tenant "planless" has no plan.*tollgate tenant change ID --tier TIER/, 'set', '--tenant', 'planless', 'max_patients', '5');
@@ -282,7 +298,7 @@ test('what is wrong is said with what to write', () => {
   wrong(/--expires is "tomorrow"; write a day such as 2027-01-31/, 'set', '--tenant', 'a', 'max_patients', '5', '--expires', 'tomorrow');
   wrong(/--expires is "2026-02-31"; write a day/, 'set', '--tenant', 'a', 'max_patients', '5', '--expires', '2026-02-31');
   wrong(/--expires is 2020-01-01, which has passed/, 'set', '--tenant', 'a', 'max_patients', '5', '--expires', '2020-01-01');
-  wrong(/--expires is for a tenant's limit/, 'set', '--tier', 'pro', 'max_patients', '5', '--expires', '30d');
+  wrong(/--expires is for a limit of a tenant or a key/, 'set', '--tier', 'pro', 'max_patients', '5', '--expires', '30d');
   wrong(/tier "pro" does not limit max_users/, 'remove', '--tier', 'pro', 'max_users');
   assert.equal(sql('SELECT count(*) FROM tollgate.usage_limit_overrides'), '0');
 });

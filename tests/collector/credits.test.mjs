@@ -1,4 +1,4 @@
-// A credit at the gate of a node: exactly so many calls more, a new limit table included, and none when it is taken back.
+// Credits and keys' limits at the gate of a node: exactly so many calls more, a new limit table included; and one key that is bound.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, unlinkSync } from 'node:fs';
@@ -49,4 +49,32 @@ test('what is granted passes at the gate to the last call, whoever makes the lim
   const open = listed().filter((l) => l.source.startsWith('credit'));
   for (const l of open) tollgate('limit', 'remove', '--tenant', 'f0', '--credit', l.source.slice(7));
   assert.ok(!open.some((l) => l.source === `credit ${id}`), 'the one that ends first is used up first');
+});
+
+test('a key\'s own limit binds that key alone, and the answer names it', async (t) => {
+  const node = makeNode();
+  t.after(() => node.remove());
+  node.configure(`[gate]\nlisten = unix:${node.dir}/gate.sock\nprocesses = 2\n`);
+  const keys = [0, 1].map(() => `tg_${Array.from(randomBytes(8), (b) => letters[b & 31]).join('')}_${randomBytes(32).toString('base64url')}`);
+  const id = (key) => key.slice(3, 11);
+  for (const key of keys)
+    node.sql(`INSERT INTO tollgate.api_keys (id, tenant_id, name, hash, scopes) VALUES ('${id(key)}', 'f0', 'test', '\\x${Buffer.from(blake2b256(key)).toString('hex')}', '{call}')`);
+  const tollgate = (...args) => { const r = node.tollgate(args); assert.equal(r.status, 0, r.err); return r.out; };
+  tollgate('limit', 'set', '--key', id(keys[0]), 'api_calls_per_minute', '3', '--reason', 'runs wild');
+  await node.collector();
+  node.start('tollgate-gate');
+  await eventually(() => existsSync(join(node.dir, 'gate.sock')), 'the gate', 10);
+  const call = (key) => fcgi(join(node.dir, 'gate.sock'), callParams('/api/patients', key));
+  for (let i = 0; i < 3; i++) assert.equal((await call(keys[0])).status, 200);
+  const refused = await call(keys[0]);
+  assert.equal(refused.status, 429);
+  assert.match(JSON.parse(refused.body).error, /^API call limit of this key reached: 3 in a minute/);
+  assert.deepEqual(JSON.parse(refused.body)['violated-policies'], ['key:api_calls_per_minute']);
+  for (let i = 0; i < 10; i++) assert.equal((await call(keys[1])).status, 200);
+  tollgate('limit', 'set', '--key', id(keys[0]), 'api_calls_per_minute', '1000');
+  await eventually(async () => (await call(keys[0])).status === 200, 'the larger limit', 10);
+  tollgate('limit', 'set', '--key', id(keys[0]), 'api_calls_per_minute', '0');
+  await eventually(async () => (await call(keys[0])).status === 429, 'a limit of 0', 10);
+  tollgate('limit', 'remove', '--key', id(keys[0]), 'api_calls_per_minute');
+  await eventually(async () => (await call(keys[0])).status === 200, 'no limit', 10);
 });

@@ -98,9 +98,8 @@ static bool window_before(const struct limit_table *t, uint32_t index, uint8_t s
     struct table_window w;
     if (!table_window_at(&t->tenants[index], t->catalogue.limits[slot].window, before_us - 1, &w) || !w.end_us)
         return false;
-    *out = (struct past){.start_us = w.start_us,
-                         .end_us = w.end_us,
-                         .used = table_count_of(atomic_load(&cell->counts[w.at]), w.hour)};
+    *out = (struct past){
+        .start_us = w.start_us, .end_us = w.end_us, .used = table_count_of(atomic_load(&cell->counts[w.at]), w.hour)};
     return true;
 }
 

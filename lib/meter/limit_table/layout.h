@@ -110,7 +110,8 @@ struct table_tenant {
     uint32_t n_cells;
     _Atomic uint32_t more[TABLE_PLACES_MORE];    /* index + 1 of places that were added; 0: none */
     _Atomic uint32_t credits;                    /* index + 1 of a place of struct table_credits; 0: none */
-    uint32_t reserved[2];                        /* for windows to come */
+    _Atomic uint32_t keys;                       /* the same of struct table_keys */
+    uint32_t reserved;                           /* for windows to come */
     _Atomic uint64_t held;                       /* metrics whose limits all have cells; written last */
     _Atomic uint8_t cell_of[LIMIT_TABLE_LIMITS]; /* cell + 1 of each limit of the catalogue; 0: none */
     struct table_config configs[2];
@@ -144,6 +145,28 @@ struct table_credits {
     } lists[2];
 } __attribute__((aligned(4096)));
 
+/* A place that was added for limits of single keys, in the same way; an entry's `at` says where its count is. */
+struct table_key_limit {
+    char key[8];
+    uint8_t slot, at;
+    uint8_t mode;
+    uint8_t reserved;
+    uint32_t grace_percent;
+    int64_t max, until_us, grace_until_us;
+    uint64_t check; /* xxh3 of the above, seeded with the table and the tenant's place */
+};
+struct table_keys {
+    char none[LIMIT_TENANT_SIZE - 200];
+    uint32_t owner;
+    uint32_t reserved;
+    _Atomic int64_t counts[LIMIT_KEY_LIMITS]; /* tat_ns */
+    struct {
+        uint64_t n;
+        struct table_key_limit limits[LIMIT_KEY_LIMITS];
+    } lists[2];
+} __attribute__((aligned(4096)));
+
+_Static_assert(sizeof(struct table_keys) == 4096, "a place has 4 KiB");
 _Static_assert(sizeof(struct table_credits) == 4096, "a place has 4 KiB");
 _Static_assert(sizeof(struct table_tenant) == 4096 && sizeof(struct table_more) == 4096, "a place has 4 KiB");
 _Static_assert(TABLE_CELLS + TABLE_PLACES_MORE * TABLE_CELLS_MORE >= LIMIT_TABLE_LIMITS, "each limit finds a cell");
@@ -293,6 +316,14 @@ MUST_CHECK enum status table_credits_copy(const struct limit_table *t, uint32_t 
 MUST_CHECK enum status table_credits_add(const struct limit_table *t, uint32_t index, uint32_t version, uint8_t slot,
                                          const struct table_cell *cell, int64_t start_us, int64_t now_us,
                                          struct limit *limit);
+/* Writes the limits of the tenant's keys of `version`, which is not in force yet. */
+MUST_CHECK enum status table_keys_put(struct limit_table *t, uint32_t index, uint32_t version,
+                                      const struct limit_tenant *from);
+/* The next limit of `version` on a key and a metric from *next on, which moves behind it; where it is counted. STATUS_END. STATUS_DAMAGED. */
+MUST_CHECK enum status table_key_limit(const struct limit_table *t, uint32_t index, uint32_t version, const char *key,
+                                       uint8_t metric, uint32_t *next, uint8_t *slot, uint8_t *at, struct limit *out);
+/* The count of a key's limit; NULL: the place is not sound. */
+_Atomic int64_t *table_key_count(const struct limit_table *t, uint32_t index, uint8_t at);
 /* Another place for a tenant's; its bytes are 0 but for the owner's index. */
 MUST_CHECK enum status table_place_add(struct limit_table *t, uint32_t owner, uint32_t *place);
 /* Holds what the tenant's plan limits, and what it asks for besides. */

@@ -64,8 +64,9 @@
 #define LIMIT_NAME_SIZE 101   /* a metric or a limit key, with its NUL */
 #define LIMIT_TENANT_SIZE 256 /* a tenant's id, with its NUL */
 #define LIMIT_TIER_SIZE 128
-#define LIMIT_CREDITS 15 /* limits of a tenant that may have credits at a time */
-#define LIMIT_GRANTS 4   /* credits of one limit that are not used up */
+#define LIMIT_CREDITS 15    /* limits of a tenant that may have credits at a time */
+#define LIMIT_GRANTS 4      /* credits of one limit that are not used up */
+#define LIMIT_KEY_LIMITS 32 /* limits of single keys that a tenant may have */
 
 struct limit_table;
 
@@ -112,9 +113,17 @@ struct limit_credit {
     int64_t since_us;
     int64_t plan; /* of the window that starts at since_us; those behind it have the limit as it is */
     struct {
-        int64_t from_us, until_us; /* it takes part in windows that end behind from_us and begin before until_us, and counts until then */
+        int64_t from_us,
+            until_us; /* it takes part in windows that end behind from_us and begin before until_us, and counts until then */
         int64_t left;
     } grants[LIMIT_GRANTS]; /* ascending by until_us */
+};
+
+/* A limit of a minute that binds one key of the tenant's, beside the tenant's own. */
+struct limit_of_key {
+    char key[LIMIT_KEY_ID_SIZE];
+    uint8_t slot; /* in the catalogue */
+    struct limit limit;
 };
 
 struct limit_tenant {
@@ -128,6 +137,8 @@ struct limit_tenant {
     struct limit_span periods[LIMIT_PERIODS]; /* ascending from the last one */
     uint32_t n_credits;
     struct limit_credit credits[LIMIT_CREDITS];
+    uint32_t n_key_limits;
+    struct limit_of_key key_limits[LIMIT_KEY_LIMITS];
 };
 
 struct limit_key {
@@ -220,7 +231,8 @@ struct limit_answer {
         uint8_t metric;
         uint8_t window;
         uint8_t aggregation;
-        bool held; /* counted in the table */
+        bool held;      /* counted in the table */
+        uint8_t of_key; /* it binds the asking key alone: its place + 1; else 0 */
         int32_t end_offset_s;
         int64_t start_us, end_us;
         struct limit_verdict verdict;
@@ -237,6 +249,10 @@ MUST_CHECK enum status limit_table_join(struct limit_table *t);
  */
 MUST_CHECK enum status limit_table_decide(struct limit_table *t, uint32_t tenant, const struct limit_ask *asks,
                                           size_t n, int64_t now_us, bool take, struct limit_answer *answer);
+/* The same for a call with a key, whose own limits bind, too. `key`: its id. */
+MUST_CHECK enum status limit_table_decide_key(struct limit_table *t, uint32_t tenant, const char *key,
+                                              const struct limit_ask *asks, size_t n, int64_t now_us, bool take,
+                                              struct limit_answer *answer);
 void limit_table_done(struct limit_table *t);
 /* The flags of a record of what the answer took of the metric: EVENT_COUNTED with the table's mark, or 0. */
 uint8_t limit_table_flags(const struct limit_table *t, const struct limit_answer *answer, uint8_t metric);

@@ -62,6 +62,8 @@ static enum status put_config(struct limit_table *t, uint32_t index, const struc
     struct table_config *config = &to->configs[version & 1];
     struct table_cell *cell;
     enum status s = table_credits_put(t, index, version, from);
+    if (s == STATUS_OK)
+        s = table_keys_put(t, index, version, from);
     if (s != STATUS_OK)
         return s;
     memcpy(config->tier, from->tier, sizeof(config->tier));

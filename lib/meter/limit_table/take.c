@@ -204,9 +204,40 @@ static void ask_for_leases(struct limit_table *t, uint32_t index, const struct l
     }
 }
 
+/* Of the limits that bind the asking key alone, those of one metric. */
+static enum status gather_of_key(struct limit_table *t, uint32_t index, uint32_t version, const char *key,
+                                 const struct limit_ask *ask, int64_t now_us, struct limit_answer *answer,
+                                 struct place *places)
+{
+    struct table_window w;
+    struct limit limit;
+    uint32_t next = 0;
+    uint8_t slot, at;
+    enum status s = table_window_at(&t->tenants[index], LIMIT_WINDOW_MINUTE, now_us, &w) ? STATUS_OK
+                                                                                         : STATUS_UNAVAILABLE;
+    while (s == STATUS_OK &&
+           (s = table_key_limit(t, index, version, key, ask->metric, &next, &slot, &at, &limit)) == STATUS_OK) {
+        if (answer->n == LIMIT_TABLE_LIMITS)
+            return STATUS_INVALID;
+        struct place *p = &places[answer->n];
+        memset(&answer->limits[answer->n], 0, sizeof(answer->limits[0]));
+        answer->limits[answer->n].slot = slot;
+        answer->limits[answer->n].metric = ask->metric;
+        answer->limits[answer->n].window = LIMIT_WINDOW_MINUTE;
+        answer->limits[answer->n].held = true;
+        answer->limits[answer->n].of_key = at + 1;
+        answer->limits[answer->n++].end_offset_s = w.end_offset_s;
+        *p = (struct place){.amount = ask->amount, .limit = limit, .hour = -1, .count = table_key_count(t, index, at)};
+        if (!p->count)
+            return STATUS_DAMAGED;
+    }
+    return s == STATUS_END ? STATUS_OK : s;
+}
+
 /* Every limit of the asked metrics, as `version` has it. STATUS_NOT_FOUND: there is no such metric. */
-static enum status gather(struct limit_table *t, uint32_t index, uint32_t version, const struct limit_ask *asks,
-                          size_t n, int64_t now_us, struct limit_answer *answer, struct place *places)
+static enum status gather(struct limit_table *t, uint32_t index, uint32_t version, const char *key,
+                          const struct limit_ask *asks, size_t n, int64_t now_us, struct limit_answer *answer,
+                          struct place *places)
 {
     answer->n = 0;
     for (size_t a = 0; a < n; a++) {
@@ -221,13 +252,18 @@ static enum status gather(struct limit_table *t, uint32_t index, uint32_t versio
             if (s != STATUS_OK)
                 return s;
         }
+        if (key && atomic_load(&t->tenants[index].keys)) {
+            enum status s = gather_of_key(t, index, version, key, &asks[a], now_us, answer, places);
+            if (s != STATUS_OK)
+                return s;
+        }
     }
     return STATUS_OK;
 }
 
 /* The tenant's state and limits, of one publication. */
-static enum status read_limits(struct limit_table *t, uint32_t index, const struct limit_ask *asks, size_t n,
-                               int64_t now_us, struct limit_answer *answer, struct place *places)
+static enum status read_limits(struct limit_table *t, uint32_t index, const char *key, const struct limit_ask *asks,
+                               size_t n, int64_t now_us, struct limit_answer *answer, struct place *places)
 {
     struct table_config config;
     struct table_tenant *tenant = table_tenant_at(t, index);
@@ -240,7 +276,7 @@ static enum status read_limits(struct limit_table *t, uint32_t index, const stru
         version = atomic_load_explicit(&tenant->version, memory_order_acquire);
         s = table_config_copy(t, index, version, &config);
         if (s == STATUS_OK && config.state != LIMIT_TENANT_FREE)
-            s = gather(t, index, version, asks, n, now_us, answer, places);
+            s = gather(t, index, version, key, asks, n, now_us, answer, places);
     } while (table_read_again(t, index, version, &tries));
     if (s == STATUS_OK && config.state == LIMIT_TENANT_FREE)
         return STATUS_NOT_FOUND;
@@ -270,11 +306,11 @@ static enum status take_marked(struct limit_table *t, uint32_t index, int64_t no
     return STATUS_OK;
 }
 
-static enum status decide(struct limit_table *t, uint32_t index, const struct limit_ask *asks, size_t n, int64_t now_us,
-                          bool take, struct limit_answer *answer)
+static enum status decide(struct limit_table *t, uint32_t index, const char *key, const struct limit_ask *asks,
+                          size_t n, int64_t now_us, bool take, struct limit_answer *answer)
 {
     struct place places[LIMIT_TABLE_LIMITS];
-    enum status s = read_limits(t, index, asks, n, now_us, answer, places);
+    enum status s = read_limits(t, index, key, asks, n, now_us, answer, places);
     if (s != STATUS_OK || answer->reason == LIMIT_METRIC_UNKNOWN)
         return s;
     for (uint32_t i = 0; i < answer->n; i++) {
@@ -294,14 +330,21 @@ static enum status decide(struct limit_table *t, uint32_t index, const struct li
     return s;
 }
 
-enum status limit_table_decide(struct limit_table *t, uint32_t tenant, const struct limit_ask *asks, size_t n,
-                               int64_t now_us, bool take, struct limit_answer *answer)
+enum status limit_table_decide_key(struct limit_table *t, uint32_t tenant, const char *key,
+                                   const struct limit_ask *asks, size_t n, int64_t now_us, bool take,
+                                   struct limit_answer *answer)
 {
     if (!GUARD_ENTER(t))
         return guard_damaged(t);
-    enum status s = table_report(t, decide(t, tenant, asks, n, now_us, take, answer));
+    enum status s = table_report(t, decide(t, tenant, key, asks, n, now_us, take, answer));
     guard_leave(t);
     return s;
+}
+
+enum status limit_table_decide(struct limit_table *t, uint32_t tenant, const struct limit_ask *asks, size_t n,
+                               int64_t now_us, bool take, struct limit_answer *answer)
+{
+    return limit_table_decide_key(t, tenant, NULL, asks, n, now_us, take, answer);
 }
 
 void limit_table_done(struct limit_table *t)
@@ -334,6 +377,12 @@ static void undo_one(struct limit_table *t, uint32_t index, const struct limit_a
     struct table_cell *cell;
     struct table_window w;
     uint8_t slot = answer->limits[i].slot, window = answer->limits[i].window;
+    if (answer->limits[i].of_key) {
+        _Atomic int64_t *count = table_key_count(t, index, answer->limits[i].of_key - 1);
+        if (count && !takes_nothing(answer, i))
+            table_count_add(count, -1, -limit_minute_cost(&answer->limits[i].verdict, amount));
+        return;
+    }
     if (!table_window_at(&t->tenants[index], window, answer->limits[i].start_us, &w) || slot >= t->catalogue.n_limits ||
         takes_nothing(answer, i) || table_find_cell(t, index, slot, &cell) != STATUS_OK)
         return;

@@ -198,6 +198,7 @@ static enum status copy_tenant(struct limit_table *t, uint32_t index, struct lim
             s = copy_limits(t, index, version, out->limits);
         if (s == STATUS_OK)
             s = table_credits_copy(t, index, version, out);
+        out->n_key_limits = 0;
     } while (table_read_again(t, index, version, &tries));
     if (s != STATUS_OK)
         return s;
