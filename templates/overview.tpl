@@ -3,14 +3,15 @@
 {{#REFRESH}}<form method="post" action="{{REFRESH_PATH}}"><input type="hidden" name="csrf" value="{{CSRF}}"><button class="plain">Refresh counts</button></form>{{/REFRESH}}</div>
 {{#NOTICE}}<p class="note good" role="status">Counts refreshed. Storage updates within five minutes.</p>{{/NOTICE}}
 {{#WARNINGS}}<section class="card alerts" aria-label="Warnings"><ul>{{#WARNING}}<li class="{{LOOK}}"><span class="word">{{WORD}}</span> {{TEXT}}</li>{{/WARNING}}</ul></section>{{/WARNINGS}}
-{{#UNSUBSCRIBED}}<p class="note near">This tenant has no plan, so nothing is limited or shown against a limit.</p>{{/UNSUBSCRIBED}}
+{{#REFUSED}}<p class="note over">⊘ {{WHY}}.</p>{{/REFUSED}}
 <section aria-labelledby="limits"><h2 id="limits">Limits of the plan</h2><div class="grid">
 {{#LIMIT}}<article class="card limit {{LOOK}}">
 <h3>{{LABEL}}</h3>
 <p class="figure">{{USED}} <small>{{OF}}</small></p>
 <svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">{{#FILL}}<rect x="0" y="0" width="{{WIDTH}}" height="8"></rect>{{/FILL}}</svg>
 <p class="foot quiet"><span>{{REST}}</span><span>{{PERCENT}}</span></p>
-<p class="word">{{WORD}}</p>
+<p class="word">{{WORD}}</p>{{#SAY}}
+<p class="say">{{WORDS}}.</p>{{/SAY}}
 </article>{{/LIMIT}}
 {{#LEFT_OUT}}<article class="card limit none"><h3>⊘ Not included in this plan</h3><ul class="plain">{{#WHAT}}<li>{{LABEL}}</li>{{/WHAT}}</ul></article>
 {{/LEFT_OUT}}</div></section>

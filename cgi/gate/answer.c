@@ -250,10 +250,10 @@ void answer_limited(struct answer *a, const struct answer_form *form, const stru
                  window_words(taken->limits[i].window), resets);
 
     if (form->html)
-        html_page(body, form, 429, "Limit reached", words);
+        html_page(body, form, LIMIT_STATUS_REACHED, "Limit reached", words);
     else
-        problem_document(body, form, QUOTA_TYPE, "Request cannot be satisfied as assigned quota has been exceeded", 429,
-                         words, limit_reason_code(LIMIT_REACHED),
+        problem_document(body, form, QUOTA_TYPE, "Request cannot be satisfied as assigned quota has been exceeded",
+                         LIMIT_STATUS_REACHED, words, limit_reason_code(LIMIT_REACHED),
                          "Wait until the limit resets, or ask for a larger plan.", policy);
 
     struct answer fields = {.length = 0};
@@ -261,5 +261,5 @@ void answer_limited(struct answer *a, const struct answer_form *form, const stru
     if (v->resets_us > 0)
         add(&fields, "Retry-After: %" PRId64 "\r\n", seconds_until(v->resets_us, now_us));
     fields.bytes[fields.length < FIELDS_SIZE ? fields.length : 0] = '\0';
-    add_refusal(a, form, 429, fields.bytes, body);
+    add_refusal(a, form, LIMIT_STATUS_REACHED, fields.bytes, body);
 }

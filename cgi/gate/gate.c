@@ -82,9 +82,11 @@ static const struct answer_problem
     tenant_foreign = {403, "tenant_foreign", "This key belongs to another tenant",
                       "Leave X-Tenant-ID out, or send your own tenant's id.", NULL},
     tenant_unknown = {404, "tenant_unknown", "There is no tenant with this id", "Check X-Tenant-ID.", NULL},
-    suspended = {403, "suspended", "This tenant is suspended", "Ask the operator of this service.", NULL},
-    no_subscription = {402, "no_subscription", "This tenant has no subscription", "Ask the operator for a plan.", NULL},
-    metric_unknown = {403, "metric_unknown", "A rule names a metric that does not exist",
+    suspended = {LIMIT_STATUS_SUSPENDED, "suspended", "This tenant is suspended", "Ask the operator of this service.",
+                 NULL},
+    no_subscription = {LIMIT_STATUS_NO_SUBSCRIPTION, "no_subscription", "This tenant has no subscription",
+                       "Ask the operator for a plan.", NULL},
+    metric_unknown = {LIMIT_STATUS_METRIC_UNKNOWN, "metric_unknown", "A rule names a metric that does not exist",
                       "The operator has to create the metric or change the rule.", NULL},
     unavailable = {503, "unavailable", "The call could not be checked", "Try again in a second.", SOON_HEADER};
 

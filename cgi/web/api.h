@@ -29,10 +29,11 @@ void api_events_answer(struct app *app, void *kept);
 
 /*
  * One limit of an answer (docs/api.md, "Check and consume"): allowed, usage, limit, remaining, overage, unlimited, resets_at, reason,
- * limit_key, metric, window, percent. `which` is an index into answer->limits, -1: the metric has no limit.
+ * limit_key, metric, window, percent; and by `next`, of the same metrics asked for what the next call takes (standing_amount), mode, state
+ * and message. `which` is an index into the limits of both, -1: the metric has no limit.
  */
 struct json_object *api_check_shape(const struct limit_catalogue *c, uint8_t metric, const struct limit_answer *answer,
-                                    int which);
+                                    const struct limit_answer *next, int which);
 
 struct usage;
 /* The specification's UsageSummary, with api_calls_today beside. */

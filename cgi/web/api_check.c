@@ -8,13 +8,30 @@
 #include "lib/base/decimal.h"
 #include "lib/base/json_write.h"
 #include "lib/base/log.h"
+#include "lib/meter/standing.h"
 #include "lib/web/json.h"
 
 #define CHECKS_MAX 16
 #define METADATA_SIZE 64
 
+/* What the next call will meet, whatever amount was asked for: the same as pages and reports say. */
+static void add_state(struct json_object *o, const struct limit_catalogue *c, uint8_t metric,
+                      const struct limit_answer *next, int which)
+{
+    static const struct limit_verdict none = {.allowed = true, .unlimited = true, .limit = LIMIT_UNLIMITED};
+    struct standing_of of = {.tenant = next->state, .gauge = c->metrics[metric].kind == LIMIT_KIND_GAUGE};
+    char words[STANDING_WORDS_SIZE];
+    struct standing s;
+
+    standing_from(&of, which < 0 ? &none : &next->limits[which].verdict, &s);
+    standing_words(&s, words);
+    json_object_object_add(o, "mode", json_object_new_string(standing_mode((enum limit_mode)s.verdict.mode)));
+    json_object_object_add(o, "state", json_object_new_string(standing_code(s.kind)));
+    json_object_object_add(o, "message", json_text(words[0] ? words : NULL));
+}
+
 struct json_object *api_check_shape(const struct limit_catalogue *c, uint8_t metric, const struct limit_answer *answer,
-                                    int which)
+                                    const struct limit_answer *next, int which)
 {
     struct json_object *o = json_object_new_object();
     const struct limit_verdict *v = which < 0 ? NULL : &answer->limits[which].verdict;
@@ -31,14 +48,12 @@ struct json_object *api_check_shape(const struct limit_catalogue *c, uint8_t met
     json_object_object_add(o, "overage", json_from_millionths(!v ? 0 : v->overage));
     json_object_object_add(o, "percent", limited ? json_from_percent(limit_percent(v->used, v->limit)) : NULL);
     json_object_object_add(o, "unlimited", json_object_new_boolean(!limited));
-    json_object_object_add(o, "resets_at", resets[0] == '\0' ? NULL : json_object_new_string(resets));
-    json_object_object_add(
-        o, "reason",
-        answer->reason == LIMIT_ADMITTED ? NULL : json_object_new_string(limit_reason_code(answer->reason)));
-    json_object_object_add(o, "limit_key",
-                           !v ? NULL : json_object_new_string(c->limits[answer->limits[which].slot].key));
-    json_object_object_add(o, "window",
-                           !v ? NULL : json_object_new_string(limit_window_name(answer->limits[which].window)));
+    json_object_object_add(o, "resets_at", json_text(resets[0] ? resets : NULL));
+    json_object_object_add(o, "reason",
+                           json_text(answer->reason == LIMIT_ADMITTED ? NULL : limit_reason_code(answer->reason)));
+    json_object_object_add(o, "limit_key", json_text(!v ? NULL : c->limits[answer->limits[which].slot].key));
+    json_object_object_add(o, "window", json_text(!v ? NULL : limit_window_name(answer->limits[which].window)));
+    add_state(o, c, metric, next, which);
     return o;
 }
 
@@ -252,29 +267,38 @@ static bool decide(struct app *app, const struct asked *asked, bool consume, str
     return false;
 }
 
+/* The same metrics, each asked for what the next call takes: where the tenant stands. */
+static bool look_ahead(struct app *app, struct asked asked, struct limit_answer *next)
+{
+    for (size_t i = 0; i < asked.n; i++)
+        asked.asks[i].amount = standing_amount(app->catalogue.metrics[asked.asks[i].metric].kind == LIMIT_KIND_GAUGE);
+    return decide(app, &asked, false, next);
+}
+
 void api_check_one(struct app *app)
 {
     const char *amount = request_query(app->request, "amount");
     struct asked asked = {0};
-    struct limit_answer answer = {0};
+    struct limit_answer answer = {0}, next = {0};
 
     if (!app_table(app) ||
         !ask_for(app, &asked, request_query(app->request, "metric"), amount, !amount ? 0 : strlen(amount), "query") ||
-        !decide(app, &asked, false, &answer))
+        !decide(app, &asked, false, &answer) || !look_ahead(app, asked, &next))
         return;
-    response_json(
-        app->response, 200,
-        api_check_shape(&app->catalogue, asked.asks[0].metric, &answer, decisive_of(&answer, asked.asks[0].metric)));
+    response_json(app->response, 200,
+                  api_check_shape(&app->catalogue, asked.asks[0].metric, &answer, &next,
+                                  decisive_of(&answer, asked.asks[0].metric)));
 }
 
 void api_check_many(struct app *app)
 {
     struct asked asked = {0};
-    struct limit_answer answer = {0};
+    struct limit_answer answer = {0}, next = {0};
     struct json_object *document, *checks;
     bool consume = false;
 
-    if (!app_table(app) || !read_checks(app, &asked, &consume) || !decide(app, &asked, consume, &answer))
+    if (!app_table(app) || !read_checks(app, &asked, &consume) || !decide(app, &asked, consume, &answer) ||
+        !look_ahead(app, asked, &next))
         return;
     document = json_object_new_object();
     checks = json_object_new_array();
@@ -285,7 +309,7 @@ void api_check_many(struct app *app)
                                                            : json_object_new_string(limit_reason_code(answer.reason)));
     for (size_t i = 0; i < asked.n; i++) {
         int which = decisive_of(&answer, asked.asks[i].metric);
-        struct json_object *one = api_check_shape(&app->catalogue, asked.asks[i].metric, &answer, which);
+        struct json_object *one = api_check_shape(&app->catalogue, asked.asks[i].metric, &answer, &next, which);
 
         /* all or nothing: one that would pass alone says so, the whole says no */
         if (answer.reason == LIMIT_REACHED && which >= 0 && answer.limits[which].verdict.allowed) {

@@ -115,7 +115,7 @@ static struct json_object *usage_of(struct app *app, const struct event_input *i
         if (limit_table_tenant_index(app->table, tenant->at, tenant->length, &index) != STATUS_OK ||
             limit_table_decide(app->table, index, &ask, 1, clock_wall_us(), false, &answer) != STATUS_OK)
             continue;
-        one = api_check_shape(&app->catalogue, sums[i].metric, &answer, answer.decisive);
+        one = api_check_shape(&app->catalogue, sums[i].metric, &answer, &answer, answer.decisive);
         json_object_object_add(one, "tenant_id", json_object_new_string_len(tenant->at, (int)tenant->length));
         json_object_object_add(one, "added", json_from_millionths(sums[i].amount));
         json_object_array_add(list, one);

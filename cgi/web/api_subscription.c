@@ -37,7 +37,8 @@ static void answer(struct app *app, enum status s, const struct db_rows *rows, s
     struct json_object *document;
 
     if (s == STATUS_OK && db_null(rows, 0, SUBSCRIPTION_TIER)) {
-        app_error(app, 404, "no_subscription", "This tenant has no subscription", "PUT a tier_id here to give it one.");
+        app_error(app, 404, "no_subscription", "This tenant has no subscription",
+                  "Every call is refused until a plan is set: PUT a tier_id here.");
         s = STATUS_END;
     } else if (s != STATUS_OK) {
         app_fail(app, s, "subscription");
@@ -104,12 +105,13 @@ static struct json_object *warnings_of(const struct usage_report *r)
     char used[DECIMAL_SIZE], max[DECIMAL_SIZE], text[512];
 
     for (size_t i = 0; i < r->n; i++) {
-        const struct usage_limit *l = &r->limit[i];
+        const struct standing_limit *l = &r->limit[i];
+        const struct limit_verdict *v = &l->at.verdict;
 
-        if (l->max < 0 || l->used <= l->max)
+        if (v->unlimited || v->used <= v->limit)
             continue;
         snprintf(text, sizeof(text), "%s: the limit of %s is lower than the %s %s in use", l->key,
-                 decimal_text(l->max, max), decimal_text(l->used, used), l->unit);
+                 decimal_text(v->limit, max), decimal_text(v->used, used), l->unit);
         json_object_array_add(list, json_object_new_string(text));
     }
     return list;

@@ -2,6 +2,7 @@
 #include "cgi/web/api.h"
 #include "lib/store/usage.h"
 #include "lib/web/json.h"
+#include "lib/web/metrics_json.h"
 
 struct json_object *api_usage_shape(const struct usage *u)
 {
@@ -26,19 +27,21 @@ struct json_object *api_usage_shape(const struct usage *u)
 void api_usage_current(struct app *app)
 {
     struct json_object *document;
-    struct usage usage = {0};
+    struct usage_report report = {0};
     enum status s = app_begin(app);
 
     if (s == STATUS_OK)
-        s = usage_current(app->db, app->tenant, &usage);
+        s = usage_report_read(app->db, app->tenant, &report);
     s = app_end(app, s);
     if (s != STATUS_OK) {
         app_fail(app, s, "current usage");
-        return;
+    } else {
+        document = json_object_new_object();
+        json_object_object_add(document, "usage", api_usage_shape(&report.usage));
+        json_object_object_add(document, "metrics", metrics_json(report.limit, report.n));
+        response_json(app->response, 200, document);
     }
-    document = json_object_new_object();
-    json_object_object_add(document, "usage", api_usage_shape(&usage));
-    response_json(app->response, 200, document);
+    usage_report_term(&report);
 }
 
 void api_usage_refresh(struct app *app)

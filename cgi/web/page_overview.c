@@ -6,12 +6,11 @@
 
 #include "cgi/web/page.h"
 #include "lib/base/address.h"
-#include "lib/meter/limit.h"
+#include "lib/meter/standing.h"
 #include "lib/store/query.h"
 #include "lib/store/refusals.h"
 #include "lib/store/usage.h"
 
-#define APPROACHING 80 /* percent */
 #define ENDPOINTS 10
 #define MILLION INT64_C(1000000)
 
@@ -25,28 +24,37 @@ static const char *number_of(int64_t whole, char out[PAGE_NUMBER_SIZE])
     return page_number(whole * MILLION, out);
 }
 
-static const char *word_of(const struct usage_limit *l)
+/* What the word means, for who sees no colours; how the card looks. */
+static const char *sign_of(const struct standing *s)
 {
-    if (l->max < 0)
-        return "\u221e Unlimited";
-    if (l->used > l->max)
-        return "\u25b2 Exceeded";
-    if (l->used == l->max)
-        return "\u25a0 Reached";
-    return limit_percent(l->used, l->max) > APPROACHING ? "\u25b3 Approaching" : "\u2713 Within the limit";
+    if (s->verdict.unlimited && s->kind == STANDING_WITHIN)
+        return "\u221e";
+    switch (s->kind) {
+    case STANDING_REFUSED:
+        return s->verdict.used > s->verdict.limit ? "\u25b2" : "\u25a0";
+    case STANDING_WITHIN:
+        return "\u2713";
+    default:
+        return "\u25b3";
+    }
 }
 
-static const char *look_of(const struct usage_limit *l)
+static const char *word_of(void *pool, const struct standing *s)
 {
-    if (l->max < 0 || (l->max == 0 && l->used == 0))
-        return "none";
-    if (l->used >= l->max)
+    return talloc_asprintf(pool, "%s %s", sign_of(s), standing_word(s));
+}
+
+static const char *look_of(const struct standing *s)
+{
+    if (s->kind == STANDING_REFUSED)
         return "over";
-    return limit_percent(l->used, l->max) > APPROACHING ? "near" : "ok";
+    if (s->verdict.unlimited)
+        return "none";
+    return s->kind == STANDING_WITHIN ? "ok" : "near";
 }
 
 /* An amount with its unit as people say it: less than a tenth of a GB is said in MB. */
-static const char *amount(void *pool, const struct usage_limit *l, int64_t millionths)
+static const char *amount(void *pool, const struct standing_limit *l, int64_t millionths)
 {
     char text[PAGE_NUMBER_SIZE];
 
@@ -57,53 +65,84 @@ static const char *amount(void *pool, const struct usage_limit *l, int64_t milli
     return talloc_asprintf(pool, "%s GB", page_number(millionths / 10000 * 10000, text));
 }
 
-static const char *of_what(void *pool, const struct usage_limit *l)
+static const char *of_what(void *pool, const struct standing_limit *l)
 {
-    return strcmp(l->unit, "GB") == 0 ? talloc_asprintf(pool, "of %s", amount(pool, l, l->max))
-                                      : talloc_asprintf(pool, "of %s %s", amount(pool, l, l->max), l->unit);
+    const char *most = amount(pool, l, l->at.verdict.limit);
+
+    return strcmp(l->unit, "GB") == 0 ? talloc_asprintf(pool, "of %s", most)
+                                      : talloc_asprintf(pool, "of %s %s", most, l->unit);
 }
 
-static void show_warning(void *pool, struct template_dict *warnings, const struct usage_limit *l, double percent)
+static void show_warning(void *pool, struct template_dict *warnings, const struct standing_limit *l)
 {
     struct template_dict *warning = template_section(warnings, "WARNING");
+    char words[STANDING_WORDS_SIZE];
 
-    template_set(warning, "LOOK", look_of(l));
-    template_set(warning, "WORD", word_of(l));
+    standing_words(&l->at, words);
+    template_set(warning, "LOOK", look_of(&l->at));
+    template_set(warning, "WORD", word_of(pool, &l->at));
     template_set(warning, "TEXT",
-                 talloc_asprintf(pool, "%s: %s %s, %.0f\u202f%%", l->label, amount(pool, l, l->used), of_what(pool, l),
-                                 percent));
+                 talloc_asprintf(pool, "%s: %s %s, %.0f\u202f%%%s%s", l->label, amount(pool, l, l->at.verdict.used),
+                                 of_what(pool, l), l->at.percent, words[0] ? ". " : "", words));
 }
 
-static void show_limit(void *pool, struct template_dict *d, const struct usage_limit *l)
+/* The bar, how much is left, and the percentage. */
+static void show_share(void *pool, struct template_dict *card, const struct standing_limit *l)
 {
-    struct template_dict *card = template_section(d, "LIMIT");
-    double percent = l->max < 0 ? 0 : limit_percent(l->used, l->max);
-    const char *look = look_of(l);
+    const struct limit_verdict *v = &l->at.verdict;
+    double percent = l->at.percent;
 
-    template_set(card, "LOOK", look);
-    template_set(card, "LABEL", l->label);
-    template_set(card, "WORD", word_of(l));
-    template_set(card, "USED", amount(pool, l, l->used));
-    if (l->max < 0) {
-        template_set(card, "OF", strcmp(l->unit, "GB") == 0 ? "" : l->unit);
-        template_set(card, "REST", "No limit");
-        return;
-    }
     template_set(card, "OF", of_what(pool, l));
     template_set(card, "REST",
-                 l->used > l->max ? talloc_asprintf(pool, "%s over", amount(pool, l, l->used - l->max))
-                                  : talloc_asprintf(pool, "%s left", amount(pool, l, l->max - l->used)));
+                 v->used > v->limit ? talloc_asprintf(pool, "%s over", amount(pool, l, v->used - v->limit))
+                                    : talloc_asprintf(pool, "%s left", amount(pool, l, v->limit - v->used)));
     template_set(card, "PERCENT",
                  percent > 0 && percent < 1 ? "< 1\u202f%" : talloc_asprintf(pool, "%.0f\u202f%%", percent));
-    if (strcmp(look, "none") != 0)
-        template_set(template_section(card, "FILL"), "WIDTH",
-                     talloc_asprintf(pool, "%.2f", percent > 100 ? 100.0 : percent));
+    template_set(template_section(card, "FILL"), "WIDTH",
+                 talloc_asprintf(pool, "%.2f", percent > 100 ? 100.0 : percent));
+}
+
+static void show_limit(void *pool, struct template_dict *d, const struct standing_limit *l)
+{
+    struct template_dict *card = template_section(d, "LIMIT");
+    const struct limit_verdict *v = &l->at.verdict;
+    char words[STANDING_WORDS_SIZE];
+
+    template_set(card, "LOOK", look_of(&l->at));
+    template_set(card, "LABEL", l->label);
+    template_set(card, "WORD", word_of(pool, &l->at));
+    template_set(card, "USED", amount(pool, l, l->known ? v->used : v->limit));
+    if (!l->known) {
+        template_set(card, "OF", talloc_asprintf(pool, "%s in any %s", l->unit, l->window));
+        template_set(card, "WORD", "\u2713 Refills evenly");
+    } else if (v->unlimited) {
+        template_set(card, "OF", strcmp(l->unit, "GB") == 0 ? "" : l->unit);
+        template_set(card, "REST", "No limit");
+    } else {
+        show_share(pool, card, l);
+    }
+    if (standing_words(&l->at, words)[0] && !standing_of_tenant(l->at.of.tenant)) /* which the page says once */
+        template_set(template_section(card, "SAY"), "WORDS", words);
 }
 
 /* The plan has none of it, and there is none. */
-static bool left_out(const struct usage_limit *l)
+static bool left_out(const struct standing_limit *l)
 {
-    return l->max == 0 && l->used == 0;
+    return l->known && l->at.verdict.limit == 0 && l->at.verdict.used == 0;
+}
+
+/* Limited, or used; a metric whose other limits are shown is not shown once more for one that limits nothing. */
+static bool is_shown(const struct usage_report *r, size_t i)
+{
+    const struct standing_limit *l = &r->limit[i];
+
+    if (left_out(l) || (l->at.verdict.unlimited && (!l->known || l->at.verdict.used == 0)))
+        return false;
+    for (size_t k = 0; l->at.verdict.unlimited && k < r->n; k++)
+        if (k != i && strcmp(r->limit[k].metric, l->metric) == 0 && r->limit[k].known &&
+            (k < i || !r->limit[k].at.verdict.unlimited))
+            return false;
+    return true;
 }
 
 /* What a plan leaves out is said once, not in a card each. */
@@ -120,26 +159,34 @@ static void show_left_out(struct template_dict *d, const struct usage_report *r)
     }
 }
 
-static bool warns(const struct usage_limit *l)
+static bool warns(const struct standing_limit *l)
 {
-    return strcmp(look_of(l), "near") == 0 || strcmp(look_of(l), "over") == 0;
+    return l->known && l->at.percent > STANDING_NEAR_PERCENT;
 }
 
-/* Warnings in words, the worst first. */
+/* Warnings in words, what is refused first. */
 static void show_warnings(void *pool, struct template_dict *d, const struct usage_report *r)
 {
     struct template_dict *warnings = NULL;
 
-    for (int over = 1; over >= 0; over--)
+    for (int refused = 1; refused >= 0; refused--)
         for (size_t i = 0; i < r->n; i++) {
-            const struct usage_limit *l = &r->limit[i];
+            const struct standing_limit *l = &r->limit[i];
 
-            if (!warns(l) || (strcmp(look_of(l), "over") == 0) != over)
+            if (!warns(l) || (l->at.kind == STANDING_REFUSED) != refused)
                 continue;
             if (!warnings)
                 warnings = template_section(d, "WARNINGS");
-            show_warning(pool, warnings, l, limit_percent(l->used, l->max));
+            show_warning(pool, warnings, l);
         }
+}
+
+static void show_limits(void *pool, struct template_dict *d, const struct usage_report *r)
+{
+    for (size_t i = 0; i < r->n; i++)
+        if (is_shown(r, i))
+            show_limit(pool, d, &r->limit[i]);
+    show_left_out(d, r);
 }
 
 /* How the first call is made: the address as the tenant's programs see it. */
@@ -239,13 +286,10 @@ static void show(struct app *app, const struct overview *o)
         template_show(d, "REFRESH");
     if (request_query(app->request, "counted"))
         template_show(d, "NOTICE");
-    if (!r->subscribed)
-        template_show(d, "UNSUBSCRIBED");
+    if (standing_of_tenant(r->state))
+        template_set(template_section(d, "REFUSED"), "WHY", standing_of_tenant(r->state));
     show_warnings(pool, d, r);
-    for (size_t i = 0; i < r->n; i++)
-        if (!left_out(&r->limit[i]))
-            show_limit(pool, d, &r->limit[i]);
-    show_left_out(d, r);
+    show_limits(pool, d, r);
     show_days(app, d, o->days);
     show_refusals(d, o->refusals);
     show_endpoints(d, o->endpoints);

@@ -7,36 +7,48 @@
 
 #define ROWS 50
 
-static void show_row(const struct app *app, struct template_dict *list, const struct db_rows *rows, size_t i)
+static const char *look_of(const struct standing *s)
 {
-    struct template_dict *row = template_section(list, "ROW");
-    double percent = db_double(rows, i, 4), max = db_double(rows, i, 7);
-    bool limited = !db_null(rows, i, 7) && max >= 0, used = db_double(rows, i, 6) > 0,
-         active = strcmp(db_text(rows, i, 3), "active") == 0;
+    if (s->kind == STANDING_REFUSED)
+        return "over";
+    return s->kind == STANDING_WITHIN ? "ok" : "near";
+}
+
+/* What stands in the last column: a percentage, or that nothing is limited or used. */
+static void show_used(struct template_dict *row, const struct tenant_standing *t)
+{
+    const struct limit_verdict *v = &t->worst.verdict;
+    double percent = t->worst.percent;
+    bool used = !v->unlimited && v->used > 0;
     char text[32] = "Unlimited", width[32];
 
-    if (limited && used)
+    if (used)
         snprintf(text, sizeof(text), percent > 0 && percent < 1 ? "< 1\u202f%%" : "%.0f\u202f%%", percent);
-    else if (limited)
+    else if (!v->unlimited)
         snprintf(text, sizeof(text), "Unused");
     snprintf(width, sizeof(width), "%.2f", percent > 100 ? 100.0 : percent);
-    template_set(row, "ID", db_text(rows, i, 0));
-    template_set(row, "PATH", page_tenant_path(app, db_text(rows, i, 0), ""));
-    template_set(row, "NAME", db_text(rows, i, 1));
-    template_set(row, "PLAN", db_text(rows, i, 2)[0] == '\0' ? "No plan" : db_text(rows, i, 2));
-    template_set(row, "STATE", active ? "" : db_text(rows, i, 3));
-    if (!active)
-        template_set(template_section(row, "OFF"), "STATE", db_text(rows, i, 3));
-    template_set(row, "LIMIT", limited && used ? db_text(rows, i, 5) : "None");
-    template_set(row, "PERCENT", text);
-    if (limited && used)
+    template_set(row, "LIMIT", used ? t->limit : "None");
+    template_set(row, "PERCENT", t->state == LIMIT_TENANT_NO_SUBSCRIPTION ? "None" : text);
+    if (used)
         template_set(template_section(row, "FILL"), "WIDTH", width);
-    template_set(row, "LOOK", percent >= 100 ? "over" : percent > 80 ? "near" : "ok");
-    template_set(row, "WORD",
-                 percent > 100    ? "exceeded"
-                 : percent >= 100 ? "reached"
-                 : percent > 80   ? "approaching"
-                                  : "");
+}
+
+static void show_row(const struct app *app, struct template_dict *list, const struct tenant_standing *t)
+{
+    struct template_dict *row = template_section(list, "ROW");
+    const char *all = standing_of_tenant(t->state);
+    bool shown = all || t->worst.verdict.used > 0;
+
+    template_set(row, "ID", t->id);
+    template_set(row, "PATH", page_tenant_path(app, t->id, ""));
+    template_set(row, "NAME", t->name);
+    template_set(row, "PLAN", t->state == LIMIT_TENANT_NO_SUBSCRIPTION ? "No plan" : t->tier);
+    template_set(row, "STATE", !all ? "" : all);
+    if (all)
+        template_set(template_section(row, "OFF"), "STATE", all);
+    show_used(row, t);
+    template_set(row, "LOOK", shown ? look_of(&t->worst) : "ok");
+    template_set(row, "WORD", shown && (t->worst.kind != STANDING_WITHIN) ? standing_word(&t->worst) : "");
 }
 
 void page_tenants(struct app *app)
@@ -44,34 +56,33 @@ void page_tenants(struct app *app)
     const struct request *r = app->request;
     const char *search = request_query(r, "q");
     struct template_dict *d, *list, *more;
-    struct db_rows *rows = NULL;
+    struct tenant_page page = {0};
     enum status s = db_begin(app->db, NULL);
-    size_t n;
 
     if (s == STATUS_OK)
-        s = tenants_by_percent(app->db, request_query(r, "percent"), request_query(r, "after"), search, ROWS + 1,
-                               &rows);
+        s = tenants_by_percent(app->db, request_query(r, "percent"), request_query(r, "after"), search, &page,
+                               ROWS + 1);
     s = app_end(app, s);
     if (s != STATUS_OK) {
         if (s == STATUS_INVALID)
             app_error(app, 400, "query_invalid", "This is not a page of the list", "Open the list again.");
         else
             app_fail(app, s, "tenants");
+        tenants_page_term(&page);
         return;
     }
     d = page_open(app, "Tenants");
     template_set(d, "SEARCH", !search ? "" : search);
-    n = db_count(rows);
-    if (n == 0)
+    if (page.n == 0)
         template_show(d, "EMPTY");
-    list = n == 0 ? NULL : template_section(d, "LIST");
-    for (size_t i = 0; i < n && i < ROWS; i++)
-        show_row(app, list, rows, i);
-    if (n > ROWS) {
+    list = page.n == 0 ? NULL : template_section(d, "LIST");
+    for (size_t i = 0; i < page.n && i < ROWS; i++)
+        show_row(app, list, &page.tenants[i]);
+    if (page.n > ROWS) {
         more = template_section(d, "MORE");
-        template_set(more, "AFTER", db_text(rows, ROWS - 1, 4));
-        template_set(more, "AFTER_ID", db_text(rows, ROWS - 1, 0));
+        template_set(more, "AFTER", page.tenants[ROWS - 1].percent);
+        template_set(more, "AFTER_ID", page.tenants[ROWS - 1].id);
     }
     page_send(app, 200, "tenants.tpl", d);
-    db_rows_free(rows);
+    tenants_page_term(&page);
 }

@@ -137,7 +137,9 @@ static void decide_minute(const struct limit_count *c, int64_t amount, int64_t n
 void limit_decide(const struct limit *l, const struct limit_count *c, int64_t amount, int64_t now_us,
                   struct limit_verdict *out)
 {
-    struct limit_verdict v = {.limit = plain_limit(l, now_us)};
+    struct limit_verdict v = {.limit = plain_limit(l, now_us), .mode = l->mode};
+    if (l->mode == LIMIT_GRACE && now_us < l->grace_until_us)
+        v.grace_until_us = l->grace_until_us;
     v.ceiling = ceiling_of(l, v.limit, now_us);
     if (v.limit == LIMIT_UNLIMITED) {
         v.allowed = v.unlimited = true;
@@ -189,6 +191,46 @@ const char *limit_window_name(uint8_t window)
         [LIMIT_WINDOW_DAY] = "day",   [LIMIT_WINDOW_WEEK] = "week",     [LIMIT_WINDOW_PERIOD] = "period",
     };
     return names[window < LIMIT_WINDOWS ? window : LIMIT_WINDOW_NONE];
+}
+
+enum limit_mode limit_mode_of(const char *text)
+{
+    return text[0] == 's' ? LIMIT_SOFT : text[0] == 'g' ? LIMIT_GRACE : LIMIT_HARD;
+}
+
+enum limit_state limit_state_of(const char *text)
+{
+    return text[0] == 's'   ? LIMIT_TENANT_SUSPENDED
+           : text[0] == 'n' ? LIMIT_TENANT_NO_SUBSCRIPTION
+                            : LIMIT_TENANT_ACTIVE;
+}
+
+enum limit_reason limit_reason_of_state(enum limit_state state)
+{
+    switch (state) {
+    case LIMIT_TENANT_ACTIVE:
+        return LIMIT_ADMITTED;
+    case LIMIT_TENANT_SUSPENDED:
+        return LIMIT_SUSPENDED;
+    default:
+        return LIMIT_NO_SUBSCRIPTION;
+    }
+}
+
+int limit_reason_status(enum limit_reason r)
+{
+    switch (r) {
+    case LIMIT_REACHED:
+        return LIMIT_STATUS_REACHED;
+    case LIMIT_NO_SUBSCRIPTION:
+        return LIMIT_STATUS_NO_SUBSCRIPTION;
+    case LIMIT_METRIC_UNKNOWN:
+        return LIMIT_STATUS_METRIC_UNKNOWN;
+    case LIMIT_SUSPENDED:
+        return LIMIT_STATUS_SUSPENDED;
+    default:
+        return 200;
+    }
 }
 
 const char *limit_reason_code(enum limit_reason r)

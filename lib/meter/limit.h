@@ -71,6 +71,9 @@ struct limit_count {
     int64_t leased; /* what is left of this node's lease */
 };
 
+/* What a tenant's plan allows at all. */
+enum limit_state { LIMIT_TENANT_FREE, LIMIT_TENANT_ACTIVE, LIMIT_TENANT_SUSPENDED, LIMIT_TENANT_NO_SUBSCRIPTION };
+
 enum limit_reason {
     LIMIT_ADMITTED = 0,
     LIMIT_REACHED,         /* "usage_limit_reached" */
@@ -79,16 +82,24 @@ enum limit_reason {
     LIMIT_SUSPENDED,       /* "suspended" */
 };
 
+/* The status of the gate's answer to a call that is refused for that. */
+#define LIMIT_STATUS_REACHED 429
+#define LIMIT_STATUS_NO_SUBSCRIPTION 402
+#define LIMIT_STATUS_METRIC_UNKNOWN 403
+#define LIMIT_STATUS_SUSPENDED 403
+
 struct limit_verdict {
     bool allowed;
     bool unlimited;
-    bool over;         /* admitted beyond the limit (soft, grace) */
-    bool leased;       /* lies in the leased part: when allowed, it is taken from the lease */
-    int64_t limit;     /* the plain limit in force, LIMIT_UNLIMITED, millionths */
-    int64_t ceiling;   /* what it refuses beyond: limit, with grace; LIMIT_UNLIMITED when nothing is refused */
-    int64_t used;      /* before this call */
-    int64_t remaining; /* up to the ceiling, after this call when allowed; never negative */
-    int64_t overage;   /* used beyond the plain limit, after this call when allowed; never negative */
+    bool over;              /* admitted beyond the limit (soft, grace) */
+    bool leased;            /* lies in the leased part: when allowed, it is taken from the lease */
+    uint8_t mode;           /* enum limit_mode, of the limit */
+    int64_t grace_until_us; /* nothing is refused before then; 0: no such date is ahead */
+    int64_t limit;          /* the plain limit in force, LIMIT_UNLIMITED, millionths */
+    int64_t ceiling;        /* what it refuses beyond: limit, with grace; LIMIT_UNLIMITED when nothing is refused */
+    int64_t used;           /* before this call */
+    int64_t remaining;      /* up to the ceiling, after this call when allowed; never negative */
+    int64_t overage;        /* used beyond the plain limit, after this call when allowed; never negative */
     int64_t
         resets_us;  /* when the window turns, or for a minute when a call of this amount passes; 0: never by itself */
     int64_t tat_ns; /* of a minute, when allowed: the value to store */
@@ -119,6 +130,14 @@ double limit_percent(int64_t used, int64_t max);
 /* "none", "minute", "hour" and so on, as PostgreSQL and the JSON API name windows. */
 const char *limit_window_name(uint8_t window);
 
+/* "soft", "grace"; anything else is LIMIT_HARD. */
+enum limit_mode limit_mode_of(const char *text);
+/* "active", "suspended", "no_subscription", as the database has them. */
+enum limit_state limit_state_of(const char *text);
+/* Why a tenant in this state gets nothing, whatever its limits; LIMIT_ADMITTED: they decide. */
+enum limit_reason limit_reason_of_state(enum limit_state state);
+/* What the gate answers for that reason: 200 for LIMIT_ADMITTED, else one of LIMIT_STATUS_…. */
+int limit_reason_status(enum limit_reason r);
 /* The `reason` of the JSON API, "usage_limit_reached" and so on (docs/api.md, "Errors"); "" for LIMIT_ADMITTED. */
 const char *limit_reason_code(enum limit_reason r);
 

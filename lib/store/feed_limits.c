@@ -23,14 +23,10 @@ static enum status read_page(struct feed *p, const char *sql, const struct page 
 
 static struct limit read_limit(const struct db_rows *rows, size_t row, uint8_t window)
 {
-    char mode = db_text(rows, row, 5)[0];
-
     return (struct limit){.max = db_int(rows, row, 2),
                           .until_us = db_null(rows, row, 3) ? LIMIT_NEVER : db_int(rows, row, 3),
                           .max_after = db_int(rows, row, 4),
-                          .mode = mode == 's'   ? LIMIT_SOFT
-                                  : mode == 'g' ? LIMIT_GRACE
-                                                : LIMIT_HARD,
+                          .mode = (uint8_t)limit_mode_of(db_text(rows, row, 5)),
                           .grace_percent = (int32_t)db_int(rows, row, 6),
                           .grace_until_us = db_int(rows, row, 7),
                           .window = window};
@@ -155,12 +151,11 @@ static enum status one_tenant(const struct limit_catalogue *c, struct page_rows 
     const struct db_rows *rows = p->tenants;
     struct feed_gauge gauges[LIMIT_TABLE_METRICS];
     struct limit_tenant t;
-    char state = db_text(rows, row, 2)[0];
 
     memset(&t, 0, sizeof(t));
     snprintf(t.id, sizeof(t.id), "%s", db_text(rows, row, 0));
     snprintf(t.tier, sizeof(t.tier), "%s", db_text(rows, row, 1));
-    t.state = state == 's' ? LIMIT_TENANT_SUSPENDED : state == 'n' ? LIMIT_TENANT_NO_SUBSCRIPTION : LIMIT_TENANT_ACTIVE;
+    t.state = (uint8_t)limit_state_of(db_text(rows, row, 2));
     read_limits(p->limits, &p->next_limit, c, &t);
     read_credits(p->credits, &p->next_credit, c, &t);
     read_key_limits(p->keys, &p->next_key, c, &t);

@@ -1,10 +1,17 @@
 /* tenants.c: tenants with their settings: lists, and what the command line changes */
 #include "lib/store/tenants.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+
 #define COLUMNS                                                                          \
     "SELECT t.id, t.name, s.tier_id, c.state, c.time_zone, c.anchor_day, c.schema_name," \
     " coalesce(c.storage_path, t.id), c.enforced,"                                       \
-    " to_char(c.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+    " to_char(c.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"       \
+    " CASE WHEN c.state = 'suspended' THEN c.state WHEN s.tenant_id IS NULL THEN 'no_subscription' ELSE 'active' END"
 #define TABLES                                                                            \
     " FROM tollgate.tenants t LEFT JOIN tollgate.tenant_settings c ON c.tenant_id = t.id" \
     " LEFT JOIN tollgate.subscriptions s ON s.tenant_id = t.id"
@@ -33,8 +40,26 @@ static const char remove_sql[] = "DELETE FROM public.tenants WHERE id = $1 RETUR
 static const char own_sql[] = "SELECT t.id, t.name, s.tier_id, coalesce(t.state, 'active') FROM tollgate.host_tenant t"
                               " LEFT JOIN tollgate.host_subscription s ON s.tenant_id = t.id WHERE t.id = $1";
 static const char by_percent_sql[] =
-    "SELECT tenant_id, name, coalesce(tier_name, tier_id, ''), state, percent, limit_label,"
-    " trim_scale(used), max FROM tollgate.operator_tenants($1::float8, $2, $3, $4::int)";
+    "SELECT tenant_id, name, coalesce(tier_name, tier_id, ''), state, percent, coalesce(limit_label, ''), gauge, unenforced,"
+    " " DB_MILLIONTHS("used") ", max, expires, after_expiry, mode, grace_percent, grace_until"
+                              " FROM tollgate.operator_tenants($1::float8, $2, $3, $4::int)";
+enum {
+    P_ID,
+    P_NAME,
+    P_TIER,
+    P_STATE,
+    P_PERCENT,
+    P_LABEL,
+    P_GAUGE,
+    P_UNENFORCED,
+    P_USED,
+    P_MAX,
+    P_EXPIRES,
+    P_AFTER,
+    P_MODE,
+    P_GRACE_PERCENT,
+    P_GRACE_UNTIL
+};
 
 enum status tenants_all(struct db *d, const char *after, int n, struct db_rows **rows)
 {
@@ -47,10 +72,68 @@ enum status tenants_own(struct db *d, const char *tenant, struct db_rows **rows)
     return db_query_found(d, own_sql, DB_WITH(tenant), rows);
 }
 
-enum status tenants_by_percent(struct db *d, const char *after_percent, const char *after_id, const char *search, int n,
-                               struct db_rows **rows)
+/* The standing with the limit of this row. */
+static void read_standing(const struct db_rows *rows, size_t row, enum limit_state state, struct standing *out)
 {
-    return db_query(d, by_percent_sql, DB_WITH(after_percent, after_id, search, DB_INT(n)), rows);
+    const struct standing_of of = {
+        .tenant = state, .gauge = db_bool(rows, row, P_GAUGE), .unenforced = db_bool(rows, row, P_UNENFORCED)};
+    bool none = db_null(rows, row, P_MAX);
+    const struct limit limit = {.max = none ? LIMIT_UNLIMITED : db_int(rows, row, P_MAX),
+                                .until_us = db_null(rows, row, P_EXPIRES) ? LIMIT_NEVER : db_int(rows, row, P_EXPIRES),
+                                .max_after = db_int(rows, row, P_AFTER),
+                                .mode = (uint8_t)limit_mode_of(db_text(rows, row, P_MODE)),
+                                .grace_percent = (int32_t)db_int(rows, row, P_GRACE_PERCENT),
+                                .grace_until_us = db_int(rows, row, P_GRACE_UNTIL),
+                                .window = LIMIT_WINDOW_PERIOD};
+    const struct limit_count count = {.used = db_int(rows, row, P_USED)};
+
+    standing_of(&of, &limit, &count, clock_wall_us(), out);
+}
+
+/* The rows of one tenant from *row on: the limit that it stands worst with. */
+static void read_tenant(const struct db_rows *rows, size_t *row, struct tenant_standing *t)
+{
+    size_t first = *row;
+
+    snprintf(t->id, sizeof(t->id), "%s", db_text(rows, first, P_ID));
+    t->name = db_text(rows, first, P_NAME);
+    t->tier = db_text(rows, first, P_TIER);
+    t->percent = db_text(rows, first, P_PERCENT);
+    t->state = limit_state_of(db_text(rows, first, P_STATE));
+    for (; *row < db_count(rows) && strcmp(db_text(rows, *row, P_ID), t->id) == 0; (*row)++) {
+        struct standing s;
+
+        read_standing(rows, *row, t->state, &s);
+        if (*row > first && !standing_is_worse(&s, &t->worst))
+            continue;
+        t->worst = s;
+        t->limit = db_text(rows, *row, P_LABEL);
+    }
+}
+
+enum status tenants_by_percent(struct db *d, const char *after_percent, const char *after_id, const char *search,
+                               struct tenant_page *out, size_t n)
+{
+    size_t row = 0;
+
+    *out = (struct tenant_page){0};
+    enum status s = db_query(d, by_percent_sql, DB_WITH(after_percent, after_id, search, DB_INT((int64_t)n)),
+                             &out->rows);
+
+    if (s == STATUS_OK && !(out->tenants = calloc(n, sizeof(*out->tenants))))
+        s = STATUS_NO_MEMORY;
+    while (s == STATUS_OK && row < db_count(out->rows) && out->n < n)
+        read_tenant(out->rows, &row, &out->tenants[out->n++]);
+    if (s != STATUS_OK)
+        tenants_page_term(out);
+    return s;
+}
+
+void tenants_page_term(struct tenant_page *p)
+{
+    free(p->tenants);
+    db_rows_free(p->rows);
+    *p = (struct tenant_page){0};
 }
 
 enum status tenant_list(struct db *d, struct db_rows **rows)
@@ -61,6 +144,13 @@ enum status tenant_list(struct db *d, struct db_rows **rows)
 enum status tenant_show(struct db *d, const char *id, struct db_rows **rows)
 {
     return db_query_found(d, show_sql, DB_WITH(id), rows);
+}
+
+enum status tenant_report(struct db *d, const char *id, struct usage_report *out)
+{
+    enum status s = db_query(d, "SELECT set_config('tollgate.tenant_id', $1, true)", DB_WITH(id), NULL);
+
+    return s ? s : usage_report_read(d, id, out);
 }
 
 enum status tenant_create(struct db *d, const char *id, const struct tenant_values *v, char full[CAPACITY_TEXT])

@@ -9,8 +9,10 @@
 
 #include <stdbool.h>
 
+#include "lib/meter/standing.h"
 #include "lib/store/capacity.h"
 #include "lib/store/db.h"
+#include "lib/store/usage.h"
 
 enum tenants_column { TENANTS_ID, TENANTS_NAME, TENANTS_TIER, TENANTS_STATE };
 
@@ -22,22 +24,39 @@ MUST_CHECK enum status tenants_all(struct db *d, const char *after, int n, struc
 /* The transaction's own tenant, one row, in the same columns. STATUS_NOT_FOUND. */
 MUST_CHECK enum status tenants_own(struct db *d, const char *tenant, struct db_rows **rows);
 
+/* A tenant of the operator's list; its texts live as long as the page. */
+struct tenant_standing {
+    char id[256];
+    const char *name, *tier; /* tier: "" without a plan */
+    const char *percent;     /* by which the list is ordered: the highest of its limits, for the next page */
+    const char *limit;       /* label of the limit that it stands worst with; "" when it has none */
+    enum limit_state state;
+    struct standing worst;
+};
+struct tenant_page {
+    size_t n;
+    struct tenant_standing *tenants;
+    struct db_rows *rows;
+};
 /*
- * The operator's list, highest percentage first: tenant, name, tier's name, state, percent, limit's label, used, max.
- * `after_percent` and `after_id` are the last row of the page before, NULL at first.
+ * The operator's list, highest percentage first, at most `n`. `after_percent` and `after_id` are the last row of the page before, NULL at
+ * first. tenants_page_term frees what it holds.
  */
 MUST_CHECK enum status tenants_by_percent(struct db *d, const char *after_percent, const char *after_id,
-                                          const char *search, int n, struct db_rows **rows);
+                                          const char *search, struct tenant_page *out, size_t n);
+void tenants_page_term(struct tenant_page *p);
 
 /* What is NULL stays as it is; at creation: the default. */
 struct tenant_values {
     const char *name, *tier, *zone, *anchor, *schema, *storage;
 };
 
-/* id, name, tier, state, zone, anchor day, schema, storage path, enforced, created */
+/* id, name, tier, state, zone, anchor day, schema, storage path, enforced, changed, and what limit_state_of reads */
 MUST_CHECK enum status tenant_list(struct db *d, struct db_rows **rows);
 /* The same of one tenant, then usage_limits and current_usage as JSON. */
 MUST_CHECK enum status tenant_show(struct db *d, const char *id, struct db_rows **rows);
+/* Where the tenant stands with each limit; usage_report_term frees it. */
+MUST_CHECK enum status tenant_report(struct db *d, const char *id, struct usage_report *out);
 /* Also attaches the gauges' triggers and counts anew when the tenant's schema is there. STATUS_EXISTS; STATUS_LIMIT (capacity.h). */
 MUST_CHECK enum status tenant_create(struct db *d, const char *id, const struct tenant_values *v,
                                      char full[CAPACITY_TEXT]);

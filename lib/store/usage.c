@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/decimal.h"
 
 #define ISO(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
@@ -31,26 +32,46 @@ static const char tenant_sql[] = "SELECT name FROM tollgate.host_tenant WHERE id
 static const char periods_sql[] = "SELECT tollgate.ensure_periods($1, now(), now())";
 
 static const char plan_sql[] =
-    "SELECT tier_id, coalesce(tier_name, tier_id), usage_limits FROM tollgate.host_subscription WHERE tenant_id = $1";
+    "SELECT s.tier_id, coalesce(s.tier_name, s.tier_id, ''), coalesce(s.usage_limits, '{}'), s.tenant_id IS NOT NULL,"
+    " CASE WHEN t.state = 'suspended' THEN t.state WHEN s.tenant_id IS NULL THEN 'no_subscription' ELSE 'active' END"
+    " FROM tollgate.host_tenant t"
+    " LEFT JOIN tollgate.host_subscription s ON s.tenant_id = t.id WHERE t.id = $1";
 
-/* Counters by the window that their limit has; gauges as they are now. */
+#define US(column) "coalesce((extract(epoch FROM " column ") * 1000000)::bigint, 0)"
+
+/*
+ * The catalogue's limits, and metrics without one. Counters are counted by the window that their limit has; the limits are those that
+ * the gates are told (tollgate.told_limits).
+ */
 /* clang-format off */
-static const char limits_sql[] = TODAY
-    "SELECT k.limit_key, k.metric_type, k.limit_window, k.label, m.unit,"
-    " CASE WHEN jsonb_typeof(s.usage_limits -> k.limit_key) = 'number'"
-    "      THEN " DB_MILLIONTHS("greatest(-0.000001, (s.usage_limits ->> k.limit_key)::numeric)") " ELSE -1 END,"
-    " CASE WHEN k.limit_window IN ('hour', 'week')"
-    "      THEN " DB_MILLIONTHS("tollgate.used_in($1, k.metric_type, k.limit_window, now())")
-    " WHEN m.kind = 'gauge'"
-    "      THEN coalesce((SELECT " DB_MILLIONTHS("l.level") " FROM tollgate.usage_levels l WHERE l.tenant_id = $1"
-    "        AND l.metric_type = k.metric_type), 0)"
-    " ELSE coalesce((SELECT " DB_MILLIONTHS("c.used") " FROM tollgate.usage_counts c JOIN p ON p.tenant_id = c.tenant_id"
-    "   WHERE c.tenant_id = $1 AND c.metric_type = k.metric_type AND c.limit_window = k.limit_window"
-    "   AND c.window_start = CASE k.limit_window WHEN 'day' THEN p.today ELSE p.period_start END), 0) END"
-    " FROM tollgate.usage_limit_keys k JOIN tollgate.usage_metrics m ON m.metric_type = k.metric_type"
-    " CROSS JOIN tollgate.host_subscription s WHERE s.tenant_id = $1 AND k.limit_window <> 'minute'"
-    " ORDER BY k.limit_window = 'none' DESC, k.limit_key LIMIT 16";
-
+static const char limits_sql[] =
+    "WITH p AS MATERIALIZED (SELECT tenant_id, period_start, starts_at, ends_at, time_zone, tollgate.day_of(now(), time_zone) AS today"
+    " FROM tollgate.tenant_periods WHERE tenant_id = $1 AND starts_at <= now() AND ends_at > now()),"
+    " w AS MATERIALIZED (SELECT v.*, p.time_zone FROM p CROSS JOIN LATERAL (VALUES"
+    "   ('hour', tollgate.hour_start(now(), p.time_zone), least(tollgate.hour_start(now(), p.time_zone) + interval '1 hour',"
+    "     tollgate.day_start(p.today + 1, p.time_zone))),"
+    "   ('day', tollgate.day_start(p.today, p.time_zone), tollgate.day_start(p.today + 1, p.time_zone)),"
+    "   ('week', tollgate.day_start(tollgate.week_start(p.today), p.time_zone), tollgate.day_start(tollgate.week_start(p.today) + 7, p.time_zone)),"
+    "   ('period', p.starts_at, p.ends_at)) AS v (kind, starts_at, ends_at))"
+    "SELECT coalesce(k.limit_key, ''), m.metric_type, n.kind, coalesce(k.label, m.label), m.unit, m.kind = 'gauge',"
+    " NOT coalesce(t.enforced, false) AND EXISTS (SELECT FROM tollgate.usage_sources o WHERE o.metric_type = m.metric_type),"
+    " CASE WHEN m.kind = 'gauge' THEN coalesce((SELECT " DB_MILLIONTHS("l.level") " FROM tollgate.usage_levels l"
+    "        WHERE l.tenant_id = $1 AND l.metric_type = m.metric_type), 0)"
+    "      WHEN n.kind = 'minute' THEN 0"
+    "      ELSE " DB_MILLIONTHS("tollgate.used_in($1, m.metric_type, n.kind, now())") " END,"
+    " " US("w.starts_at") ", " US("w.ends_at") ","
+    " coalesce(extract(epoch FROM w.ends_at AT TIME ZONE w.time_zone - w.ends_at AT TIME ZONE 'UTC')::int, 0),"
+    " coalesce(f.max, -1), f.expires, coalesce(f.after_expiry, -1), coalesce(f.mode, 'hard'), coalesce(f.grace_percent, 0),"
+    " coalesce(f.grace_until, 0)"
+    " FROM tollgate.usage_metrics m LEFT JOIN tollgate.usage_limit_keys k ON k.metric_type = m.metric_type"
+    " CROSS JOIN LATERAL (SELECT CASE WHEN k.limit_key IS NOT NULL THEN k.limit_window WHEN m.kind = 'gauge' THEN 'none'"
+    "   ELSE 'period' END AS kind) n"
+    " LEFT JOIN w ON w.kind = n.kind"
+    " LEFT JOIN tollgate.told_limits() f ON f.limit_key = k.limit_key"
+    " LEFT JOIN tollgate.host_tenant t ON t.id = $1"
+    " ORDER BY k.limit_key IS NULL, n.kind = 'none' DESC, k.limit_key, m.metric_type";
+enum { L_KEY, L_METRIC, L_WINDOW, L_LABEL, L_UNIT, L_GAUGE, L_UNENFORCED, L_USED, L_STARTS, L_ENDS, L_OFFSET, L_MAX, L_EXPIRES, L_AFTER,
+       L_MODE, L_GRACE_PERCENT, L_GRACE_UNTIL };
 /* clang-format on */
 
 static void copy(char *to, size_t size, const char *text)
@@ -109,7 +130,7 @@ enum status usage_current(struct db *d, const char *tenant, struct usage *out)
 }
 
 /* What the summary holds is taken from there, so that a report never disagrees with itself. */
-static int64_t used_by_summary(const struct usage *u, const struct usage_limit *l, int64_t counted)
+static int64_t used_by_summary(const struct usage *u, const struct standing_limit *l, int64_t counted)
 {
     const struct {
         const char *metric, *window;
@@ -126,21 +147,60 @@ static int64_t used_by_summary(const struct usage *u, const struct usage_limit *
     return counted;
 }
 
+static struct limit limit_of(const struct db_rows *rows, size_t i)
+{
+    return (struct limit){.max = db_int(rows, i, L_MAX),
+                          .until_us = db_null(rows, i, L_EXPIRES) ? LIMIT_NEVER : db_int(rows, i, L_EXPIRES),
+                          .max_after = db_int(rows, i, L_AFTER),
+                          .mode = (uint8_t)limit_mode_of(db_text(rows, i, L_MODE)),
+                          .grace_percent = (int32_t)db_int(rows, i, L_GRACE_PERCENT),
+                          .grace_until_us = db_int(rows, i, L_GRACE_UNTIL),
+                          .window = LIMIT_WINDOW_PERIOD};
+}
+
+static void read_limit(const struct db_rows *rows, size_t i, const struct usage_report *r, struct standing_limit *l)
+{
+    struct standing_of of = {
+        .tenant = r->state, .gauge = db_bool(rows, i, L_GAUGE), .unenforced = db_bool(rows, i, L_UNENFORCED)};
+    struct limit_count count = {.start_us = db_int(rows, i, L_STARTS), .end_us = db_int(rows, i, L_ENDS)};
+    struct limit limit = limit_of(rows, i);
+
+    copy(l->key, sizeof(l->key), db_text(rows, i, L_KEY));
+    copy(l->metric, sizeof(l->metric), db_text(rows, i, L_METRIC));
+    copy(l->window, sizeof(l->window), db_text(rows, i, L_WINDOW));
+    copy(l->label, sizeof(l->label), db_text(rows, i, L_LABEL));
+    copy(l->unit, sizeof(l->unit), db_text(rows, i, L_UNIT));
+    l->end_offset_s = (int32_t)db_int(rows, i, L_OFFSET);
+    l->known = strcmp(l->window, "minute") != 0;
+    count.used = used_by_summary(&r->usage, l, db_int(rows, i, L_USED));
+    standing_of(&of, &limit, &count, clock_wall_us(), &l->at);
+}
+
 static enum status read_limits(struct db *d, const char *tenant, struct usage_report *out)
 {
     struct db_rows *rows = NULL;
     enum status s = db_query(d, limits_sql, DB_WITH(tenant), &rows);
 
-    for (size_t i = 0; s == STATUS_OK && i < db_count(rows) && i < USAGE_LIMITS; i++) {
-        struct usage_limit *l = &out->limit[out->n++];
+    if (s == STATUS_OK && !(out->limit = calloc(db_count(rows) + 1, sizeof(*out->limit))))
+        s = STATUS_NO_MEMORY;
+    for (; s == STATUS_OK && out->n < db_count(rows); out->n++)
+        read_limit(rows, out->n, out, &out->limit[out->n]);
+    db_rows_free(rows);
+    return s;
+}
 
-        copy(l->key, sizeof(l->key), db_text(rows, i, 0));
-        copy(l->metric, sizeof(l->metric), db_text(rows, i, 1));
-        copy(l->window, sizeof(l->window), db_text(rows, i, 2));
-        copy(l->label, sizeof(l->label), db_text(rows, i, 3));
-        copy(l->unit, sizeof(l->unit), db_text(rows, i, 4));
-        l->max = db_int(rows, i, 5);
-        l->used = used_by_summary(&out->usage, l, db_int(rows, i, 6));
+static enum status read_plan(struct db *d, const char *tenant, struct usage_report *out)
+{
+    struct db_rows *rows = NULL;
+    enum status s = db_query_found(d, plan_sql, DB_WITH(tenant), &rows);
+
+    if (s == STATUS_OK) {
+        copy(out->tier_id, sizeof(out->tier_id), db_text(rows, 0, 0));
+        copy(out->tier_name, sizeof(out->tier_name), db_text(rows, 0, 1));
+        out->limits = strdup(db_text(rows, 0, 2));
+        out->subscribed = db_bool(rows, 0, 3);
+        out->state = limit_state_of(db_text(rows, 0, 4));
+        s = out->limits ? STATUS_OK : STATUS_NO_MEMORY;
     }
     db_rows_free(rows);
     return s;
@@ -149,32 +209,26 @@ static enum status read_limits(struct db *d, const char *tenant, struct usage_re
 enum status usage_report_read(struct db *d, const char *tenant, struct usage_report *out)
 {
     struct usage_report report = {0};
-    struct db_rows *rows = NULL;
     enum status s = usage_current(d, tenant, &report.usage);
 
     if (s == STATUS_OK)
         s = find_tenant(d, tenant, report.tenant_name);
     if (s == STATUS_OK)
-        s = db_query(d, plan_sql, DB_WITH(tenant), &rows);
-    if (s == STATUS_OK && db_count(rows) > 0) {
-        report.subscribed = true;
-        copy(report.tier_id, sizeof(report.tier_id), db_text(rows, 0, 0));
-        copy(report.tier_name, sizeof(report.tier_name), db_text(rows, 0, 1));
-        report.limits = strdup(db_text(rows, 0, 2));
-        s = !report.limits ? STATUS_NO_MEMORY : read_limits(d, tenant, &report);
-    }
-    db_rows_free(rows);
+        s = read_plan(d, tenant, &report);
+    if (s == STATUS_OK)
+        s = read_limits(d, tenant, &report);
     if (s == STATUS_OK)
         *out = report;
     else
-        free(report.limits);
+        usage_report_term(&report);
     return s;
 }
 
 void usage_report_term(struct usage_report *r)
 {
     free(r->limits);
-    r->limits = NULL;
+    free(r->limit);
+    *r = (struct usage_report){0};
 }
 
 enum status usage_refresh(struct db *d, const char *tenant)

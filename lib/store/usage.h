@@ -1,6 +1,6 @@
 /*
  * usage: what a tenant uses now, by the day, and against its plan. Callers are in a transaction (db_begin) whose tenant
- * row-level security goes by. Amounts are millionths. Called by tollgate-web.
+ * row-level security goes by. Amounts are millionths. Called by tollgate-web and, as the owner, by the command line.
  */
 #ifndef STORE_USAGE_H
 #define STORE_USAGE_H
@@ -10,9 +10,9 @@
 #include <stdint.h>
 
 #include "lib/base/status.h"
+#include "lib/meter/standing.h"
 #include "lib/store/db.h"
 
-#define USAGE_LIMITS 16
 #define USAGE_NAME_SIZE 256
 #define USAGE_TIME_SIZE 32 /* "2026-11-24T09:00:00.123Z" */
 #define USAGE_DAY_SIZE 16  /* "2026-11-24" */
@@ -28,20 +28,15 @@ struct usage {
     char created_at[USAGE_TIME_SIZE], updated_at[USAGE_TIME_SIZE];
 };
 
-struct usage_limit {
-    char key[101], metric[101], window[8]; /* none, day, period */
-    char label[101], unit[64];
-    int64_t used, max; /* millionths; max -1: unlimited */
-};
-
 struct usage_report {
     struct usage usage;
     char tenant_name[USAGE_NAME_SIZE];
-    bool subscribed; /* else there are no limits and no tier */
+    enum limit_state state;
+    bool subscribed; /* else there is no tier and every call is refused */
     char tier_id[128], tier_name[128];
-    char *limits; /* usage_limits of the subscription, a JSON object; malloc'ed */
+    char *limits; /* usage_limits of the subscription, a JSON object, "{}" without one; malloc'ed */
     size_t n;
-    struct usage_limit limit[USAGE_LIMITS];
+    struct standing_limit *limit; /* gauges first, then by key; malloc'ed */
 };
 
 /* A row of zeros when nothing was used yet. STATUS_NOT_FOUND: no such tenant (that this transaction may see). */

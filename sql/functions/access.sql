@@ -57,6 +57,7 @@ GRANT SELECT ON tollgate.schema_migrations TO tollgate_web, tollgate_collector;
 -- Web: reads, under row-level security; whatever it changes, it changes through functions.
 GRANT SELECT ON tollgate.tenant_periods, public.usage_summary, tollgate.usage_daily, tollgate.usage_counts, tollgate.usage_levels, tollgate.usage_counts_hourly, tollgate.usage_refusals, tollgate.usage_limit_overrides, tollgate.usage_event_ids, tollgate.usage_metrics,
   tollgate.usage_limit_keys TO tollgate_web;
+GRANT SELECT (metric_type) ON tollgate.usage_sources TO tollgate_web;
 
 -- The collector: stores events and what they add up to, and publishes to the limit table. It reads no password and no session.
 GRANT SELECT ON tollgate.usage_metrics, tollgate.usage_sources, tollgate.usage_limit_keys, tollgate.tenant_settings, tollgate.tenant_periods, tollgate.usage_limit_overrides, tollgate.enforced_gauges, tollgate.enforce_shares

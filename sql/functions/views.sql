@@ -8,6 +8,14 @@ CREATE OR REPLACE VIEW tollgate.host_subscription WITH (security_barrier) AS
 GRANT SELECT ON tollgate.host_tenant, tollgate.host_subscription TO tollgate_web;
 DROP VIEW IF EXISTS tollgate.host_tiers;
 
+-- The limits of the tenant that is set, as the gates are told them: pages and reports say what a gate does.
+CREATE OR REPLACE FUNCTION tollgate.told_limits() RETURNS TABLE (limit_key text, max bigint, expires bigint, after_expiry bigint, mode text,
+  grace_percent int, grace_until bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT f.limit_key, f.max, f.expires, f.after_expiry, f.mode, f.grace_percent, f.grace_until FROM tollgate.feed_limits(tollgate.tenant(), '', 1) f
+$$;
+GRANT EXECUTE ON FUNCTION tollgate.told_limits() TO tollgate_web;
+
 -- Counts with the bounds of their windows; ends_us: of a week and a period, else 0. used in millionths. The zone of a day and a week is
 -- that of the period in which they begin.
 -- The two tables of the specification, wherever they are: the programs ask for them here.

@@ -15,7 +15,8 @@ const usage = (what, id = tenant) => `/api/usage/tenant/${encodeURIComponent(id)
 test('current has the columns of UsageSummary with api_calls_today beside', async () => {
   const r = await at(usage('current'));
   assert.equal(r.status, 200);
-  const { usage: u } = await r.json();
+  const { usage: u, metrics } = await r.json();
+  assert.ok(db('SELECT metric_type AS type FROM tollgate.usage_metrics').every((m) => metrics.some((x) => x.type === m.type)));
   assert.deepEqual(Object.keys(u), ['id', 'tenant_id', 'period_start', 'period_end', 'patients_count', 'users_count',
     'storage_used_gb', 'api_calls_count', 'api_calls_today', 'file_uploads_count', 'appointments_count', 'created_at', 'updated_at']);
   for (const [name, value] of Object.entries(u)) {
@@ -30,11 +31,13 @@ test('current has the columns of UsageSummary with api_calls_today beside', asyn
   assert.equal(u.api_calls_count, row.api_calls_count);
 });
 
-test('a report has plan, limits, percentages, warnings and alerts that agree', async () => {
+test('a report has plan, limits, percentages, warnings and alerts that agree, and every metric beside them', async () => {
+  const suspended = db("SELECT tenant_id AS id FROM tollgate.tenant_settings WHERE state = 'suspended'").map((r) => r.id);
+  const members = 'type,label,unit,limit_key,used,limit,percent,window,resets_at,mode,state,message';
   for (const { id } of db("SELECT tenant_id AS id FROM tenant_subscriptions ORDER BY 1 LIMIT 20")) {
     const r = await at(usage('report', id), { headers: operator });
     assert.equal(r.status, 200, id);
-    const { report } = await r.json();
+    const { report, metrics } = await r.json();
     assert.deepEqual(Object.keys(report), ['tenant_id', 'tenant_name', 'tier_id', 'current_period', 'limits', 'usage_percentage',
       'warnings', 'alerts']);
     const { limits: l, usage_percentage: p, current_period: u } = report;
@@ -43,9 +46,19 @@ test('a report has plan, limits, percentages, warnings and alerts that agree', a
     const expected = { patients: percent(u.patients_count, l.max_patients), users: percent(u.users_count, l.max_users),
       storage: percent(u.storage_used_gb, l.storage_gb), api_calls: percent(u.api_calls_today, l.api_calls_per_day) };
     for (const name of Object.keys(expected)) assert.ok(Math.abs(expected[name] - p[name]) < 0.00001, `${id} ${name} ${p[name]}`);
-    const sentences = { patients: 'Patient limit approaching', users: 'User limit approaching', storage: 'Storage limit approaching',
-      api_calls: 'API call limit approaching' };
-    assert.deepEqual(report.warnings, Object.keys(sentences).filter((n) => p[n] > 80).map((n) => sentences[n]));
+    const subjects = { patients: 'Patient', users: 'User', storage: 'Storage', api_calls: 'API call' };
+    const word = (n) => (n > 100 ? 'exceeded' : 'approaching');
+    const main = ['max_patients', 'max_users', 'storage_gb', 'api_calls_per_day'];
+    const others = report.alerts.filter((a) => !main.includes(a.limit_key));
+    assert.deepEqual(report.warnings, [...(suspended.includes(id) ? ['Every call is refused until the tenant is resumed'] : []),
+      ...Object.keys(subjects).filter((n) => p[n] > 80).map((n) => `${subjects[n]} limit ${word(p[n])}`),
+      ...others.map((a) => `${metrics.find((m) => m.limit_key === a.limit_key).label}: limit ${word(a.percent)}`)]);
+    assert.deepEqual(metrics.map((m) => Object.keys(m).join()).filter((k) => k !== members), []);
+    for (const [name, key] of Object.entries({ patients: 'max_patients', users: 'max_users', storage: 'storage_gb', api_calls: 'api_calls_per_day' })) {
+      const m = metrics.find((x) => x.limit_key === key);
+      assert.equal(m.limit ?? -1, l[key], `${id} ${key}`);
+      assert.equal(m.percent ?? 0, p[name], `${id} ${key}`);
+    }
     for (const a of report.alerts) {
       assert.equal(a.level, a.used > a.limit ? 'exceeded' : a.used === a.limit ? 'reached' : 'approaching');
       assert.ok(a.percent > 80 && a.message.length > 10);

@@ -78,7 +78,6 @@ enum limit_scope {
     LIMIT_SCOPE_ADMIN = 8,
     LIMIT_SCOPE_METRICS = 16,
 };
-enum limit_state { LIMIT_TENANT_FREE, LIMIT_TENANT_ACTIVE, LIMIT_TENANT_SUSPENDED, LIMIT_TENANT_NO_SUBSCRIPTION };
 
 /* ---- what the collector publishes; plain values, copied in and out ---- */
 

@@ -34,18 +34,6 @@ static void mark(struct limit_table *t, uint64_t value)
         atomic_store(&t->writers[t->writer].mark, value);
 }
 
-static enum limit_reason reason_of_state(uint64_t state)
-{
-    switch (state) {
-    case LIMIT_TENANT_ACTIVE:
-        return LIMIT_ADMITTED;
-    case LIMIT_TENANT_SUSPENDED:
-        return LIMIT_SUSPENDED;
-    default:
-        return LIMIT_NO_SUBSCRIPTION;
-    }
-}
-
 /* Limit `slot` of `version`, and where its count is now. */
 static enum status locate(struct limit_table *t, uint32_t index, uint32_t version, uint8_t slot, int64_t now_us,
                           struct limit_answer *answer, struct place *place)
@@ -284,7 +272,8 @@ static enum status read_limits(struct limit_table *t, uint32_t index, const char
     answer->tenant[sizeof(answer->tenant) - 1] = '\0';
     memcpy(answer->tier, config.tier, sizeof(answer->tier));
     answer->state = (enum limit_state)config.state;
-    answer->reason = s == STATUS_NOT_FOUND ? LIMIT_METRIC_UNKNOWN : reason_of_state(config.state);
+    answer->reason = s == STATUS_NOT_FOUND ? LIMIT_METRIC_UNKNOWN
+                                           : limit_reason_of_state((enum limit_state)config.state);
     answer->decisive = -1;
     return s == STATUS_NOT_FOUND ? STATUS_OK : s;
 }
