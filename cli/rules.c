@@ -5,15 +5,6 @@
 
 #include "lib/meter/limit_table/limit_table.h"
 
-/* What every database counts by itself. */
-static void known_metrics(struct limit_catalogue *c)
-{
-    memset(c, 0, sizeof(*c));
-    c->n_metrics = 1;
-    strcpy(c->metrics[0].name, "storage_used_gb");
-    c->metrics[0].derived = true;
-}
-
 /* True: it is all that there is, so that what is not in it does not exist. */
 static bool read_catalogue(const struct config *config, struct limit_catalogue *c)
 {
@@ -21,12 +12,12 @@ static bool read_catalogue(const struct config *config, struct limit_catalogue *
     bool whole;
 
     if (limit_table_open(config->paths.run_dir, &t) != STATUS_OK) {
-        known_metrics(c);
+        memset(c, 0, sizeof(*c)); /* nobody knows which counters are counted */
         return false;
     }
     whole = limit_table_catalogue(t, c, NULL) == STATUS_OK && c->n_metrics > 0;
     if (!whole)
-        known_metrics(c);
+        memset(c, 0, sizeof(*c)); /* nobody knows which counters are counted */
     limit_table_close(t);
     return whole;
 }

@@ -152,10 +152,10 @@ dir = $work/storage
 /api/demo = fastcgi:unix:$sockets/echo
 $([ -n "$BACKEND" ] && echo "/api = http://$BACKEND" || echo "/api/files = fastcgi:unix:$sockets/echo")
 [rules]
-POST /api/files = file_upload
+POST /api/files = file_upload, storage_used_gb
 CONF
 # The operator's rules, but for the one that is there already.
-[ ! -e "$STATE/rules" ] || grep -vxF 'POST /api/files = file_upload' "$STATE/rules" >>"$work/tollgate.conf" || true
+[ ! -e "$STATE/rules" ] || grep -vxE 'POST /api/files = (file_upload|storage_used_gb|file_upload, storage_used_gb)' "$STATE/rules" >>"$work/tollgate.conf" || true
 chmod 644 "$work/tollgate.conf"
 printf '#!/bin/sh\nexec %q --config %q "$@"\n' "$work/bin/tollgate" "$work/tollgate.conf" >"$STATE/tollgate"
 chmod 755 "$STATE/tollgate"

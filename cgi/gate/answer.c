@@ -98,6 +98,21 @@ void answer_pass(struct answer *a, bool own)
     add(a, "Status: 200 OK\r\nVariable-TOLLGATE_GATE: %s\r\n\r\n", own ? "own" : "passed");
 }
 
+/* The least that is left of the call's limits; what a gauge has room for is no number of calls. */
+static void add_remaining(struct answer *a, const struct limit_answer *taken)
+{
+    int64_t least = INT64_MAX;
+    for (uint32_t i = 0; i < taken->n; i++) {
+        const struct limit_verdict *v = &taken->limits[i].verdict;
+        if (!v->unlimited && taken->limits[i].window != LIMIT_WINDOW_NONE && v->remaining < least)
+            least = v->remaining;
+    }
+    if (least == INT64_MAX)
+        add(a, "Variable-TOLLGATE_REMAINING: unlimited\r\n");
+    else
+        add(a, "Variable-TOLLGATE_REMAINING: %" PRId64 "\r\n", whole(least));
+}
+
 void answer_admit(struct answer *a, const struct limit_catalogue *catalogue, const struct limit_answer *taken,
                   int64_t now_us)
 {
@@ -105,10 +120,7 @@ void answer_admit(struct answer *a, const struct limit_catalogue *catalogue, con
     add(a, "Status: 200 OK\r\nVariable-TOLLGATE_GATE: metered\r\n");
     add_value(a, "Variable-TOLLGATE_TENANT", taken->tenant);
     add_value(a, "Variable-TOLLGATE_TIER", taken->tier);
-    if (taken->decisive >= 0)
-        add(a, "Variable-TOLLGATE_REMAINING: %" PRId64 "\r\n", whole(taken->limits[taken->decisive].verdict.remaining));
-    else
-        add(a, "Variable-TOLLGATE_REMAINING: unlimited\r\n");
+    add_remaining(a, taken);
     add_rate_limits(a, catalogue, taken, now_us, true);
     add(a, "\r\n");
 }
@@ -209,6 +221,8 @@ void answer_refuse(struct answer *a, const struct answer_form *form, const struc
     add_refusal(a, form, p->status, p->header ? p->header : "", body);
 }
 
+#define WORDS_SIZE 512
+
 static const char *window_words(uint8_t window)
 {
     switch (window) {
@@ -220,11 +234,33 @@ static const char *window_words(uint8_t window)
         return "today";
     case LIMIT_WINDOW_WEEK:
         return "in this week";
-    case LIMIT_WINDOW_PERIOD:
-        return "in this period";
     default:
-        return "in all";
+        return "in this period";
     }
+}
+
+/* Which limit refused, how much of it is used, and when that changes. */
+static void limited_words(char words[WORDS_SIZE], const struct limit_catalogue *catalogue,
+                          const struct limit_answer *taken, uint32_t i)
+{
+    const struct limit_verdict *v = &taken->limits[i].verdict;
+    const char *metric = catalogue->metrics[taken->limits[i].metric].name;
+    const char *what = strcmp(metric, "api_call") == 0 ? "API call" : metric;
+    int places = taken->limits[i].window == LIMIT_WINDOW_NONE ? 3 : 0;
+    char used[DECIMAL_SIZE], limit[DECIMAL_SIZE], resets[CLOCK_RFC3339_SIZE] = "";
+
+    decimal_grouped(v->limit, places, ",", limit);
+    decimal_grouped(v->used, places, ",", used);
+    clock_rfc3339(resets, v->resets_us, taken->limits[i].end_offset_s, 0);
+    if (taken->limits[i].window == LIMIT_WINDOW_MINUTE)
+        snprintf(words, WORDS_SIZE, "%s limit%s reached: %s %s, the next passes at %s", what,
+                 taken->limits[i].of_key ? " of this key" : "", limit, window_words(LIMIT_WINDOW_MINUTE), resets);
+    else if (taken->limits[i].window == LIMIT_WINDOW_NONE)
+        snprintf(words, WORDS_SIZE, "%s limit reached: %s of %s are in use, the call passes when there is room", what,
+                 used, limit);
+    else
+        snprintf(words, WORDS_SIZE, "%s limit reached: %s of %s %s, resets %s", what, used, limit,
+                 window_words(taken->limits[i].window), resets);
 }
 
 void answer_limited(struct answer *a, const struct answer_form *form, const struct limit_catalogue *catalogue,
@@ -232,29 +268,21 @@ void answer_limited(struct answer *a, const struct answer_form *form, const stru
 {
     uint32_t i = taken->decisive >= 0 ? (uint32_t)taken->decisive : 0;
     const struct limit_verdict *v = &taken->limits[i].verdict;
-    const char *metric = catalogue->metrics[taken->limits[i].metric].name;
-    const char *of_key = taken->limits[i].of_key ? " of this key" : "";
-    const char *what = strcmp(metric, "api_call") == 0 ? "API call" : metric;
-    char used[DECIMAL_SIZE], limit[DECIMAL_SIZE], resets[CLOCK_RFC3339_SIZE] = "", words[512], body[BODY_SIZE];
-    char policy[LIMIT_NAME_SIZE + 4];
+    bool gauge = taken->limits[i].window == LIMIT_WINDOW_NONE;
+    char words[WORDS_SIZE], body[BODY_SIZE], policy[LIMIT_NAME_SIZE + 4];
 
-    snprintf(policy, sizeof(policy), "%s%s", *of_key ? "key:" : "", catalogue->limits[taken->limits[i].slot].key);
+    snprintf(policy, sizeof(policy), "%s%s", taken->limits[i].of_key ? "key:" : "",
+             catalogue->limits[taken->limits[i].slot].key);
 
-    clock_rfc3339(resets, v->resets_us, taken->limits[i].end_offset_s, 0);
-    if (taken->limits[i].window == LIMIT_WINDOW_MINUTE)
-        snprintf(words, sizeof(words), "%s limit%s reached: %s %s, the next passes at %s", what, of_key,
-                 decimal_grouped(v->limit, 0, ",", limit), window_words(LIMIT_WINDOW_MINUTE), resets);
-    else
-        snprintf(words, sizeof(words), "%s limit reached: %s of %s %s, resets %s", what,
-                 decimal_grouped(v->used, 0, ",", used), decimal_grouped(v->limit, 0, ",", limit),
-                 window_words(taken->limits[i].window), resets);
-
+    limited_words(words, catalogue, taken, i);
     if (form->html)
         html_page(body, form, LIMIT_STATUS_REACHED, "Limit reached", words);
     else
         problem_document(body, form, QUOTA_TYPE, "Request cannot be satisfied as assigned quota has been exceeded",
                          LIMIT_STATUS_REACHED, words, limit_reason_code(LIMIT_REACHED),
-                         "Wait until the limit resets, or ask for a larger plan.", policy);
+                         gauge ? "Make room, or ask for a larger plan."
+                               : "Wait until the limit resets, or ask for a larger plan.",
+                         policy);
 
     struct answer fields = {.length = 0};
     add_rate_limits(&fields, catalogue, taken, now_us, false);

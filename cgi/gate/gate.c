@@ -16,6 +16,7 @@
 #include "lib/meter/endpoint.h"
 #include "lib/meter/limit_table/limit_table.h"
 #include "lib/meter/spool/spool.h"
+#include "lib/meter/standing.h"
 
 #define CALL_METRIC "api_call"
 #define ASKS_MAX 8       /* api_call and the metrics of matching rules */
@@ -334,7 +335,13 @@ static bool rule_matches(const struct config_rule *r, const char *method, const 
     return strncmp(path, r->path, n) == 0 && (!path[n] || strcmp(path + n, "/") == 0);
 }
 
-/* A rule of a metric that Tollgate counts itself is left out; the log says so once. */
+static bool is_gauge(const struct gate *g, const char *metric)
+{
+    int index = limit_table_metric(&g->catalogue, metric, strlen(metric));
+    return index >= 0 && g->catalogue.metrics[index].kind == LIMIT_KIND_GAUGE;
+}
+
+/* A rule of a counter that Tollgate counts itself is left out; the log says so once. */
 static bool rule_is_left_out(struct gate *g, size_t i)
 {
     const struct config_rule *r = &g->config->rules[i];
@@ -356,7 +363,7 @@ static bool add_ask(struct gate *g, struct call *c, const char *metric, const st
     if (index < 0)
         return false;
     c->rules[c->n_asks] = rule;
-    c->asks[c->n_asks++] = (struct limit_ask){.metric = (uint8_t)index, .amount = EVENT_MILLION};
+    c->asks[c->n_asks++] = (struct limit_ask){.metric = (uint8_t)index, .amount = standing_amount(is_gauge(g, metric))};
     return true;
 }
 
@@ -366,7 +373,8 @@ static void ask_blindly(struct gate *g, struct call *c)
     c->n_asks = 1;
     c->rules[0] = NULL;
     for (size_t i = 0; i < g->config->n_rules && c->n_asks < ASKS_MAX; i++)
-        if (rule_matches(&g->config->rules[i], c->method, c->path) && !rule_is_left_out(g, i))
+        if (rule_matches(&g->config->rules[i], c->method, c->path) && !rule_is_left_out(g, i) &&
+            !is_gauge(g, g->config->rules[i].metric))
             c->rules[c->n_asks++] = &g->config->rules[i];
 }
 
@@ -427,21 +435,25 @@ static struct text text_of(const char *s)
     return (struct text){s, strlen(s)};
 }
 
-/* One write for the call and what its rules record. */
+/* One write for the call and what its rules record; one that asks for room in a gauge records nothing. */
 static enum status append(struct gate *g, const struct call *c, const char *tenant, const char *key_id, bool counted)
 {
     struct event events[ASKS_MAX];
     char metadata[ASKS_MAX][METADATA_SIZE];
-    size_t n = c->n_asks ? c->n_asks : 1;
-    memset(events, 0, sizeof(events[0]) * n);
-    for (size_t i = 0; i < n; i++) {
+    size_t n = 0, asked = c->n_asks ? c->n_asks : 1;
+    for (size_t i = 0; i < asked; i++) {
         const char *metric = i && c->rules[i] ? c->rules[i]->metric : CALL_METRIC;
-        events[i].tenant = text_of(tenant);
-        events[i].metric = text_of(metric);
-        events[i].metadata = (struct text){metadata[i], describe(metadata[i], c, key_id, i ? c->rules[i] : NULL)};
-        events[i].recorded_us = c->now_us;
-        events[i].value = EVENT_MILLION;
-        events[i].flags = counted ? limit_table_flags(g->table, &c->taken, c->asks[i].metric) : 0;
+        if (counted && c->asks[i].amount == 0)
+            continue;
+        events[n] = (struct event){
+            .tenant = text_of(tenant),
+            .metric = text_of(metric),
+            .metadata = {metadata[n], describe(metadata[n], c, key_id, i ? c->rules[i] : NULL)},
+            .recorded_us = c->now_us,
+            .value = EVENT_MILLION,
+            .flags = counted ? limit_table_flags(g->table, &c->taken, c->asks[i].metric) : 0,
+        };
+        n++;
     }
     return spool_append(g->spool, events, n, false);
 }
@@ -452,7 +464,8 @@ static bool go_on_degraded(struct gate *g, const struct call *c)
     if (!g->config->gate.admit_on_failure)
         return false;
     for (size_t i = 0; i < c->n_asks; i++)
-        if (limit_table_degraded_add(g->table, c->tenant, c->asks[i].metric, c->asks[i].amount) != STATUS_OK)
+        if (c->asks[i].amount &&
+            limit_table_degraded_add(g->table, c->tenant, c->asks[i].metric, c->asks[i].amount) != STATUS_OK)
             return false;
     return true;
 }

@@ -345,7 +345,8 @@ static void add_rule(struct loaded *l, int line, const char *where, const char *
 
     if (method == 0 || method >= sizeof(rule.method) || path[0] != '/' || strlen(path) >= sizeof(rule.path) ||
         !*metric || strlen(metric) >= sizeof(rule.metric) || strpbrk(metric, " \t")) {
-        complain(l, where, "rules: \"%.60s = %.60s\" is wrong; write METHOD /path = metric", name, metric);
+        complain(l, where, "rules: \"%.60s = %.60s\" is wrong; write METHOD /path = metric, or several with commas",
+                 name, metric);
         return;
     }
     if (c->n_rules == CONFIG_RULES) {
@@ -364,6 +365,26 @@ static void add_rule(struct loaded *l, int line, const char *where, const char *
     *r = rule;
     r->line = line;
     c->n_rules++;
+}
+
+/* "POST /api/files = file_upload, storage_used_gb": a rule for each. */
+static void add_rules(struct loaded *l, int line, const char *where, const char *name, const char *metrics)
+{
+    char metric[sizeof(((struct config_rule *)0)->metric) + 1];
+
+    for (const char *at = metrics;; at++) {
+        size_t n, end = strcspn(at, ",");
+
+        n = end;
+        while (n > 0 && strchr(" \t", at[n - 1]))
+            n--;
+        snprintf(metric, sizeof(metric), "%.*s", (int)n, at);
+        add_rule(l, line, where, name, metric);
+        at += end;
+        if (!*at)
+            return;
+        at += strspn(at + 1, " \t");
+    }
 }
 
 /* "/api/orders = http://127.0.0.1:9000" */
@@ -414,7 +435,7 @@ static void on_pair(void *arg, int line, const char *key, const char *value)
     if (!l->section[0])
         return;
     if (strcmp(l->section, "rules") == 0)
-        add_rule(l, line, where, key, value);
+        add_rules(l, line, where, key, value);
     else if (strcmp(l->section, "backends") == 0)
         add_backend(l, where, key, value);
     else if (i == KEYS)

@@ -23,7 +23,10 @@
 #define CONFIG_METERED 8
 #define CONFIG_PREFIXES 16
 
-/* A configured rule: a call of this method and path also records its metric (the specification's trackEvent). */
+/*
+ * A configured rule: a call of this method and path also records its metric (the specification's trackEvent); where the metric is a gauge,
+ * it is refused when the gauge is at its limit, and records nothing.
+ */
 struct config_rule {
     char method[16]; /* "*" is any */
     char path[256];  /* exact, or "/x/..." for all below /x */
@@ -86,7 +89,7 @@ struct config {
     size_t n_rules;
     size_t n_backends;
     struct backend backends[BACKEND_MOST];  /* [backends]: "/api/orders = http://127.0.0.1:9000" */
-    struct config_rule rules[CONFIG_RULES]; /* [rules]: "POST /api/files = file_upload" */
+    struct config_rule rules[CONFIG_RULES]; /* [rules]: "POST /api/files = file_upload, storage_used_gb" */
 };
 
 /* One problem: file, line, key and what would be right, in one line of text. */

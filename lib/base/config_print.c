@@ -94,5 +94,5 @@ void config_print_sample(FILE *to)
             "config lighttpd` (or apache, nginx) makes the web server's configuration of them.");
     fprintf(to, "#/api/orders = http://127.0.0.1:9000\n");
     fprintf(to, "\n[rules]\n# METHOD /path = metric: such a call also counts as an event of that metric.\n"
-                "#POST /api/files = file_upload\n");
+                "#POST /api/files = file_upload, storage_used_gb\n");
 }

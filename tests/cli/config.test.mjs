@@ -54,11 +54,17 @@ test('the installed configuration is read by tollgate, which then misses the dat
   assert.match(r.stderr, /the database is not available/);
 });
 
-test('a rule of a metric that Tollgate counts itself, or of none, is named with its line', () => {
-  const r = tollgate('config', '--check', file('[rules]\nPOST /api/files = file_upload\n\nPOST /api/appointments = appointment_created\n'));
+test('a rule of a counter that Tollgate counts itself, or of no metric, is named with its line; one of a gauge is right', () => {
+  const at = mkdtempSync(join(tmpdir(), 'tg-rules-')), [run, spool] = ['run', 'spool'].map((d) => join(at, d));
+  for (const d of [run, spool]) mkdirSync(d, { mode: 0o700 });
+  assert.equal(spawnSync(program('tools/table_make'), [run, spool], { input: 'ready\n' }).status, 0);
+  const r = tollgate('config', '--check', file(`[paths]\nrun_dir = ${run}\n[rules]\nPOST /api/files = file_upload, storage_used_gb\n` +
+    'POST /api/appointments = appointment_created\nPOST /api/x = nonsense\n'));
+  rmSync(at, { recursive: true });
   assert.equal(r.status, 2);
-  assert.match(r.err, /wrong\.conf:4: rules: "POST \/api\/appointments = appointment_created" names a metric that Tollgate counts itself, so the gate leaves the rule out; remove the line/);
-  assert.doesNotMatch(r.err, /file_upload/);
+  assert.match(r.err, /wrong\.conf:5: rules: "POST \/api\/appointments = appointment_created" names a metric that Tollgate counts itself, so the gate leaves the rule out; remove the line/);
+  assert.match(r.err, /wrong\.conf:6: rules: "POST \/api\/x = nonsense" names a metric that does not exist/);
+  assert.doesNotMatch(r.err, /file_upload|storage_used_gb/);
 });
 
 test('more processes than the limit table has room for are refused with what fits', () => {

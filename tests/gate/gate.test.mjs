@@ -163,6 +163,30 @@ test('a rule records its metric with the call', (t) => withGate(t, { settings: r
   assert.deepEqual(events.find((e) => e.metric === 'file_upload').metadata, { endpoint: '/api/files', method: 'POST', rule: 'POST /api/files' });
 }));
 
+test('a rule that names a gauge refuses the call while the gauge is at its limit, and records nothing of it', (t) => withGate(t,
+  { settings: '[rules]\nPOST /api/files = file_upload, storage_used_gb\n' }, async (gate) => {
+    const upload = () => gate.call('/api/files', 'stored-key', { REQUEST_METHOD: 'POST' });
+    await gate.table.say('storage stored 0.5 1');
+    await gate.table.say('key stored-key stored 15');
+    const passed = await upload();
+    assert.equal(passed.status, 200);
+    assert.equal(passed.headers['variable-tollgate_remaining'], 'unlimited');
+    for (const level of ['1', '2.25']) {
+      await gate.table.say(`storage stored ${level} 1`);
+      const refused = await upload();
+      assert.equal(refused.status, 429, level);
+      const p = JSON.parse(refused.body);
+      assert.equal(p.error, `storage_used_gb limit reached: ${level} of 1 are in use, the call passes when there is room`);
+      assert.deepEqual(p['violated-policies'], ['storage_gb']);
+      assert.equal(refused.headers['retry-after'], undefined);
+      assert.equal((await gate.call('/api/files', 'stored-key')).status, 200, 'reading is no upload');
+    }
+    await gate.table.say('storage stored 0.999999 1');
+    assert.equal((await upload()).status, 200);
+    const events = (await gate.events()).filter((e) => e.tenant === 'stored').map((e) => e.metric).sort();
+    assert.deepEqual(events, ['api_call', 'api_call', 'api_call', 'api_call', 'file_upload', 'file_upload']);
+  }));
+
 test('behind nginx a refusal is a 403 with the real answer in headers', (t) => withGate(t, { gate: 'nginx = true' }, async (gate) => {
   const a = await gate.call('/api/x', 'nobody');
   assert.equal(a.status, 403);

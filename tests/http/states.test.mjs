@@ -103,3 +103,27 @@ for (const [name, { used, suspended, plan }, state, status, word, sentence] of s
     if (status === 200) await eventually(() => db(`SELECT api_calls_count AS n FROM usage_summary WHERE tenant_id = '${tenant}'`)[0].n === used + 1, 'the call');
   });
 }
+
+test('an upload is refused while the storage is at its limit, and passes once there is room', async () => {
+  const { TENANT_ID: tenant, TENANT_KEY: key } = process.env;
+  const put = async (limit) => assert.equal((await fetch(`${url}/api/subscription/tenant/${tenant}`, { method: 'PUT',
+    headers: { ...operator, 'content-type': 'application/json' }, body: JSON.stringify({ usage_limits: { storage_gb: limit } }) })).status, 200);
+  const upload = () => fetch(`${url}/api/files`, { method: 'POST', headers: { authorization: `Bearer ${key}` }, body: 'x' });
+  const rows = () => db(`SELECT count(*)::int AS n FROM usage_tracking WHERE tenant_id = '${tenant}' AND metric_type = 'file_upload'`)[0].n;
+  const before = rows();
+  await put(0.000001);
+  try {
+    await eventually(async () => (await upload()).status === 429, 'uploads to be refused', 10);
+    const p = await (await upload()).json();
+    assert.match(p.error, /^storage_used_gb limit reached: /);
+    assert.deepEqual(p['violated-policies'], ['storage_gb']);
+    const { metrics } = await (await fetch(`${url}/api/usage/tenant/${tenant}/current`, { headers: operator })).json();
+    const m = metrics.find((x) => x.limit_key === 'storage_gb');
+    assert.deepEqual([m.state, m.message], ['refused', 'More is refused until there is room']);
+    assert.equal((await fetch(`${url}/api/demo/hello`, { headers: { authorization: `Bearer ${key}` } })).ok, true);
+  } finally {
+    await put(null);
+  }
+  await eventually(async () => (await upload()).status !== 429, 'uploads to pass', 10);
+  await eventually(() => rows() > before, 'the upload that passed', 10);
+});

@@ -103,7 +103,7 @@ test('a back end of your own hears from lighttpd who calls, and no client can fo
 test('lighttpd hands everything below /api to it that is not Tollgate\'s', handedOn);
 
 test('rules of your own stand beside the demo\'s, each once, and a call by one is counted by it', async () => {
-  assert.deepEqual(rules(), ['POST /api/files = file_upload', '# mine', 'POST /api/papers = file_upload']);
+  assert.deepEqual(rules(), ['POST /api/files = file_upload, storage_used_gb', '# mine', 'POST /api/papers = file_upload']);
   const uploads = () => Number(stack.sql(`SELECT count(*) AS n FROM usage_tracking WHERE metric_type = 'file_upload' AND tenant_id = '${stack.TENANT_ID}'`)[0].n);
   const before = uploads();
   await fetch(`${stack.URL}/api/papers`, { method: 'POST', headers: { authorization: `Bearer ${stack.TENANT_KEY}` } });
@@ -170,7 +170,7 @@ test('after SIGKILL of make run the next one stops what was left, touches nothin
 
 test('a back end of your own hears from nginx who calls, and no client can forge it', forged);
 test('nginx hands everything below /api to it that is not Tollgate\'s', handedOn);
-test('RULES=none forgets the rules', () => assert.deepEqual(rules(), ['POST /api/files = file_upload']));
+test('RULES=none forgets the rules', () => assert.deepEqual(rules(), ['POST /api/files = file_upload, storage_used_gb']));
 
 test('behind nginx SIGTERM leaves no process either', async () => {
   const left = stack.processes();

@@ -3,6 +3,7 @@
  *
  * Plays the collector's part by commands on standard input, one a line; answers each with its lines and "ok" or "failed …":
  *   tenant ID STATE A_DAY A_MINUTE   state 1 active, 2 suspended, 3 no subscription; -1 is unlimited; the day is UTC's
+ *   storage ID LEVEL MAX             an active tenant that uses LEVEL GB of MAX
  *   key SECRET TENANT SCOPES [revoked|expired]   tenant "-": an operator's
  *   fill TENANTS KEYS                f0, f1, … with unlimited calls; keys fill-0, fill-1, … in turn
  *   ready | retire (and begin another, which nobody sees until `ready`) | used ID | degraded ID | events | sizes
@@ -26,11 +27,12 @@ struct maker {
     const char *run_dir, *spool_dir;
     struct spool_node node;
     struct limit_table *table;
+    int64_t storage_gb; /* of the tenant that is put; 0: unlimited */
 };
 
 static enum status open_table(struct maker *m, bool again)
 {
-    struct limit_catalogue c = {.n_metrics = 3, .n_limits = 3};
+    struct limit_catalogue c = {.n_metrics = 4, .n_limits = 4};
     bool fresh;
     strcpy(c.metrics[0].name, "api_call");
     strcpy(c.metrics[1].name, "file_upload");
@@ -43,6 +45,11 @@ static enum status open_table(struct maker *m, bool again)
     strcpy(c.limits[2].key, "file_uploads_per_day");
     c.limits[2].metric = 1;
     c.limits[2].window = LIMIT_WINDOW_DAY;
+    strcpy(c.metrics[3].name, "storage_used_gb");
+    c.metrics[3].kind = LIMIT_KIND_GAUGE;
+    c.metrics[3].derived = 1;
+    strcpy(c.limits[3].key, "storage_gb");
+    c.limits[3].metric = 3;
     enum status s = again ? limit_table_make(m->run_dir, m->node.uuid, &m->table)
                           : limit_table_create(m->run_dir, m->node.uuid, &m->table, &fresh);
     return s == STATUS_OK ? limit_table_put_catalogue(m->table, &c) : s;
@@ -61,11 +68,30 @@ static enum status put_tenant(struct maker *m, const char *id, int state, int64_
     t.limits[0].window = t.limits[2].window = LIMIT_WINDOW_DAY;
     t.limits[1].max = a_minute < 0 ? LIMIT_UNLIMITED : a_minute * EVENT_MILLION;
     t.limits[1].window = LIMIT_WINDOW_MINUTE;
+    if (m->storage_gb)
+        t.limits[3].max = m->storage_gb * EVENT_MILLION;
     for (int i = 0; i < LIMIT_DAYS; i++)
         t.days[i] = (struct limit_span){today + (i - 1) * DAY_US, today + i * DAY_US, 0, 0};
     for (int i = 0; i < LIMIT_PERIODS; i++)
         t.periods[i] = (struct limit_span){today + (i - 2) * 30 * DAY_US, today + (i - 1) * 30 * DAY_US, 0, 0};
     return limit_table_put_tenant(m->table, &t, &index);
+}
+
+/* "ID LEVEL MAX", both in GB. */
+static enum status put_storage(struct maker *m, const char *arguments)
+{
+    char id[LIMIT_TENANT_SIZE];
+    double level;
+    long max;
+    uint32_t index;
+    if (sscanf(arguments, "%255s %lf %ld", id, &level, &max) != 3)
+        return STATUS_INVALID;
+    m->storage_gb = max;
+    enum status s = put_tenant(m, id, LIMIT_TENANT_ACTIVE, -1, -1);
+    m->storage_gb = 0;
+    if (s == STATUS_OK)
+        s = limit_table_tenant_index(m->table, id, strlen(id), &index);
+    return s == STATUS_OK ? limit_table_set_gauge(m->table, index, 3, (int64_t)(level * EVENT_MILLION)) : s;
 }
 
 static enum status put_key(struct maker *m, const char *secret, const char *tenant, int scopes, const char *state)
@@ -159,6 +185,8 @@ static enum status obey(struct maker *m, const char *line)
     int n;
     if (sscanf(line, "tenant %255s %d %ld %ld", a, &n, &x, &y) == 4)
         return put_tenant(m, a, n, x, y);
+    if (strncmp(line, "storage ", 8) == 0)
+        return put_storage(m, line + 8);
     if (sscanf(line, "key %255s %255s %d %15s", a, b, &n, state) >= 3)
         return put_key(m, a, b, n, state);
     if (sscanf(line, "fill %ld %ld", &x, &y) == 2)

@@ -207,7 +207,7 @@ bool limit_table_window(const struct limit_tenant *tenant, uint8_t window, int64
 MUST_CHECK enum status limit_table_catalogue(struct limit_table *t, struct limit_catalogue *out, uint64_t *version);
 /* Index of a metric, or -1. */
 int limit_table_metric(const struct limit_catalogue *c, const char *name, size_t length);
-/* May a configured rule record it? Not what Tollgate counts itself (it would be counted twice) and no level. */
+/* May a configured rule name it? Not a counter that Tollgate counts itself: it would be counted twice. */
 bool limit_table_for_rules(const struct limit_catalogue *c, int metric);
 
 /* ---- taking: gate, web ---- */

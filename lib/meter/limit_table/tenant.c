@@ -302,7 +302,7 @@ int limit_table_metric(const struct limit_catalogue *c, const char *name, size_t
 
 bool limit_table_for_rules(const struct limit_catalogue *c, int metric)
 {
-    return !c->metrics[metric].derived && c->metrics[metric].kind == LIMIT_KIND_COUNTER;
+    return !c->metrics[metric].derived || c->metrics[metric].kind == LIMIT_KIND_GAUGE;
 }
 
 /* ---- windows ---- */

@@ -122,6 +122,24 @@ static void test_more_processes_than_the_limit_table_takes_with_a_reload_are_ref
     CU_ASSERT_TRUE(says("ask for 2 fewer"));
 }
 
+static void test_a_rule_of_several_metrics_is_one_for_each(void)
+{
+    struct config *c = load("[rules]\nPOST /a = x, y ,z\n");
+    static const char *const metrics[] = {"x", "y", "z"};
+    CU_ASSERT_PTR_NOT_NULL_FATAL(c);
+    CU_ASSERT_EQUAL_FATAL(c->n_rules, 3);
+    for (size_t i = 0; i < 3; i++) {
+        CU_ASSERT_STRING_EQUAL(c->rules[i].path, "/a");
+        CU_ASSERT_STRING_EQUAL(c->rules[i].metric, metrics[i]);
+        CU_ASSERT_EQUAL(c->rules[i].line, 2);
+    }
+    config_free(c);
+    CU_ASSERT_PTR_NULL(load("[rules]\nPOST /a = x, x\n"));
+    CU_ASSERT_TRUE(says("is here twice"));
+    CU_ASSERT_PTR_NULL(load("[rules]\nPOST /a = x,\n"));
+    CU_ASSERT_PTR_NULL(load("[rules]\nPOST /a = x y\n"));
+}
+
 static void test_a_rule_knows_its_line(void)
 {
     struct config *c = load("[rules]\n# a comment\nPOST /a = x\n\nPOST /b = y\n");
@@ -239,7 +257,7 @@ static void test_the_sample_loads_as_it_is_and_with_every_key_set(void)
     config_free(c);
     c = load(set);
     CU_ASSERT_PTR_NOT_NULL_FATAL(c);
-    CU_ASSERT_EQUAL(c->n_rules, 1);
+    CU_ASSERT_EQUAL(c->n_rules, 2);
     CU_ASSERT_EQUAL(c->web.processes, 4);
     config_free(c);
 }
@@ -259,6 +277,7 @@ int main(void)
     CU_ADD_TEST(s, test_a_file_that_is_away_is_named);
     CU_ADD_TEST(s, test_more_processes_than_the_limit_table_takes_with_a_reload_are_refused);
     CU_ADD_TEST(s, test_a_rule_knows_its_line);
+    CU_ADD_TEST(s, test_a_rule_of_several_metrics_is_one_for_each);
     CU_ADD_TEST(s, test_a_rule_without_a_path_is_refused);
     CU_ADD_TEST(s, test_a_key_that_stands_twice_is_refused_with_its_second_line);
     CU_ADD_TEST(s, test_an_indented_line_is_refused_and_overrides_nothing);
