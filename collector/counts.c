@@ -173,6 +173,22 @@ void counts_bring_in(struct counts *c, uint32_t tenant, int metric, const struct
         k->used = n->used;
 }
 
+/* What the batch's levels come to: a level that was posted twice with one id counted twice until now. */
+static void apply_levels(struct counts *c, const struct ingest_result *result)
+{
+    uint32_t tenant;
+    int metric;
+
+    for (size_t i = 0; i < result->n_levels && !c->replica->rebuild; i++) {
+        const struct ingest_level *l = &result->levels[i];
+
+        if (counts_place(c, l->tenant, l->metric, &tenant, &metric) &&
+            limit_table_set_level(replica_mine(c->replica), tenant, (uint8_t)metric, &l->level, l->until_us) ==
+                STATUS_DAMAGED)
+            c->replica->rebuild = true;
+    }
+}
+
 void counts_apply(struct counts *c, const struct ingest_result *result)
 {
     const struct limit_table *table = replica_lock(c->replica);
@@ -186,6 +202,8 @@ void counts_apply(struct counts *c, const struct ingest_result *result)
             counts_bring_in(c, tenant, metric,
                             &(struct counts_new){r->window, r->start_us, r->used, r->added, r->uncounted});
     }
+    if (table)
+        apply_levels(c, result);
     replica_unlock(c->replica);
 }
 

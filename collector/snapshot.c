@@ -80,9 +80,14 @@ static void fill_event(void *arg, const struct event *e, uint64_t segment)
     replica_lock(c->replica);
     of = replica_my_catalogue(c->replica);
     metric = limit_table_metric(of, e->metric.at, e->metric.length);
-    if (metric >= 0 && of->metrics[metric].kind == LIMIT_KIND_COUNTER &&
-        limit_table_tenant_index(replica_mine(c->replica), e->tenant.at, e->tenant.length, &tenant) == STATUS_OK)
-        counts_add(c, tenant, metric, LIMIT_ALL_WINDOWS, e->recorded_us, e->value);
+    if (metric >= 0 &&
+        limit_table_tenant_index(replica_mine(c->replica), e->tenant.at, e->tenant.length, &tenant) == STATUS_OK) {
+        if (of->metrics[metric].kind == LIMIT_KIND_COUNTER)
+            counts_add(c, tenant, metric, LIMIT_ALL_WINDOWS, e->recorded_us, e->value);
+        else if (limit_table_post_level(replica_mine(c->replica), tenant, (uint8_t)metric, e->recorded_us, e->value,
+                                        e->flags & EVENT_DELTA) == STATUS_DAMAGED)
+            c->replica->rebuild = true;
+    }
     replica_unlock(c->replica);
 }
 

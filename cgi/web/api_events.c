@@ -125,6 +125,28 @@ static struct json_object *usage_of(struct app *app, const struct event_input *i
 
 /* ---- storing ---- */
 
+/*
+ * What is on disk counts: levels at once in this node's table, everything by the collector. A failure here is no failure of the request:
+ * the collector brings it in.
+ */
+static void count_levels(struct app *app, const struct event_input *in)
+{
+    for (size_t i = 0; i < in->n; i++) {
+        const struct event *e = &in->events[i];
+        uint32_t tenant;
+        enum status s;
+
+        if (app->catalogue.metrics[in->metrics[i]].kind != LIMIT_KIND_GAUGE)
+            continue;
+        s = limit_table_tenant_index(app->table, e->tenant.at, e->tenant.length, &tenant);
+        if (s == STATUS_OK)
+            s = limit_table_post_level(app->table, tenant, in->metrics[i], e->recorded_us, e->value,
+                                       e->flags & EVENT_DELTA);
+        if (s != STATUS_OK)
+            log_warning("a posted level counts when it is stored: %s", status_text(s));
+    }
+}
+
 static void refuse_storing(struct app *app, enum status s)
 {
     if (s == STATUS_LIMIT) {
@@ -332,8 +354,10 @@ void api_events(struct app *app)
     s = app_spool(app);
     if (s == STATUS_OK && in.n > 0)
         s = spool_append(app->spool, in.events, in.n, true);
-    if (s != STATUS_OK)
+    if (s != STATUS_OK) {
         refuse_storing(app, s);
-    else
-        answer_accepted(app, &in);
+        return;
+    }
+    count_levels(app, &in);
+    answer_accepted(app, &in);
 }

@@ -8,7 +8,6 @@
 
 #define MAGIC "TGR1"
 #define FOLLOWING_END (1u << 27)
-#define KNOWN_FLAGS (EVENT_COUNTED | EVENT_DEGRADED | EVENT_TABLE_MOST << EVENT_TABLE_SHIFT)
 #define CHECKED_FROM 16
 
 static void put16(unsigned char *at, size_t v)
@@ -61,7 +60,7 @@ size_t event_size(const struct event *e)
     if (e->tenant.length < 1 || e->tenant.length > EVENT_TENANT_MAX || e->metric.length < 1 ||
         e->metric.length > EVENT_METRIC_MAX || e->source.length > EVENT_SOURCE_MAX || e->id.length > EVENT_ID_MAX ||
         e->metadata.length > EVENT_METADATA_MAX || e->value > EVENT_VALUE_MAX || e->value < -EVENT_VALUE_MAX ||
-        (e->flags & ~KNOWN_FLAGS) || e->following % 8 || e->following >= FOLLOWING_END)
+        e->following % 8 || e->following >= FOLLOWING_END)
         return 0;
     size_t n = EVENT_FIXED_BYTES + e->tenant.length + e->metric.length + e->source.length + e->id.length +
                e->metadata.length;
@@ -133,16 +132,13 @@ enum status event_decode(const unsigned char *in, size_t size, uint64_t seed, st
         return s;
     if (get64(in + 8) != checksum(in, n, seed))
         return STATUS_DAMAGED;
-    uint8_t flags = in[60];
-    if (flags & ~KNOWN_FLAGS)
-        return STATUS_VERSION;
     struct event found = {
         .sequence = get64(in + 16),
         .appended_us = (int64_t)get64(in + 24),
         .recorded_us = (int64_t)get64(in + 32),
         .value = (int64_t)get64(in + 40),
         .following = (uint32_t)(get32(in + 60) >> 8) * 8,
-        .flags = flags,
+        .flags = in[60],
     };
     size_t lengths[] = {get16(in + 48), get16(in + 50), get16(in + 52), get16(in + 54), get32(in + 56)};
     struct text *texts[] = {&found.tenant, &found.metric, &found.source, &found.id, &found.metadata};

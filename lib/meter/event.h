@@ -20,8 +20,7 @@
  *       52    2  bytes of source (0..255; "" is Tollgate itself)
  *       54    2  bytes of id (0..255; 0: not idempotent)
  *       56    4  bytes of metadata, a JSON object (0..EVENT_METADATA_MAX; 0: {})
- *       60    1  flags, enum event_flag, and from bit 2 on five bits of the limit table that EVENT_COUNTED means; the last bit is
- *                refused as STATUS_VERSION
+ *       60    1  flags, enum event_flag, and from bit 2 on five bits of the limit table that EVENT_COUNTED means
  *       61    3  length, in units of 8 bytes, of the records behind it that were appended with it: none is there without all
  *       64       tenant, metric, source, id, metadata; no NUL between
  */
@@ -47,6 +46,8 @@
 enum event_flag {
     EVENT_COUNTED = 1,  /* a limit table of this node holds it already: the collector must not add it to that one */
     EVENT_DEGRADED = 2, /* stands for calls counted while the spool could not be written */
+    EVENT_DELTA = 128,  /* of a gauge: the value is added to its level; without it, it is the level. Programs before
+                         * this flag refuse the record as STATUS_VERSION, so none takes a change for a level */
 };
 
 #define EVENT_TABLE_SHIFT 2
@@ -79,7 +80,7 @@ MUST_CHECK enum status event_encode(const struct event *e, uint64_t seed, unsign
 
 /*
  * Reads the record at `in`. STATUS_END: fewer than a record's bytes are there, and they may be the
- * start of one; STATUS_DAMAGED: what is there is no record of this seed; STATUS_VERSION: unknown flags.
+ * start of one; STATUS_DAMAGED: what is there is no record of this seed.
  */
 MUST_CHECK enum status event_decode(const unsigned char *in, size_t size, uint64_t seed, struct event *e,
                                     size_t *length);

@@ -46,8 +46,9 @@ MUST_CHECK enum status feed_catalogue(struct feed *p, const struct limit_catalog
                                       bool *moved, char left_out[FEED_LEFT_OUT_SIZE]);
 
 struct feed_gauge {
-    int metric; /* in the catalogue */
-    int64_t level;
+    int metric;  /* in the catalogue */
+    bool posted; /* else counted: nothing but the database says what it is */
+    struct limit_level level;
 };
 typedef enum status feed_tenant_fn(void *arg, const struct limit_tenant *t, const struct feed_gauge *gauges, size_t n);
 /* Every tenant, or `only` one; the function's failure ends it. STATUS_NOT_FOUND: there is no such tenant. */

@@ -117,7 +117,11 @@ static size_t read_levels(const struct db_rows *rows, size_t *next, const struct
         int metric = feed_metric(c, db_text(rows, *next, 1));
 
         if (metric >= 0 && n < LIMIT_TABLE_METRICS)
-            gauges[n++] = (struct feed_gauge){metric, db_int(rows, *next, 2)};
+            gauges[n++] = (struct feed_gauge){.metric = metric,
+                                              .posted = !c->metrics[metric].derived,
+                                              .level = {.level = db_int(rows, *next, 2),
+                                                        .recorded_us = db_int(rows, *next, 3),
+                                                        .set_us = db_int(rows, *next, 4)}};
     }
     return n;
 }
@@ -177,7 +181,7 @@ static enum status some_tenants(struct feed *p, const struct limit_catalogue *c,
         "SELECT tenant_id, limit_key, max, expires, after_expiry, mode, grace_percent, grace_until "
         "FROM tollgate.feed_limits($1, $2, $3::bigint)";
     static const char levels_sql[] =
-        "SELECT tenant_id, metric_type, level FROM tollgate.feed_levels($1, $2, $3::bigint)";
+        "SELECT tenant_id, metric_type, level, recorded, since FROM tollgate.feed_levels($1, $2, $3::bigint)";
     static const char credits_sql[] = "SELECT tenant_id, limit_key, since, plan, froms, untils, lefts "
                                       "FROM tollgate.feed_credits($1, $2, $3::bigint)";
     static const char keys_sql[] =

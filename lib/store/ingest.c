@@ -96,9 +96,14 @@ void ingest_result_free(struct ingest_result *r)
         free(r->totals[i].tenant);
         free(r->totals[i].metric);
     }
+    for (size_t i = 0; i < r->n_levels; i++) {
+        free(r->levels[i].tenant);
+        free(r->levels[i].metric);
+    }
     for (size_t i = 0; i < r->n_measure; i++)
         free(r->measure[i]);
     free(r->totals);
+    free(r->levels);
     free(r->measure);
     memset(r, 0, sizeof(*r));
 }
@@ -260,6 +265,7 @@ static void put_event(struct buffer *b, size_t ordinal, const struct ingest_even
     put_text(b, e->key);
     buffer_text(b, e->uncounted ? "t\t" : "f\t");
     put_text(b, v->metadata.length ? v->metadata : (struct text){"{}", 2});
+    buffer_text(b, v->flags & EVENT_DELTA ? "t\t" : "f\t");
     if (!b->failed)
         b->data[b->length - 1] = '\n';
 }
@@ -379,18 +385,36 @@ static enum status add_total(struct ingest_result *result, const struct db_rows 
     return t->tenant && t->metric ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
+static enum status add_level(struct ingest_result *result, const struct db_rows *rows, size_t row)
+{
+    struct ingest_level *l = &result->levels[result->n_levels];
+
+    *l = (struct ingest_level){.tenant = strdup(db_text(rows, row, 3)),
+                               .metric = strdup(db_text(rows, row, 4)),
+                               .level = {.level = decimal_saturated(db_text(rows, row, 6)),
+                                         .recorded_us = db_int(rows, row, 5),
+                                         .set_us = db_int(rows, row, 7)},
+                               .until_us = db_int(rows, row, 8)};
+    result->n_levels++;
+    return l->tenant && l->metric ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
 static enum status read_result(struct ingest *in, const struct ingest_batch *batch, const struct db_rows *rows,
                                struct ingest_result *result)
 {
     enum status s = STATUS_OK;
 
     result->totals = calloc(db_count(rows) + 1, sizeof(*result->totals));
-    if (!result->totals)
+    result->levels = calloc(db_count(rows) + 1, sizeof(*result->levels));
+    if (!result->totals || !result->levels)
         return STATUS_NO_MEMORY;
     for (size_t i = 0; i < db_count(rows) && s == STATUS_OK; i++) {
         switch (db_text(rows, i, 0)[0]) {
         case 't':
             s = add_total(result, rows, i);
+            break;
+        case 'l':
+            s = add_level(result, rows, i);
             break;
         case 'b':
             result->stored = (uint64_t)db_int(rows, i, 6);

@@ -15,6 +15,7 @@
 
 #include "lib/base/status.h"
 #include "lib/meter/event.h"
+#include "lib/meter/limit_table/limit_table.h"
 
 struct config;
 struct db;
@@ -87,9 +88,17 @@ struct ingest_total {
     int64_t used;             /* millionths, all nodes */
     int64_t added, uncounted; /* by this batch; uncounted: of these, what the limit table does not hold */
 };
+/* A gauge after a batch that had events of it. */
+struct ingest_level {
+    char *tenant, *metric;
+    struct limit_level level;
+    int64_t until_us; /* when the newest of the batch's events was recorded, duplicates included */
+};
 struct ingest_result {
     struct ingest_total *totals;
     size_t n_totals;
+    struct ingest_level *levels;
+    size_t n_levels;
     uint64_t stored, duplicates, rejected;
     char **measure; /* tenants whose storage is to be measured now (ingest_changes) */
     size_t n_measure;

@@ -15,7 +15,7 @@ enum reconcile_step { RECONCILE_DAYS, RECONCILE_TOTALS, RECONCILE_GAUGES };
 
 enum reconcile_column {
     RECONCILE_TENANT,
-    RECONCILE_AGGREGATE, /* hourly, daily, counts, summary, current_usage, periods, gauges */
+    RECONCILE_AGGREGATE, /* hourly, daily, counts, summary, current_usage, levels, periods, gauges */
     RECONCILE_METRIC,
     RECONCILE_AT,
     RECONCILE_METHOD, /* of counts: the window */

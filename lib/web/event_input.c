@@ -124,6 +124,31 @@ static bool take_value(struct reading *rd, struct json_object *number, const cha
     return true;
 }
 
+/* A change of a level: from -10^12 to 10^12. */
+static bool take_delta(struct reading *rd, struct json_object *number, const char *field, struct event *e)
+{
+    enum status s = json_millionths(number, &e->value);
+
+    if (s == STATUS_LIMIT)
+        return fault(rd, field, "value_range", "it has to be from -1000000000000 to 1000000000000");
+    if (s != STATUS_OK)
+        return fault(rd, field, "value_invalid", "it has to be a number with at most six decimal places");
+    e->flags |= EVENT_DELTA;
+    return true;
+}
+
+/* A level and a change of it exclude each other, and a counter has no level. */
+static bool may_be_delta(struct reading *rd, const struct event *e, uint8_t metric, bool has_value, const char *field)
+{
+    if (!(e->flags & EVENT_DELTA))
+        return true;
+    if (has_value)
+        return fault(rd, field, "delta_and_value", "send a value or a delta, not both");
+    if (rd->rules->catalogue->metrics[metric].kind != LIMIT_KIND_GAUGE)
+        return fault(rd, field, "delta_counter", "only a gauge takes a delta; send a counter's value");
+    return true;
+}
+
 static bool take_time(struct reading *rd, const char *text, const char *field, struct event *e)
 {
     if (clock_parse_rfc3339(text, strlen(text), &e->recorded_us) != STATUS_OK)
@@ -158,10 +183,16 @@ static bool take_metadata(struct reading *rd, struct json_object *object, const 
     return true;
 }
 
+/* Levels that tell no time count in their order in the body. */
 static void keep(struct reading *rd, const struct event *e, uint8_t metric)
 {
+    struct event *kept = &rd->in->events[rd->in->n];
+
     rd->in->metrics[rd->in->n] = metric;
-    rd->in->events[rd->in->n++] = *e;
+    *kept = *e;
+    if (rd->rules->catalogue->metrics[metric].kind == LIMIT_KIND_GAUGE && kept->recorded_us == 0)
+        kept->recorded_us = rd->rules->now_us + (int64_t)rd->in->n;
+    rd->in->n++;
 }
 
 /* ---- one event of each form ---- */
@@ -171,8 +202,8 @@ static bool read_plain(struct reading *rd, struct json_object *o)
 {
     const char *tenant = NULL, *metric = NULL, *time = NULL, *id = NULL;
     struct event e = {.value = EVENT_MILLION};
-    bool good = true;
-    uint8_t index;
+    bool good = true, has_value = json_object_object_get_ex(o, "metric_value", NULL);
+    uint8_t index = 0;
 
     if (!json_object_is_type(o, json_type_object))
         return fault(rd, "", "type", "an event has to be an object");
@@ -184,6 +215,8 @@ static bool read_plain(struct reading *rd, struct json_object *o)
             good = good && take_string(rd, value, "metric_type", EVENT_METRIC_MAX, &metric);
         else if (strcmp(name, "metric_value") == 0)
             good = good && take_value(rd, value, "metric_value", &e);
+        else if (strcmp(name, "delta") == 0)
+            good = good && take_delta(rd, value, "delta", &e);
         else if (strcmp(name, "recorded_at") == 0)
             good = good && take_string(rd, value, "recorded_at", CLOCK_RFC3339_SIZE, &time);
         else if (strcmp(name, "metadata") == 0)
@@ -192,10 +225,11 @@ static bool read_plain(struct reading *rd, struct json_object *o)
             good = good && take_string(rd, value, "id", EVENT_ID_MAX, &id);
         else
             good = good && fault(rd, talloc_strndup(rd->r->pool, name, 100), "field_unknown",
-                                 "known are tenant_id, metric_type, metric_value, recorded_at, metadata, id");
+                                 "known are tenant_id, metric_type, metric_value, delta, recorded_at, metadata, id");
     }
     good = good && take_tenant(rd, tenant, "tenant_id", &e) && take_metric(rd, metric, "metric_type", &index, &e) &&
-           fits_metric(rd, index, "metric_value", &e) && (!time || take_time(rd, time, "recorded_at", &e));
+           may_be_delta(rd, &e, index, has_value, "delta") && fits_metric(rd, index, "metric_value", &e) &&
+           (!time || take_time(rd, time, "recorded_at", &e));
     if (!good)
         return false;
     if (id) {
@@ -212,8 +246,8 @@ struct cloud {
     struct json_object *data; /* owned elsewhere */
 };
 
-/* data: an object whose "value" is the value and whose other members are kept as metadata. */
-static bool take_data(struct reading *rd, struct json_object *data, struct event *e)
+/* data: an object whose "value" (or a gauge's "delta") is the value and whose other members are kept as metadata. */
+static bool take_data(struct reading *rd, struct json_object *data, bool is_gauge, struct event *e)
 {
     struct json_object *rest;
     bool good = true;
@@ -225,6 +259,8 @@ static bool take_data(struct reading *rd, struct json_object *data, struct event
     {
         if (strcmp(name, "value") == 0)
             good = good && take_value(rd, value, "data.value", e);
+        else if (strcmp(name, "delta") == 0 && is_gauge)
+            good = good && take_delta(rd, value, "data.delta", e);
         else
             json_object_object_add(rest, name, json_object_get(value));
     }
@@ -234,7 +270,8 @@ static bool take_data(struct reading *rd, struct json_object *data, struct event
 static bool read_cloud(struct reading *rd, const struct cloud *c)
 {
     struct event e = {.value = EVENT_MILLION};
-    uint8_t index;
+    bool has_value = json_object_object_get_ex(c->data, "value", NULL);
+    uint8_t index = 0;
 
     if (!c->specversion || strcmp(c->specversion, "1.0") != 0)
         return fault(rd, "specversion", "specversion", "it has to be \"1.0\"");
@@ -243,8 +280,9 @@ static bool read_cloud(struct reading *rd, const struct cloud *c)
     if (!c->source)
         return fault(rd, "source", "field_missing", "it is needed");
     if (!take_tenant(rd, c->subject, "subject", &e) || !take_metric(rd, c->type, "type", &index, &e) ||
-        (c->time && !take_time(rd, c->time, "time", &e)) || (c->data && !take_data(rd, c->data, &e)) ||
-        !fits_metric(rd, index, "data.value", &e))
+        (c->time && !take_time(rd, c->time, "time", &e)) ||
+        (c->data && !take_data(rd, c->data, rd->rules->catalogue->metrics[index].kind == LIMIT_KIND_GAUGE, &e)) ||
+        !may_be_delta(rd, &e, index, has_value, "data.delta") || !fits_metric(rd, index, "data.value", &e))
         return false;
     e.id = (struct text){c->id, strlen(c->id)};
     e.source = (struct text){c->source, strlen(c->source)};

@@ -1,7 +1,8 @@
 /*
  * event_input: a request's body as events, in any form that POST /api/usage/events takes; each is checked, each fault named.
  *
- *   application/json                      one object or an array: tenant_id, metric_type, metric_value, recorded_at, metadata, id
+ *   application/json                      one object or an array: tenant_id, metric_type, metric_value (or a gauge's delta), recorded_at,
+ *                                        metadata, id
  *   application/x-ndjson                  the same, one object a line
  *   application/cloudevents+json          CloudEvents 1.0: type is the metric, subject the tenant, data.value the value
  *   application/cloudevents-batch+json    an array of them

@@ -74,11 +74,15 @@ SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.feed_tenants(text, text, bigint) TO tollgate_collector;
 
--- A row for each gauge that a tenant of the page has a level of.
-CREATE OR REPLACE FUNCTION tollgate.feed_levels(one text, after text, most bigint) RETURNS TABLE (tenant_id text, metric_type text, level bigint)
+-- A row for each gauge that a tenant of the page has a level of, at most as large as the table holds. recorded: when the newest event in it was;
+-- since: when it was last set, or 0.
+DROP FUNCTION IF EXISTS tollgate.feed_levels(text, text, bigint);
+CREATE OR REPLACE FUNCTION tollgate.feed_levels(one text, after text, most bigint)
+RETURNS TABLE (tenant_id text, metric_type text, level bigint, recorded bigint, since bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
-  SELECT t.tenant_id, l.metric_type::text, tollgate.millionths(to_jsonb(greatest(l.level, 0)))
+  SELECT t.tenant_id, l.metric_type::text, least(greatest(l.level * 1000000, -9000000000000000000), 9000000000000000000)::bigint,
+    tollgate.us(l.recorded_at), coalesce(tollgate.us(l.set_at), 0)
   FROM tollgate.feed_page(one, after, most) t JOIN tollgate.usage_levels l ON l.tenant_id = t.tenant_id ORDER BY t.tenant_id
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.feed_levels(text, text, bigint) TO tollgate_collector;

@@ -30,7 +30,8 @@ BEGIN
     endpoint    text,
     key_id      text,
     uncounted   boolean,      -- the node's limit table does not hold it yet
-    metadata    text
+    metadata    text,
+    delta       boolean NOT NULL DEFAULT false -- of a gauge: value is a change of its level
   ) ON COMMIT DELETE ROWS;
   CREATE TEMP TABLE batch_spans (
     tenant_id text, quarter timestamptz, hour timestamptz, day date, time_zone text, period_start date,
@@ -39,6 +40,12 @@ BEGIN
   CREATE TEMP TABLE batch_sums (
     tenant_id text, metric_type text, counter boolean, observed boolean, hour timestamptz, day date, time_zone text,
     period_start date, method text, endpoint text, total numeric, uncounted numeric, events bigint
+  ) ON COMMIT DELETE ROWS;
+  CREATE TEMP TABLE batch_levels ( -- each gauge of the batch; level: where it stood before
+    tenant_id text, metric_type text, until timestamptz, first timestamptz, level numeric, recorded_at timestamptz, set_at timestamptz
+  ) ON COMMIT DELETE ROWS;
+  CREATE TEMP TABLE batch_steps ( -- levels after each of their events
+    tenant_id text, metric_type text, recorded_at timestamptz, place bigint, hour timestamptz, day date, level numeric, delta boolean
   ) ON COMMIT DELETE ROWS;
   CREATE TEMP TABLE batch_totals (
     tenant_id text, metric_type text, limit_window text, window_start date, used numeric
@@ -214,6 +221,96 @@ BEGIN
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.ingest_cap_endpoints(int) TO tollgate_collector;
 
+-- Gauges of the batch, held until the end, in the state before it. A gauge that has no level yet goes on from what its days say.
+CREATE OR REPLACE FUNCTION tollgate.ingest_hold_levels() RETURNS void LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+  INSERT INTO pg_temp.batch_levels (tenant_id, metric_type, until)
+  SELECT b.tenant_id, b.metric_type, max(b.recorded_at) FROM pg_temp.batch b
+  WHERE b.metric_type IN (SELECT m.metric_type FROM tollgate.usage_metrics m WHERE m.kind = 'gauge') GROUP BY 1, 2;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  INSERT INTO tollgate.usage_levels AS l (tenant_id, metric_type, level, recorded_at, set_at)
+  SELECT b.tenant_id, b.metric_type, coalesce(d.total, 0), coalesce(u.at, '2000-01-01Z'), u.at FROM pg_temp.batch_levels b
+  LEFT JOIN LATERAL (SELECT d.total FROM tollgate.usage_daily d WHERE d.tenant_id = b.tenant_id AND d.metric_type = b.metric_type
+    ORDER BY d.day DESC LIMIT 1) d ON true
+  LEFT JOIN LATERAL (SELECT u.recorded_at AS at FROM public.usage_tracking u WHERE d.total IS NOT NULL AND u.tenant_id = b.tenant_id
+    AND u.metric_type = b.metric_type ORDER BY u.recorded_at DESC LIMIT 1) u ON true
+  WHERE NOT EXISTS (SELECT FROM tollgate.usage_levels x WHERE x.tenant_id = b.tenant_id AND x.metric_type = b.metric_type)
+    AND EXISTS (SELECT FROM public.tenants t WHERE t.id = b.tenant_id)
+  ORDER BY 1, 2 ON CONFLICT DO NOTHING;
+  UPDATE pg_temp.batch_levels b SET level = h.level, recorded_at = h.recorded_at, set_at = h.set_at
+  FROM (SELECT l.* FROM tollgate.usage_levels l JOIN pg_temp.batch_levels x ON x.tenant_id = l.tenant_id AND x.metric_type = l.metric_type
+        ORDER BY l.tenant_id, l.metric_type FOR UPDATE OF l) h
+  WHERE b.tenant_id = h.tenant_id AND b.metric_type = h.metric_type;
+END $$;
+GRANT EXECUTE ON FUNCTION tollgate.ingest_hold_levels() TO tollgate_collector;
+
+-- Levels after each event: an absolute one is what it says, a change adds to the one before. Where all of the batch's events are newer than
+-- the level, they alone are looked at; where one is older, all rows from its day on are.
+CREATE OR REPLACE FUNCTION tollgate.ingest_steps() RETURNS void LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+  UPDATE pg_temp.batch_levels l SET first = b.first
+  FROM (SELECT tenant_id, metric_type, min(recorded_at) AS first FROM pg_temp.batch GROUP BY 1, 2) b
+  WHERE l.tenant_id = b.tenant_id AND l.metric_type = b.metric_type;
+  WITH events AS (
+    SELECT b.tenant_id, b.metric_type, b.recorded_at, b.ordinal AS place, s.hour, s.day, b.value, b.delta, l.level AS before
+    FROM pg_temp.batch_levels l JOIN pg_temp.batch b ON b.tenant_id = l.tenant_id AND b.metric_type = l.metric_type
+    JOIN pg_temp.batch_spans s ON s.tenant_id = b.tenant_id AND s.quarter = b.quarter
+    WHERE l.first >= l.recorded_at
+    UNION ALL
+    SELECT u.tenant_id, u.metric_type, u.recorded_at, u.id, tollgate.hour_start(u.recorded_at, p.time_zone),
+      tollgate.day_of(u.recorded_at, p.time_zone), u.metric_value, coalesce(u.metadata -> 'delta' = 'true', false), coalesce(d.total, 0)
+    FROM pg_temp.batch_levels l
+    CROSS JOIN LATERAL (SELECT x.day, x.time_zone FROM pg_temp.batch_spans x WHERE x.tenant_id = l.tenant_id AND x.quarter <= l.first
+      ORDER BY x.quarter DESC LIMIT 1) f
+    LEFT JOIN LATERAL (SELECT d.total FROM tollgate.usage_daily d WHERE d.tenant_id = l.tenant_id AND d.metric_type = l.metric_type
+      AND d.day < f.day ORDER BY d.day DESC LIMIT 1) d ON true
+    JOIN public.usage_tracking u ON u.tenant_id = l.tenant_id AND u.metric_type = l.metric_type
+      AND u.recorded_at >= tollgate.day_start(f.day, f.time_zone)
+    CROSS JOIN LATERAL (SELECT p.time_zone FROM tollgate.tenant_periods p WHERE p.tenant_id = u.tenant_id AND p.starts_at <= u.recorded_at
+      ORDER BY p.starts_at DESC LIMIT 1) p
+    WHERE l.first < l.recorded_at
+  ), runs AS ( -- a run begins with an absolute level
+    SELECT e.*, count(*) FILTER (WHERE NOT e.delta) OVER (PARTITION BY e.tenant_id, e.metric_type ORDER BY e.recorded_at, e.place) AS run
+    FROM events e
+  )
+  INSERT INTO pg_temp.batch_steps
+  SELECT r.tenant_id, r.metric_type, r.recorded_at, r.place, r.hour, r.day,
+    CASE r.run WHEN 0 THEN r.before ELSE 0 END
+      + sum(r.value) OVER (PARTITION BY r.tenant_id, r.metric_type, r.run ORDER BY r.recorded_at, r.place), r.delta
+  FROM runs r;
+END $$;
+GRANT EXECUTE ON FUNCTION tollgate.ingest_steps() TO tollgate_collector;
+
+-- A gauge's total is its last level in the hour and the day, by the rows' own time; what is now is the last of all.
+CREATE OR REPLACE FUNCTION tollgate.ingest_levels() RETURNS void LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM tollgate.ingest_steps();
+  UPDATE tollgate.usage_hourly h SET total = s.level
+  FROM (SELECT DISTINCT ON (tenant_id, metric_type, hour) * FROM pg_temp.batch_steps
+        ORDER BY tenant_id, metric_type, hour, recorded_at DESC, place DESC) s
+  WHERE h.tenant_id = s.tenant_id AND h.metric_type = s.metric_type AND h.hour = s.hour AND h.total <> s.level;
+  UPDATE tollgate.usage_daily d SET total = s.level
+  FROM (SELECT DISTINCT ON (tenant_id, metric_type, day) * FROM pg_temp.batch_steps
+        ORDER BY tenant_id, metric_type, day, recorded_at DESC, place DESC) s
+  WHERE d.tenant_id = s.tenant_id AND d.metric_type = s.metric_type AND d.day = s.day AND d.total <> s.level;
+  UPDATE tollgate.usage_levels l SET level = s.level, recorded_at = greatest(l.recorded_at, s.recorded_at),
+    set_at = greatest(l.set_at, s.set_at), updated_at = now()
+  FROM (SELECT DISTINCT ON (x.tenant_id, x.metric_type) x.*, max(x.recorded_at) FILTER (WHERE NOT x.delta)
+          OVER (PARTITION BY x.tenant_id, x.metric_type) AS set_at
+        FROM pg_temp.batch_steps x ORDER BY x.tenant_id, x.metric_type, x.recorded_at DESC, x.place DESC) s
+  WHERE l.tenant_id = s.tenant_id AND l.metric_type = s.metric_type;
+  -- Every node's limit table learns the new levels from here.
+  INSERT INTO tollgate.config_changes (kind, subject)
+  SELECT DISTINCT 'tenant', s.tenant_id FROM pg_temp.batch_steps s
+  WHERE NOT (SELECT m.derived FROM tollgate.usage_metrics m WHERE m.metric_type = s.metric_type);
+END $$;
+GRANT EXECUTE ON FUNCTION tollgate.ingest_levels() TO tollgate_collector;
+
 CREATE OR REPLACE FUNCTION tollgate.ingest_rollups() RETURNS void LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
@@ -228,20 +325,8 @@ BEGIN
   ON CONFLICT (tenant_id, metric_type, day, method, endpoint)
   DO UPDATE SET total = d.total + excluded.total, events = d.events + excluded.events;
 
-  -- A gauge's total is its last level in the hour and the day, by the rows' own time.
-  IF EXISTS (SELECT FROM pg_temp.batch_sums WHERE NOT counter AND NOT observed) THEN
-    UPDATE tollgate.usage_hourly h SET total = coalesce(
-      (SELECT u.metric_value FROM public.usage_tracking u WHERE u.tenant_id = h.tenant_id AND u.metric_type = h.metric_type
-       AND u.recorded_at >= h.hour AND u.recorded_at < h.hour + interval '1 hour'
-       ORDER BY u.recorded_at DESC, u.id DESC LIMIT 1), h.total)
-    FROM (SELECT DISTINCT tenant_id, metric_type, hour FROM pg_temp.batch_sums WHERE NOT counter AND NOT observed) s
-    WHERE h.tenant_id = s.tenant_id AND h.metric_type = s.metric_type AND h.hour = s.hour;
-    UPDATE tollgate.usage_daily d SET total = coalesce(
-      (SELECT u.metric_value FROM public.usage_tracking u WHERE u.tenant_id = d.tenant_id AND u.metric_type = d.metric_type
-       AND u.recorded_at >= tollgate.day_start(d.day, s.time_zone) AND u.recorded_at < tollgate.day_start(d.day + 1, s.time_zone)
-       ORDER BY u.recorded_at DESC, u.id DESC LIMIT 1), d.total)
-    FROM (SELECT DISTINCT tenant_id, metric_type, day, time_zone FROM pg_temp.batch_sums WHERE NOT counter AND NOT observed) s
-    WHERE d.tenant_id = s.tenant_id AND d.metric_type = s.metric_type AND d.day = s.day;
+  IF EXISTS (SELECT FROM pg_temp.batch_levels) THEN
+    PERFORM tollgate.ingest_levels();
   END IF;
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.ingest_rollups() TO tollgate_collector;
@@ -340,6 +425,8 @@ GRANT EXECUTE ON FUNCTION tollgate.ingest_counts() TO tollgate_collector;
 -- The whole of it, for what stands in pg_temp.batch. What it returns:
 --   kind 'total': a counter's day or hour (reason), any window of a metric that is observed: day_at its first instant (µs), total its count
 --   now, added by this batch, uncounted of that
+--   kind 'level': a posted gauge: total its level now, day_at when the newest event in it was recorded, added when its last absolute level was,
+--     uncounted when the newest of the batch was, duplicates included (all in µs)
 --   kind 'rejected': ordinal and reason; the caller stores the bytes
 --   kind 'batch': total = rows stored, added = duplicates, day_at = the node's commit with this one (0: not counted)
 CREATE OR REPLACE FUNCTION tollgate.ingest(p_node uuid, p_token bytea, p_segments bigint[], p_from bigint[], p_to bigint[],
@@ -357,12 +444,15 @@ BEGIN
   commit_number := tollgate.ingest_fence(p_node, p_token, p_segments, p_from, p_to);
   RETURN QUERY SELECT 'rejected', r.ordinal, r.reason, NULL::text, NULL::text, NULL::bigint, NULL::numeric, NULL::numeric,
     NULL::numeric FROM tollgate.ingest_reject() r;
+  PERFORM tollgate.ingest_hold_levels();
   duplicates := tollgate.ingest_claim();
   PERFORM tollgate.ingest_spans();
 
   INSERT INTO public.usage_tracking (tenant_id, metric_type, metric_value, recorded_at, billing_period, metadata, ingested_at)
-  SELECT b.tenant_id, b.metric_type, b.value, b.recorded_at, s.billing_period, coalesce(b.metadata, '{}')::jsonb, b.appended_at
-  FROM pg_temp.batch b JOIN pg_temp.batch_spans s ON s.tenant_id = b.tenant_id AND s.quarter = b.quarter;
+  SELECT b.tenant_id, b.metric_type, b.value, b.recorded_at, s.billing_period, coalesce(b.metadata, '{}')::jsonb
+    || CASE WHEN b.delta THEN '{"delta":true}' WHEN l.tenant_id IS NOT NULL AND b.metadata LIKE '%"delta"%' THEN '{"delta":false}' ELSE '{}' END::jsonb,
+    b.appended_at
+  FROM pg_temp.batch b LEFT JOIN pg_temp.batch_levels l ON l.tenant_id = b.tenant_id AND l.metric_type = b.metric_type JOIN pg_temp.batch_spans s ON s.tenant_id = b.tenant_id AND s.quarter = b.quarter;
   GET DIAGNOSTICS stored = ROW_COUNT;
   IF stored <> (SELECT count(*) FROM pg_temp.batch) THEN
     RAISE EXCEPTION 'a batch of % rows stored %', (SELECT count(*) FROM pg_temp.batch), stored;
@@ -386,6 +476,11 @@ BEGIN
 
   RETURN QUERY SELECT 'batch', NULL::bigint, NULL::text, NULL::text, NULL::text, commit_number, stored::numeric,
     duplicates::numeric, NULL::numeric;
+  RETURN QUERY
+  SELECT 'level', NULL::bigint, NULL::text, l.tenant_id::text, l.metric_type::text, tollgate.us(l.recorded_at), l.level,
+    coalesce(tollgate.us(l.set_at), 0)::numeric, tollgate.us(b.until)::numeric
+  FROM pg_temp.batch_levels b JOIN tollgate.usage_levels l ON l.tenant_id = b.tenant_id AND l.metric_type = b.metric_type
+  WHERE NOT (SELECT m.derived FROM tollgate.usage_metrics m WHERE m.metric_type = l.metric_type);
   RETURN QUERY
   SELECT 'total', NULL::bigint, 'hour', h.tenant_id, h.metric_type, (extract(epoch FROM h.hour) * 1000000)::bigint, h.used, h.added, h.uncounted
   FROM pg_temp.batch_hours h;

@@ -70,12 +70,20 @@ BEGIN
     JOIN spans s ON s.tenant_id = u.tenant_id AND u.recorded_at >= s.from_at AND u.recorded_at < s.to_at
     JOIN quarters q ON q.zone = s.zone AND q.quarter = date_bin('15 minutes', u.recorded_at, '2000-01-01Z')
     WHERE %3$s AND u.metric_type = ANY (%9$L)
-  ), gauges AS ( -- an hour's and a day's last level
-    SELECT u.tenant_id, u.metric_type, q.hour, q.day, u.recorded_at, u.id, u.metric_value
+  ), gauge_runs AS ( -- an absolute level begins a run, changes are added to it; before the first one stands what the day before ended with
+    SELECT u.tenant_id, u.metric_type, q.hour, q.day, u.recorded_at, u.id, u.metric_value, min(q.day) OVER g AS first_day,
+      count(*) FILTER (WHERE u.metadata -> 'delta' IS DISTINCT FROM 'true') OVER (g ORDER BY u.recorded_at, u.id) AS run
     FROM public.usage_tracking u
     JOIN spans s ON s.tenant_id = u.tenant_id AND u.recorded_at >= s.from_at AND u.recorded_at < s.to_at
     JOIN quarters q ON q.zone = s.zone AND q.quarter = date_bin('15 minutes', u.recorded_at, '2000-01-01Z')
     WHERE %3$s AND u.metric_type = ANY (%4$L)
+    WINDOW g AS (PARTITION BY u.tenant_id, u.metric_type)
+  ), gauges AS ( -- an hour's and a day's last level
+    SELECT g.tenant_id, g.metric_type, g.hour, g.day, g.recorded_at, g.id,
+      CASE g.run WHEN 0 THEN coalesce((SELECT d.total FROM tollgate.usage_daily d WHERE d.tenant_id = g.tenant_id AND d.metric_type = g.metric_type
+        AND d.day < g.first_day ORDER BY d.day DESC LIMIT 1), 0) ELSE 0 END
+        + sum(g.metric_value) OVER (PARTITION BY g.tenant_id, g.metric_type, g.run ORDER BY g.recorded_at, g.id) AS metric_value
+    FROM gauge_runs g
   ), stored_daily AS MATERIALIZED (
     SELECT d.* FROM tollgate.usage_daily d JOIN kept k ON k.tenant_id = d.tenant_id AND d.day >= k.day
     WHERE d.day BETWEEN $1 AND $2 AND d.tenant_id %1$s
@@ -242,6 +250,12 @@ SET work_mem = '64MB' SET jit = off SET enable_mergejoin = off SET enable_nestlo
     SELECT 'api_calls_today', (s.current_usage ->> 'api_calls_today')::numeric, floor(coalesce(d.total, 0))) AS v (metric, stored, counted)
   WHERE coalesce(v.stored, 0) <> coalesce(v.counted, 0)
   UNION ALL
+  SELECT l.tenant_id::text, 'levels', l.metric_type::text, '', '', '', l.level, d.total, NULL, NULL
+  FROM tollgate.usage_levels l JOIN tollgate.usage_metrics m ON m.metric_type = l.metric_type AND NOT m.derived
+  CROSS JOIN LATERAL (SELECT x.total FROM tollgate.usage_daily x WHERE x.tenant_id = l.tenant_id AND x.metric_type = l.metric_type
+    ORDER BY x.day DESC LIMIT 1) d
+  WHERE (p_tenant IS NULL OR l.tenant_id = p_tenant) AND d.total <> l.level
+  UNION ALL
   SELECT k.tenant_id, 'periods', '', k.outside::text, '', '', NULL, NULL, NULL, NULL FROM kept k WHERE k.outside IS NOT NULL
 $$;
 
@@ -335,12 +349,20 @@ BEGIN
           api_calls_count = CASE d.metric WHEN 'api_calls_count' THEN d.counted ELSE s.api_calls_count END,
           file_uploads_count = CASE d.metric WHEN 'file_uploads_count' THEN d.counted ELSE s.file_uploads_count END
         WHERE s.tenant_id = tenant AND s.period_start = d.at::date;
-      WHEN 'periods' THEN -- they were made before
+      WHEN 'periods', 'levels' THEN -- those were made before, these follow when the days are right
         NULL;
       ELSE
         PERFORM tollgate.put_usage(ARRAY[tenant], ARRAY[jsonb_build_object(d.metric, trim_scale(coalesce(d.counted, 0)))]);
     END CASE;
   END LOOP;
+  UPDATE tollgate.usage_levels l SET level = y.level, updated_at = now()
+  FROM (SELECT DISTINCT ON (x.metric_type) x.metric_type AS metric, x.total AS level FROM tollgate.usage_daily x JOIN tollgate.usage_metrics m
+          ON m.metric_type = x.metric_type AND m.kind = 'gauge' AND NOT m.derived
+        WHERE x.tenant_id = repair.tenant ORDER BY x.metric_type, x.day DESC) y
+  WHERE l.tenant_id = repair.tenant AND l.metric_type = y.metric AND l.level <> y.level;
+  IF FOUND THEN
+    INSERT INTO tollgate.config_changes (kind, subject) VALUES ('tenant', tenant);
+  END IF;
   IF gauges > 0 THEN
     PERFORM tollgate.recount(tenant);
   END IF;

@@ -1,7 +1,7 @@
 // The configuration file: the installed one loads in every program, and a wrong one is named line by line.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -57,7 +57,7 @@ test('the installed configuration is read by tollgate, which then misses the dat
 test('a rule of a counter that Tollgate counts itself, or of no metric, is named with its line; one of a gauge is right', () => {
   const at = mkdtempSync(join(tmpdir(), 'tg-rules-')), [run, spool] = ['run', 'spool'].map((d) => join(at, d));
   for (const d of [run, spool]) mkdirSync(d, { mode: 0o700 });
-  assert.equal(spawnSync(program('tools/table_make'), [run, spool], { input: 'ready\n' }).status, 0);
+  assert.equal(spawnSync(join(root, 'build/release/tools/table_make'), [run, spool], { input: 'ready\n' }).status, 0);
   const r = tollgate('config', '--check', file(`[paths]\nrun_dir = ${run}\n[rules]\nPOST /api/files = file_upload, storage_used_gb\n` +
     'POST /api/appointments = appointment_created\nPOST /api/x = nonsense\n'));
   rmSync(at, { recursive: true });

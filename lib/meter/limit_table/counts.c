@@ -1,4 +1,5 @@
 /* counts.c: what the collector does to counts: gauges, what others counted, repair; what was admitted without the spool */
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -23,6 +24,104 @@ enum status limit_table_set_gauge(struct limit_table *t, uint32_t tenant, uint8_
 }
 
 #define HOURS_BACK_US (3 * 3600 * CLOCK_US_PER_SECOND) /* an hour that is older has given its place to another */
+
+/* ---- posted levels: counts[0] is the level, [1] when its newest event was recorded, [2] when it was last set ---- */
+
+/* One at a time, by a lock that ends with the process that holds it. */
+static enum status lock_levels(const struct limit_table *t, short type)
+{
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = TABLE_LOCK_AT + LIMIT_WRITERS, .l_len = 1};
+    int failed;
+    do
+        failed = fcntl(t->fd, F_OFD_SETLKW, &lock);
+    while (failed && errno == EINTR);
+    return failed ? STATUS_IO : STATUS_OK;
+}
+
+static void put_level(struct table_cell *cell, int64_t level, int64_t recorded_us, int64_t set_us)
+{
+    atomic_store(&cell->counts[0], level);
+    atomic_store(&cell->counts[1], recorded_us);
+    atomic_store(&cell->counts[2], set_us);
+}
+
+/* A change counts unless it is older than the level that was set; a level, unless it is older than anything that counts. */
+static void post_to(struct table_cell *cell, int64_t recorded_us, int64_t value, bool delta)
+{
+    int64_t level = atomic_load(&cell->counts[0]), newest = atomic_load(&cell->counts[1]);
+    int64_t set_us = atomic_load(&cell->counts[2]);
+    if (delta && recorded_us >= set_us) {
+        if (__builtin_add_overflow(level, value, &level))
+            level = value > 0 ? INT64_MAX : INT64_MIN;
+        put_level(cell, level, newest > recorded_us ? newest : recorded_us, set_us);
+    } else if (!delta && recorded_us >= newest) {
+        put_level(cell, value, recorded_us, recorded_us);
+    }
+}
+
+static void set_in(struct table_cell *cell, const struct limit_level *l, int64_t until_us)
+{
+    int64_t newest = atomic_load(&cell->counts[1]);
+    if (newest <= until_us || newest <= l->recorded_us)
+        put_level(cell, l->level, l->recorded_us, l->set_us);
+}
+
+/* The next cell of the gauge from limit *i on; NULL: no more. */
+static struct table_cell *gauge_cell(struct limit_table *t, uint32_t index, uint8_t metric, uint32_t *i)
+{
+    struct table_cell *cell;
+    for (; *i < t->catalogue.n_limits; ++*i)
+        if (t->catalogue.limits[*i].metric == metric && t->catalogue.limits[*i].window == LIMIT_WINDOW_NONE &&
+            table_find_cell(t, index, *i, &cell) == STATUS_OK) {
+            ++*i;
+            return cell;
+        }
+    return NULL;
+}
+
+static enum status find_gauge(struct limit_table *t, uint32_t index)
+{
+    enum status s = table_tenant_at(t, index) ? table_catalogue_refresh(t) : STATUS_NOT_FOUND;
+    return s == STATUS_OK ? lock_levels(t, F_WRLCK) : s;
+}
+
+static enum status post_level(struct limit_table *t, uint32_t index, uint8_t metric, int64_t recorded_us, int64_t value,
+                              bool delta)
+{
+    enum status s = find_gauge(t, index);
+    struct table_cell *cell;
+    if (s != STATUS_OK)
+        return s;
+    for (uint32_t i = 0; (cell = gauge_cell(t, index, metric, &i));)
+        post_to(cell, recorded_us, value, delta);
+    return lock_levels(t, F_UNLCK);
+}
+
+enum status limit_table_post_level(struct limit_table *t, uint32_t tenant, uint8_t metric, int64_t recorded_us,
+                                   int64_t value, bool delta)
+{
+    GUARDED(t, post_level(t, tenant, metric, recorded_us, value, delta));
+}
+
+static enum status set_level(struct limit_table *t, uint32_t index, uint8_t metric, const struct limit_level *l,
+                             int64_t until_us)
+{
+    enum status s = find_gauge(t, index);
+    struct table_cell *cell;
+    if (s != STATUS_OK)
+        return s;
+    for (uint32_t i = 0; (cell = gauge_cell(t, index, metric, &i));)
+        set_in(cell, l, until_us);
+    return lock_levels(t, F_UNLCK);
+}
+
+enum status limit_table_set_level(struct limit_table *t, uint32_t tenant, uint8_t metric,
+                                  const struct limit_level *level, int64_t until_us)
+{
+    GUARDED(t, set_level(t, tenant, metric, level, until_us));
+}
+
+/* ---- counters ---- */
 
 /* Where the count of slot's window is that holds at_us; false: there is none, or its window does not add up. */
 static bool count_at(struct limit_table *t, uint32_t index, uint32_t slot, int64_t at_us, struct table_window *w,

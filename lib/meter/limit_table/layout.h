@@ -98,7 +98,7 @@ struct table_limit {
 
 struct table_cell {
     struct table_limit limits[2]; /* the lowest bit of the tenant's version says which is in force */
-    /* By span; gauges and minutes (tat_ns) use [0]. Hours: by their number, each with a mark of its hour (table_count_of). */
+    /* By span; minutes (tat_ns) use [0], gauges three (counts.c). Hours: by their number, each with a mark of its hour (table_count_of). */
     _Atomic int64_t counts[LIMIT_DAYS];
     struct table_lease lease;
     _Atomic uint64_t refused[2]; /* the hour's start in quarters of an hour since 1970 << 40 | refusals in it */

@@ -260,6 +260,12 @@ bool limit_table_counted(const struct limit_table *t, uint8_t flags);
 MUST_CHECK enum status limit_table_undo(struct limit_table *t, uint32_t tenant, const struct limit_ask *asks, size_t n,
                                         const struct limit_answer *answer);
 /*
+ * A gauge's level that was posted and is in the spool, or, `delta`, a change of it: counts at once, if it was not recorded before the level
+ * that stands. Writers wait for each other, some microseconds; nobody waits for a dead one. No-op where the metric is not held.
+ */
+MUST_CHECK enum status limit_table_post_level(struct limit_table *t, uint32_t tenant, uint8_t metric,
+                                              int64_t recorded_us, int64_t value, bool delta);
+/*
  * Counts what was admitted while the spool could not be written; only grows. STATUS_LIMIT: the tenant has as many other metrics
  * counted so as there is room for.
  */
@@ -294,6 +300,17 @@ MUST_CHECK enum status limit_table_put_key(struct limit_table *t, const struct l
 MUST_CHECK enum status limit_table_drop_key(struct limit_table *t, const unsigned char hash[LIMIT_HASH_BYTES]);
 /* A gauge's level, millionths. */
 MUST_CHECK enum status limit_table_set_gauge(struct limit_table *t, uint32_t tenant, uint8_t metric, int64_t level);
+struct limit_level {
+    int64_t level;       /* millionths */
+    int64_t recorded_us; /* of the newest event in it */
+    int64_t set_us;      /* of the last absolute level in it; 0: there is none */
+};
+/*
+ * The level that the database has. Stays away while the table holds something newer than `until_us` and than the level: a post that is on
+ * its way to the database, which will be set with what comes of it.
+ */
+MUST_CHECK enum status limit_table_set_level(struct limit_table *t, uint32_t tenant, uint8_t metric,
+                                             const struct limit_level *level, int64_t until_us);
 #define LIMIT_ONLY(window) (1u << (window))
 #define LIMIT_WHOLE_DAYS \
     (LIMIT_ONLY(LIMIT_WINDOW_DAY) | LIMIT_ONLY(LIMIT_WINDOW_WEEK) | LIMIT_ONLY(LIMIT_WINDOW_PERIOD))

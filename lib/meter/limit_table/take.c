@@ -356,7 +356,7 @@ uint8_t limit_table_flags(const struct limit_table *t, const struct limit_answer
 
 bool limit_table_counted(const struct limit_table *t, uint8_t flags)
 {
-    return (flags & EVENT_COUNTED) && flags >> EVENT_TABLE_SHIFT == t->mark;
+    return (flags & EVENT_COUNTED) && (flags >> EVENT_TABLE_SHIFT & EVENT_TABLE_MOST) == t->mark;
 }
 
 /* Gives back what the answer's limit i took of the asked amount. */

@@ -26,7 +26,7 @@ static struct event some_event(void)
                           .appended_us = 2,
                           .value = -3,
                           .sequence = 4,
-                          .flags = EVENT_COUNTED | EVENT_DEGRADED};
+                          .flags = EVENT_COUNTED | EVENT_DEGRADED | EVENT_DELTA};
 }
 
 static size_t encode(const struct event *e)
@@ -41,7 +41,7 @@ static void every_field_stands_at_its_documented_offset(void)
     static const unsigned char fixed[] = {4,    0,    0,    0,    0,    0,    0,    0,    2,    0,    0,    0,
                                           0,    0,    0,    0,    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
                                           0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 4,    0,    8,    0,
-                                          1,    0,    2,    0,    7,    0,    0,    0,    3,    0,    0,    0};
+                                          1,    0,    2,    0,    7,    0,    0,    0,    0x83, 0,    0,    0};
     struct event e = some_event();
     CU_ASSERT_EQUAL(encode(&e), 88);
     CU_ASSERT_EQUAL(memcmp(bytes, "TGR1\x58\0\0\0", 8), 0);

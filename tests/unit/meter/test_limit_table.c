@@ -96,6 +96,82 @@ static int64_t used(struct limit_table *t, uint32_t index, uint8_t slot, int64_t
     return n / EVENT_MILLION;
 }
 
+/* The level of patients_count, by a decision that asks for room. */
+static int64_t level(struct limit_table *t, uint32_t index)
+{
+    const struct limit_ask room = {2, 0};
+    struct limit_answer a = {0};
+    CU_ASSERT_EQUAL(limit_table_decide(t, index, &room, 1, NOW, false, &a), STATUS_OK);
+    return a.limits[0].verdict.used / EVENT_MILLION;
+}
+
+static void a_posted_level_counts_by_when_it_was_recorded(void)
+{
+    static const struct {
+        int64_t at, value;
+        bool delta;
+        int64_t then;
+    } posts[] = {
+        {NOW, 5, false, 5},       {NOW + 1, 3, true, 8},   {NOW, 1, true, 9},      {NOW - 1, 100, true, 9},
+        {NOW - 1, 100, false, 9}, {NOW + 1, 7, false, 7},  {NOW + 1, -4, true, 3}, {NOW, 100, true, 3},
+        {NOW + 9, -10, true, -7}, {NOW + 5, 1, false, -7}, /* what the changes behind it come to, the database knows */
+    };
+    struct limit_table *t = fresh_table();
+    uint32_t index = put(t, tenant("t1", -1, -1, NOW - DAY));
+    for (size_t i = 0; i < sizeof posts / sizeof posts[0]; i++) {
+        CU_ASSERT_EQUAL(
+            limit_table_post_level(t, index, 2, posts[i].at, posts[i].value * EVENT_MILLION, posts[i].delta),
+            STATUS_OK);
+        CU_ASSERT_EQUAL(level(t, index), posts[i].then);
+    }
+    limit_table_close(t);
+}
+
+static void a_level_of_the_database_leaves_newer_posts_alone(void)
+{
+    struct limit_table *t = fresh_table();
+    uint32_t index = put(t, tenant("t1", -1, -1, NOW - DAY));
+    const struct limit_level stored = {5 * EVENT_MILLION, NOW, NOW}, again = {4 * EVENT_MILLION, NOW, NOW};
+    CU_ASSERT_EQUAL(limit_table_set_level(t, index, 2, &stored, 0), STATUS_OK);
+    CU_ASSERT_EQUAL(level(t, index), 5);
+    CU_ASSERT_EQUAL(limit_table_post_level(t, index, 2, NOW + 5, 2 * EVENT_MILLION, true), STATUS_OK);
+    CU_ASSERT_EQUAL(limit_table_set_level(t, index, 2, &stored, 0),
+                    STATUS_OK); /* another node's news: the post is on its way */
+    CU_ASSERT_EQUAL(level(t, index), 7);
+    CU_ASSERT_EQUAL(limit_table_set_level(t, index, 2, &stored, NOW + 4), STATUS_OK); /* an earlier batch */
+    CU_ASSERT_EQUAL(level(t, index), 7);
+    CU_ASSERT_EQUAL(limit_table_set_level(t, index, 2, &stored, NOW + 5), STATUS_OK); /* its own: it was a duplicate */
+    CU_ASSERT_EQUAL(level(t, index), 5);
+    CU_ASSERT_EQUAL(limit_table_set_level(t, index, 2, &again, 0), STATUS_OK); /* repaired */
+    CU_ASSERT_EQUAL(level(t, index), 4);
+    limit_table_close(t);
+}
+
+/* Each of 8 processes adds 500 and takes 499 off. */
+static void changes_of_many_processes_add_up(void)
+{
+    struct limit_table *t = fresh_table();
+    uint32_t index = put(t, tenant("t1", -1, -1, NOW - DAY));
+    int status;
+    for (int p = 0; p < 8; p++)
+        if (fork() == 0) {
+            struct limit_table *mine;
+            if (limit_table_open(dir, &mine) != STATUS_OK)
+                _exit(1);
+            for (int i = 0; i < 999; i++)
+                if (limit_table_post_level(mine, index, 2, NOW + i, i % 2 ? -EVENT_MILLION : EVENT_MILLION, true) !=
+                    STATUS_OK)
+                    _exit(1);
+            _exit(0);
+        }
+    for (int p = 0; p < 8; p++) {
+        wait(&status);
+        CU_ASSERT_EQUAL(status, 0);
+    }
+    CU_ASSERT_EQUAL(level(t, index), 8);
+    limit_table_close(t);
+}
+
 static void with_n_left_n_pass_across_processes(void)
 {
     struct limit_table *t = fresh_table();
@@ -988,6 +1064,9 @@ int main(int argc, char *argv[])
     CU_initialize_registry();
     CU_pSuite suite = CU_add_suite("limit table", set_up, tear_down);
 #define ADD(test) CU_add_test(suite, #test, test)
+    ADD(a_posted_level_counts_by_when_it_was_recorded);
+    ADD(a_level_of_the_database_leaves_newer_posts_alone);
+    ADD(changes_of_many_processes_add_up);
     ADD(with_n_left_n_pass_across_processes);
     ADD(several_limits_are_taken_all_or_none);
     ADD(an_undone_take_costs_nothing);
