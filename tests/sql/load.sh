@@ -8,7 +8,11 @@ run "$1" "$2" <<SQL
 CREATE SCHEMA tollgate AUTHORIZATION tollgate_owner;
 CREATE TABLE tollgate.schema_migrations (version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,
   applied_at timestamptz NOT NULL DEFAULT now());
+CREATE TABLE tollgate.host (one boolean PRIMARY KEY DEFAULT true CHECK (one), preset text NOT NULL DEFAULT 'clinic',
+  place text NOT NULL DEFAULT 'public', mapping jsonb NOT NULL DEFAULT '{}');
+INSERT INTO tollgate.host DEFAULT VALUES;
 ALTER TABLE tollgate.schema_migrations OWNER TO tollgate_owner;
+ALTER TABLE tollgate.host OWNER TO tollgate_owner;
 GRANT CREATE ON DATABASE $2 TO tollgate_owner;
 GRANT USAGE, CREATE ON SCHEMA public TO tollgate_owner;
 GRANT USAGE ON SCHEMA public TO tollgate_counter;
