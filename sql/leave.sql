@@ -24,15 +24,20 @@ BEGIN
     EXECUTE pg_catalog.format('DROP TABLE %s', x.tab);
   END LOOP;
   FOR x IN
-    SELECT DISTINCT pg_catalog.format('%s FROM %I CASCADE', t.what, r.rolname) AS rights FROM (
+    -- Whoever gave a right takes it back: first what tollgate_owner passed on.
+    SELECT DISTINCT pg_catalog.format('%s FROM %I CASCADE', t.what, r.rolname) AS rights, a.grantor = ANY (roles) AS passed_on FROM (
       SELECT 'ALL ON TABLE ' || c.oid::pg_catalog.regclass AS what, c.relacl AS acl FROM pg_catalog.pg_class c WHERE c.relkind <> 'S'
       UNION ALL SELECT 'ALL ON SEQUENCE ' || c.oid::pg_catalog.regclass, c.relacl FROM pg_catalog.pg_class c WHERE c.relkind = 'S'
       UNION ALL SELECT pg_catalog.format('ALL (%I) ON TABLE %s', a.attname, a.attrelid::pg_catalog.regclass), a.attacl
                 FROM pg_catalog.pg_attribute a WHERE NOT a.attisdropped
       UNION ALL SELECT 'ALL ON SCHEMA ' || n.oid::pg_catalog.regnamespace, n.nspacl FROM pg_catalog.pg_namespace n
       UNION ALL SELECT pg_catalog.format('ALL ON DATABASE %I', d.datname), d.datacl FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()) t
-    CROSS JOIN LATERAL pg_catalog.aclexplode(t.acl) a JOIN pg_catalog.pg_roles r ON r.oid = a.grantee WHERE a.grantee = ANY (roles) LOOP
+    CROSS JOIN LATERAL pg_catalog.aclexplode(t.acl) a JOIN pg_catalog.pg_roles r ON r.oid = a.grantee WHERE a.grantee = ANY (roles) ORDER BY 2 DESC, 1 LOOP
+    IF x.passed_on THEN
+      SET LOCAL ROLE tollgate_owner;
+    END IF;
     EXECUTE 'REVOKE ' || x.rights;
+    SET LOCAL ROLE none;
   END LOOP;
   ALTER DEFAULT PRIVILEGES FOR ROLE tollgate_owner GRANT EXECUTE ON FUNCTIONS TO PUBLIC;
 END $$;

@@ -27,6 +27,7 @@ lint make --no-print-directory lint
 simulation make --no-print-directory simulate
 fuzz sh tests/fuzz/run.sh 60
 sql node --test --test-concurrency=1 tests/sql/
+hosts node --test --test-concurrency=1 tests/hosts/
 cli node --test --test-concurrency=1 tests/cli/
 gate node --test --test-concurrency=1 tests/gate/
 web node --test --test-concurrency=1 tests/web/

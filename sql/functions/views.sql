@@ -16,13 +16,13 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.told_limits() TO tollgate_web;
 
--- Counts with the bounds of their windows; ends_us: of a week and a period, else 0. used in millionths. The zone of a day and a week is
--- that of the period in which they begin.
 -- The two tables of the specification, wherever they are: the programs ask for them here.
 CREATE OR REPLACE VIEW tollgate.summaries WITH (security_invoker = true) AS SELECT * FROM public.usage_summary;
 CREATE OR REPLACE VIEW tollgate.tracked WITH (security_invoker = true) AS SELECT * FROM public.usage_tracking;
 GRANT SELECT ON tollgate.summaries TO tollgate_web;
 
+-- Counts with the bounds of their windows; ends_us: of a week and a period, else 0. used in millionths. The zone of a day and a week is
+-- that of the period in which they begin.
 CREATE OR REPLACE VIEW tollgate.table_counts WITH (security_invoker = true) AS
   SELECT c.tenant_id, c.metric_type, c.limit_window, c.window_start, p.ends_at AS period_ends_at, c.xid,
     CASE WHEN c.limit_window = 'period' THEN tollgate.us(p.starts_at) ELSE tollgate.us(tollgate.day_start(c.window_start, p.time_zone)) END AS starts_us,

@@ -130,6 +130,18 @@ for (const [name, h] of Object.entries(hosts)) {
     assert.equal(tollgate(name, 'leave', '--yes').status, 3);
   });
 }
+test('a database with the specification\'s tables is left as it was found, too', () => {
+  sql('postgres', 'CREATE DATABASE clinic');
+  sql('clinic', `CREATE TABLE tenants (id varchar(255) PRIMARY KEY, name text); CREATE TABLE users (id serial PRIMARY KEY, tenant_id varchar(255), email text);
+    CREATE TABLE subscription_tiers (id varchar(50) PRIMARY KEY, name text, limits jsonb);
+    CREATE TABLE tenant_subscriptions (tenant_id varchar(255) PRIMARY KEY, tier_id varchar(50), usage_limits jsonb DEFAULT '{}', current_usage jsonb DEFAULT '{}');
+    INSERT INTO tenants VALUES ('a', 'A'); CREATE SCHEMA a; CREATE TABLE a.patients (id int, status text); CREATE TABLE a.appointments (id int)`);
+  const found = dump('clinic');
+  assert.equal(tollgate('clinic', 'adopt', '--yes').status, 0);
+  const r = tollgate('clinic', 'leave', '--yes');
+  assert.equal(r.status, 0, r.err);
+  assert.equal(dump('clinic'), found);
+});
 test('a database of Tollgate\'s own is not left', () => {
   sql('postgres', 'CREATE DATABASE own OWNER tollgate_owner');
   assert.equal(tollgate('own', 'migrate', '--new').status, 0);
