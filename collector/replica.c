@@ -170,6 +170,8 @@ enum status replica_put_tenant(struct replica *r, struct limit_table *t, const s
     }
     if (index == UINT32_MAX)
         return s;
+    if (s == STATUS_OK)
+        s = limit_table_forget_hours(t, index, clock_wall_us());
     for (size_t i = 0; i < n && s == STATUS_OK; i++)
         s = gauges[i].posted ? limit_table_set_level(t, index, (uint8_t)gauges[i].metric, &gauges[i].level, 0)
                              : limit_table_set_gauge(t, index, (uint8_t)gauges[i].metric, gauges[i].level.level);

@@ -104,10 +104,7 @@ SELECT tollgate.put_level(d.id, 'storage_used_gb', (SELECT u.storage_used_gb FRO
 SELECT tollgate.recount(id) FROM tollgate.demo_plan ORDER BY id;
 -- The demo's appointments are counted, not new.
 DELETE FROM tollgate.usage_changes;
-UPDATE public.tenant_subscriptions t SET current_usage = t.current_usage || jsonb_build_object(
-  'storage_used_gb', trim_scale(s.storage_used_gb), 'api_calls_today', coalesce(c.used, 0)::bigint)
-FROM tollgate.demo_plan d JOIN LATERAL (SELECT * FROM public.usage_summary u WHERE u.tenant_id = d.id ORDER BY period_start DESC LIMIT 1) s ON true
-LEFT JOIN tollgate.usage_counts c ON c.tenant_id = d.id AND c.metric_type = 'api_call' AND c.limit_window = 'day'
-  AND c.window_start = tollgate.day_of(now(), d.zone)
-WHERE t.tenant_id = d.id;
+SELECT tollgate.put_usage(array_agg(d.id), array_agg(jsonb_build_object('api_calls_today', coalesce(c.used, 0)::bigint)))
+FROM tollgate.demo_plan d LEFT JOIN tollgate.usage_counts c ON c.tenant_id = d.id AND c.metric_type = 'api_call' AND c.limit_window = 'day'
+  AND c.window_start = tollgate.day_of(now(), d.zone);
 DROP TABLE tollgate.demo_plan;
