@@ -238,7 +238,7 @@ BEGIN
   LEFT JOIN LATERAL (SELECT u.recorded_at AS at FROM public.usage_tracking u WHERE d.total IS NOT NULL AND u.tenant_id = b.tenant_id
     AND u.metric_type = b.metric_type ORDER BY u.recorded_at DESC LIMIT 1) u ON true
   WHERE NOT EXISTS (SELECT FROM tollgate.usage_levels x WHERE x.tenant_id = b.tenant_id AND x.metric_type = b.metric_type)
-    AND EXISTS (SELECT FROM public.tenants t WHERE t.id = b.tenant_id)
+    AND EXISTS (SELECT FROM tollgate.tenants t WHERE t.id = b.tenant_id)
   ORDER BY 1, 2 ON CONFLICT DO NOTHING;
   UPDATE pg_temp.batch_levels b SET level = h.level, recorded_at = h.recorded_at, set_at = h.set_at
   FROM (SELECT l.* FROM tollgate.usage_levels l JOIN pg_temp.batch_levels x ON x.tenant_id = l.tenant_id AND x.metric_type = l.metric_type
