@@ -18,7 +18,7 @@
 
 static const char list_sql[] = COLUMNS TABLES " ORDER BY t.id";
 static const char show_sql[] = COLUMNS ", s.usage_limits, s.current_usage" TABLES " WHERE t.id = $1";
-static const char insert_sql[] = "INSERT INTO public.tenants (id, name) VALUES ($1, $2)";
+static const char insert_sql[] = "SELECT tollgate.create_tenant($1, $2)";
 static const char settings_sql[] =
     "INSERT INTO tollgate.tenant_settings (tenant_id, time_zone, anchor_day, schema_name, storage_path)"
     " VALUES ($1::text, coalesce($2, 'UTC'), coalesce($3::smallint, 1), coalesce($4::name::text, "
@@ -26,9 +26,10 @@ static const char settings_sql[] =
 static const char subscribe_sql[] = "SELECT tollgate.set_subscription($1, $2, NULL)";
 static const char periods_sql[] = "SELECT tollgate.ensure_periods($1, now(), now() + interval '40 days')";
 static const char attach_sql[] = "SELECT tollgate.attach($1), tollgate.recount($1)";
-static const char rename_sql[] = "UPDATE public.tenants SET name = $2 WHERE id = $1 RETURNING id";
+static const char rename_sql[] = "SELECT WHERE tollgate.rename_tenant($1, $2)";
 static const char there_sql[] = "SELECT id FROM tollgate.tenants WHERE id = $1";
-static const char owns_sql[] = "SELECT has_table_privilege('tollgate_owner', 'public.tenants', 'DELETE')";
+static const char owns_sql[] = "SELECT CASE WHEN tollgate.is_clinic() THEN "
+                               "has_table_privilege('tollgate_owner', 'public.tenants', 'DELETE') ELSE true END";
 static const char change_sql[] =
     "UPDATE tollgate.tenant_settings SET time_zone = coalesce($2, time_zone), anchor_day = "
     "coalesce($3::smallint, anchor_day),"
@@ -36,7 +37,7 @@ static const char change_sql[] =
 static const char state_sql[] =
     "UPDATE tollgate.tenant_settings SET state = $2, updated_at = now() WHERE tenant_id = $1 RETURNING tenant_id";
 static const char detach_sql[] = "SELECT tollgate.detach($1) WHERE EXISTS (SELECT FROM tollgate.tenants WHERE id = $1)";
-static const char remove_sql[] = "DELETE FROM public.tenants WHERE id = $1 RETURNING id";
+static const char remove_sql[] = "SELECT WHERE tollgate.remove_tenant($1)";
 static const char own_sql[] = "SELECT t.id, t.name, s.tier_id, coalesce(t.state, 'active') FROM tollgate.host_tenant t"
                               " LEFT JOIN tollgate.host_subscription s ON s.tenant_id = t.id WHERE t.id = $1";
 static const char by_percent_sql[] =

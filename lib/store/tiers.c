@@ -7,14 +7,10 @@
 
 static const char list_sql[] = COLUMNS " ORDER BY r.id";
 static const char show_sql[] = COLUMNS " WHERE r.id = $1";
-static const char insert_sql[] = "INSERT INTO public.subscription_tiers (id, name) VALUES ($1, $2)";
-static const char rename_sql[] =
-    "UPDATE public.subscription_tiers SET name = coalesce($2, name) WHERE id = $1 RETURNING id";
-static const char limit_sql[] =
-    "UPDATE public.subscription_tiers r SET limits = CASE WHEN $3::numeric IS NULL THEN r.limits - $2::text"
-    " ELSE r.limits || jsonb_build_object($2::text, $3::numeric) END"
-    " FROM tollgate.usage_limit_keys k WHERE r.id = $1 AND k.limit_key = $2 RETURNING r.id";
-static const char remove_sql[] = "DELETE FROM public.subscription_tiers WHERE id = $1 RETURNING id";
+static const char insert_sql[] = "SELECT tollgate.create_tier($1, $2)";
+static const char rename_sql[] = "SELECT WHERE tollgate.rename_tier($1, $2)";
+static const char limit_sql[] = "SELECT WHERE tollgate.put_tier_limit($1, $2, $3::numeric)";
+static const char remove_sql[] = "SELECT WHERE tollgate.remove_tier($1)";
 
 enum status tiers_list(struct db *d, struct db_rows **rows)
 {

@@ -198,3 +198,81 @@ BEGIN
   EXECUTE 'CREATE OR REPLACE ' || wanted;
   RETURN true;
 END $$;
+
+-- What the command line changes of tenants and tiers: in the host's table where that is the clinic's, from which a trigger copies it, else
+-- in Tollgate's own. Each returns whether there was such a row.
+CREATE OR REPLACE FUNCTION tollgate.create_tenant(tenant text, called text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF tollgate.is_clinic() THEN
+    INSERT INTO public.tenants (id, name) VALUES (tenant, called);
+  ELSE
+    INSERT INTO tollgate.tenants (id, name) VALUES (tenant, called);
+  END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION tollgate.rename_tenant(tenant text, called text) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF tollgate.is_clinic() THEN
+    UPDATE public.tenants t SET name = called WHERE t.id = tenant;
+  ELSE
+    UPDATE tollgate.tenants t SET name = called WHERE t.id = tenant;
+  END IF;
+  RETURN FOUND;
+END $$;
+
+CREATE OR REPLACE FUNCTION tollgate.remove_tenant(tenant text) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF tollgate.is_clinic() THEN
+    DELETE FROM public.tenants t WHERE t.id = tenant;
+  ELSE
+    DELETE FROM tollgate.tenants t WHERE t.id = tenant;
+  END IF;
+  RETURN FOUND;
+END $$;
+
+CREATE OR REPLACE FUNCTION tollgate.create_tier(tier text, called text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF tollgate.is_clinic() THEN
+    INSERT INTO public.subscription_tiers (id, name) VALUES (tier, called);
+  ELSE
+    INSERT INTO tollgate.tiers (id, name) VALUES (tier, called);
+  END IF;
+END $$;
+
+-- A null name stays as it is.
+CREATE OR REPLACE FUNCTION tollgate.rename_tier(tier text, called text) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF tollgate.is_clinic() THEN
+    UPDATE public.subscription_tiers r SET name = coalesce(called, r.name) WHERE r.id = tier;
+  ELSE
+    UPDATE tollgate.tiers r SET name = coalesce(called, r.name) WHERE r.id = tier;
+  END IF;
+  RETURN FOUND;
+END $$;
+
+-- The number of a tier's limit; null takes it away. False: no such tier, or no such limit.
+CREATE OR REPLACE FUNCTION tollgate.put_tier_limit(tier text, k text, number numeric) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  held jsonb := (SELECT r.limits - k FROM tollgate.tiers r JOIN tollgate.usage_limit_keys x ON x.limit_key = k WHERE r.id = tier)
+    || CASE WHEN number IS NULL THEN '{}' ELSE jsonb_build_object(k, trim_scale(number)) END;
+BEGIN
+  IF tollgate.is_clinic() THEN
+    UPDATE public.subscription_tiers r SET limits = held WHERE r.id = tier AND held IS NOT NULL;
+  ELSE
+    UPDATE tollgate.tiers r SET limits = held WHERE r.id = tier AND held IS NOT NULL;
+  END IF;
+  RETURN FOUND;
+END $$;
+
+CREATE OR REPLACE FUNCTION tollgate.remove_tier(tier text) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF tollgate.is_clinic() THEN
+    DELETE FROM public.subscription_tiers r WHERE r.id = tier;
+    RETURN FOUND;
+  ELSIF EXISTS (SELECT FROM tollgate.subscriptions s WHERE s.tier_id = tier) THEN
+    RAISE EXCEPTION 'tenants are on this tier' USING ERRCODE = 'foreign_key_violation';
+  END IF;
+  DELETE FROM tollgate.tiers r WHERE r.id = tier;
+  RETURN FOUND;
+END $$;

@@ -110,23 +110,6 @@ BEGIN
   END IF;
 END $$;
 
--- The number of a tier's limit; null takes it away. In the host's table where the tiers are the host's: a trigger copies it.
-CREATE OR REPLACE FUNCTION tollgate.put_tier_limit(tier text, k text, number numeric) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  held jsonb := (SELECT r.limits FROM tollgate.tiers r WHERE r.id = tier) - k;
-BEGIN
-  IF number IS NOT NULL THEN
-    held := held || jsonb_build_object(k, trim_scale(number));
-  END IF;
-  IF to_regclass('public.subscription_tiers') IS NOT NULL THEN
-    UPDATE public.subscription_tiers r SET limits = held WHERE r.id = tier;
-  ELSE
-    UPDATE tollgate.tiers r SET limits = held WHERE r.id = tier;
-  END IF;
-  RETURN true;
-END $$;
-
 -- A tier's limit, for all tenants on it without a limit of their own. What is null stays as it is.
 CREATE OR REPLACE FUNCTION tollgate.set_tier_limit(tier text, word text, number text, mode_word text, percent text, until text, why text)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

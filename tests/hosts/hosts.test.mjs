@@ -110,7 +110,8 @@ for (const [name, h] of Object.entries(hosts)) {
     assert.equal(sql(name, 'SELECT count(*) FROM tollgate.uncounted'), '0');
   });
   test(`${name}: limits and events count, and the books agree`, () => {
-    sql(name, `UPDATE tollgate.tiers SET limits = '{"api_calls_per_day": 5}' WHERE id = 'silver'`);
+    const set = tollgate(name, 'tier', 'change', 'silver', 'api_calls_per_day=5');
+    assert.equal(set.status, 0, set.err);
     assert.equal(sql(name, `SELECT usage_limits FROM tollgate.subscriptions WHERE tenant_id = ${quote(h.first)}`), '{"api_calls_per_day": 5}');
     sql(name, `BEGIN; SELECT tollgate.batch_open(); INSERT INTO pg_temp.batch SELECT i, ${quote(h.first)}, 'api_call', 1, now(), now(), date_bin('15 minutes', now(), '2000-01-01Z'), '', '', 'GET', '/x', '', true, '{"method":"GET","endpoint":"/x","normalized":"/x"}' FROM generate_series(1, 7) i;
       SELECT tollgate.ingest(gen_random_uuid(), NULL, '{}', '{}', '{}', 200); COMMIT`, 'tollgate_collector');
@@ -119,6 +120,19 @@ for (const [name, h] of Object.entries(hosts)) {
     sql(name, 'SELECT tollgate.attach_new(50)', 'tollgate_collector');
     const r = tollgate(name, 'reconcile');
     assert.equal(r.status, 0, r.out + r.err);
+  });
+  test(`${name}: a tenant and a tier that its tables do not have are made by the command line`, () => {
+    for (const words of [['tier', 'create', 'extra', '--name', 'Extra'], ['limit', 'set', '--tier', 'extra', 'api_calls_per_minute', '60'],
+      ['tenant', 'create', 'by hand', '--name', 'By hand', '--tier', 'extra'], ['tenant', 'change', 'by hand', '--name', 'Renamed']]) {
+      const r = tollgate(name, ...words);
+      assert.equal(r.status, 0, `${words}: ${r.err}`);
+    }
+    assert.match(tenants(), /by hand\|Renamed\|extra\|active/);
+    assert.equal(sql(name, "SELECT usage_limits FROM tollgate.subscriptions WHERE tenant_id = 'by hand'"), '{"api_calls_per_minute": 60}');
+    assert.equal(tollgate(name, 'tier', 'remove', 'extra', '--yes').status, 1);
+    assert.equal(tollgate(name, 'tenant', 'remove', 'by hand', '--yes').status, 0);
+    assert.equal(tollgate(name, 'tier', 'remove', 'extra', '--yes').status, 0);
+    assert.doesNotMatch(tenants(), /by hand/);
   });
   test(`${name}: it is left as it was found`, () => {
     const dry = tollgate(name, 'leave', '--dry-run');
