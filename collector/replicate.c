@@ -252,7 +252,7 @@ static enum status read_keys_of_arrived(struct replicate *r)
     enum status s = STATUS_OK;
 
     for (size_t i = 0; i < r->n_arrived && s == STATUS_OK; i++)
-        s = feed_keys_of(r->feed, r->arrived[i].id, put_key, r);
+        s = feed_keys(r->feed, r->arrived[i].id, put_key, r);
     return s;
 }
 

@@ -9,7 +9,7 @@
 
 #include "lib/base/decimal.h"
 #include "lib/base/log.h"
-#include "lib/store/session.h"
+#include "lib/store/accounts.h"
 #include "lib/web/csrf.h"
 #include "lib/web/session.h"
 
@@ -36,7 +36,7 @@ enum status page_identify(struct app *app)
 
     if (session_cookie_read(app->request, SESSION_COOKIE, page_secure(app), token) != STATUS_OK)
         return STATUS_OK;
-    session_hash(token, hash);
+    session_hash(token, SESSION_BYTES, hash);
     s = db_begin(app->db, NULL);
     if (s == STATUS_OK)
         s = session_lookup(app->db, hash, app->config->web.session_idle_s, app->config->web.session_absolute_s,

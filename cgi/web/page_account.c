@@ -4,7 +4,7 @@
 #include "cgi/web/page.h"
 #include "lib/base/password.h"
 #include "lib/base/password_common.h"
-#include "lib/store/session.h"
+#include "lib/store/accounts.h"
 #include "lib/web/session.h"
 
 static void show(struct app *app, int status, const char *problem)
@@ -59,7 +59,7 @@ void page_account(struct app *app)
              seconds > 0 ? "Too many tries. Wait a while before the next." : "The current password is wrong.");
         return;
     }
-    session_hash(app->caller.session, session);
+    session_hash(app->caller.session, SESSION_BYTES, session);
     if (s == STATUS_OK)
         s = db_begin(app->db, NULL);
     if (s == STATUS_OK)

@@ -8,9 +8,11 @@
 #include "cgi/web/page.h"
 #include "lib/base/log.h"
 #include "lib/base/password.h"
-#include "lib/store/session.h"
+#include "lib/store/accounts.h"
 #include "lib/web/csrf.h"
 #include "lib/web/session.h"
+
+#define EMAIL_MOST 320 /* bytes */
 
 static void show(struct app *app, int status, const char *problem)
 {
@@ -68,14 +70,16 @@ void page_hashing_end(struct app *app)
 
 void page_sign_in_subjects(const struct app *app, const char *email, struct sign_in_subjects *out)
 {
-    char *lower = talloc_strdup(app->request->pool, email);
-    char network[REQUEST_NETWORK_SIZE];
+    char network[REQUEST_NETWORK_SIZE], subject[REQUEST_NETWORK_SIZE + EMAIL_MOST + 16];
+    size_t n;
 
-    for (char *p = lower; p && *p != '\0'; p++)
-        *p = (char)tolower((unsigned char)*p);
     request_network(app->request->address, network);
-    session_hash_text(talloc_asprintf(app->request->pool, "account:%s|%s", lower, network), out->account);
-    session_hash_text(talloc_asprintf(app->request->pool, "address:%s", network), out->address);
+    n = (size_t)snprintf(subject, sizeof(subject), "account:%s|%s", email, network);
+    for (char *p = subject; *p; p++)
+        *p = (char)tolower((unsigned char)*p);
+    session_hash(subject, n, out->account);
+    n = (size_t)snprintf(subject, sizeof(subject), "address:%s", network);
+    session_hash(subject, n, out->address);
 }
 
 /* Counts the try and looks the account up; unknown gives `known` false, not an error. */
@@ -100,7 +104,7 @@ static enum status close_older(struct app *app)
 
     if (session_cookie_read(app->request, SESSION_COOKIE, page_secure(app), token) != STATUS_OK)
         return STATUS_OK;
-    session_hash(token, hash);
+    session_hash(token, SESSION_BYTES, hash);
     return session_remove(app->db, hash);
 }
 
@@ -113,7 +117,7 @@ static enum status open_session(struct app *app, const struct account *account, 
     enum status s = db_begin(app->db, NULL);
 
     session_make(token);
-    session_hash(token, hash);
+    session_hash(token, SESSION_BYTES, hash);
     if (s == STATUS_OK && renewed)
         s = account_renew_hash(app->db, account, renewed);
     if (s == STATUS_OK)
@@ -182,7 +186,7 @@ void page_sign_in(struct app *app)
 {
     const char *email = request_form(app->request, "email"), *password = request_form(app->request, "password");
 
-    if (!email || !password || strlen(email) > 320 || strlen(password) > 1024)
+    if (!email || !password || strlen(email) > EMAIL_MOST || strlen(password) > 1024)
         show(app, 400, "Give an e-mail address and a password.");
     else if (page_hashing_begin(app)) /* first, so that a try that was not looked at does not count */
         sign_in(app, email, password);
@@ -193,7 +197,7 @@ void page_sign_out(struct app *app)
     char hash[SESSION_HASH_SIZE];
     enum status s = db_begin(app->db, NULL);
 
-    session_hash(app->caller.session, hash);
+    session_hash(app->caller.session, SESSION_BYTES, hash);
     if (s == STATUS_OK)
         s = session_remove(app->db, hash);
     s = app_end(app, s);

@@ -1,4 +1,4 @@
-/* accounts.c: who may sign in */
+/* accounts.c: who may sign in, and who has */
 #include "lib/store/accounts.h"
 
 #include <stdio.h>
@@ -19,6 +19,9 @@ static const char sign_out_sql[] = "DELETE FROM tollgate.account_sessions WHERE 
 static const char remove_sql[] = "DELETE FROM tollgate.accounts WHERE email = lower($1) RETURNING id";
 
 static const char find_sql[] = "SELECT id, $1::text, role, tenant_id, password_hash FROM tollgate.account_by_email($1)";
+
+static const char lookup_sql[] =
+    "SELECT account_id, email, role, tenant_id, '' FROM tollgate.session_find($1::bytea, $2::int, $3::int)";
 
 enum status accounts_list(struct db *d, const char *tenant, struct db_rows **rows)
 {
@@ -54,7 +57,9 @@ enum status accounts_remove(struct db *d, const char *email)
     return db_query_found(d, remove_sql, DB_WITH(email), NULL);
 }
 
-enum status accounts_read(struct db *d, const char *sql, size_t n, const char *const params[], struct account *out)
+/* Of a statement that gives id, email, role, tenant and password hash. */
+static enum status read_account(struct db *d, const char *sql, size_t n, const char *const params[],
+                                struct account *out)
 {
     struct db_rows *rows = NULL;
     enum status s = db_query_found(d, sql, n, params, &rows);
@@ -72,7 +77,7 @@ enum status accounts_read(struct db *d, const char *sql, size_t n, const char *c
 
 enum status account_find(struct db *d, const char *email, struct account *out)
 {
-    return accounts_read(d, find_sql, 1, &email, out);
+    return read_account(d, find_sql, 1, &email, out);
 }
 
 enum status account_set_password(struct db *d, const char *token_hash, const char *hash)
@@ -84,4 +89,34 @@ enum status account_renew_hash(struct db *d, const struct account *account, cons
 {
     return db_query(d, "SELECT tollgate.account_renew_hash($1::bigint, $2, $3)",
                     DB_WITH(DB_INT(account->id), account->password_hash, hash), NULL);
+}
+
+/* ---- sessions, and the tries to begin one ---- */
+
+enum status session_store(struct db *d, const char *token_hash, int64_t account)
+{
+    return db_query(d, "SELECT tollgate.session_open($1::bytea, $2::bigint)", DB_WITH(token_hash, DB_INT(account)),
+                    NULL);
+}
+
+enum status session_lookup(struct db *d, const char *token_hash, int64_t idle_s, int64_t absolute_s,
+                           struct account *out)
+{
+    return read_account(d, lookup_sql, DB_WITH(token_hash, DB_INT(idle_s), DB_INT(absolute_s)), out);
+}
+
+enum status session_remove(struct db *d, const char *token_hash)
+{
+    return db_query(d, "SELECT tollgate.session_close($1::bytea)", DB_WITH(token_hash), NULL);
+}
+
+enum status signin_try(struct db *d, const char *account, const char *address, int64_t *seconds)
+{
+    return db_get_int(db_query, d, "SELECT tollgate.signin_try($1::bytea, $2::bytea)", DB_WITH(account, address),
+                      seconds);
+}
+
+enum status signin_ok(struct db *d, const char *account, const char *address)
+{
+    return db_query(d, "SELECT tollgate.signin_ok($1::bytea, $2::bytea)", DB_WITH(account, address), NULL);
 }

@@ -312,14 +312,10 @@ enum status db_begin(struct db *d, const char *tenant)
     return start(d, "BEGIN", tenant);
 }
 
-enum status db_begin_snapshot(struct db *d)
+enum status db_begin_snapshot(struct db *d, bool writes)
 {
-    return start(d, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL);
-}
-
-enum status db_begin_workspace(struct db *d)
-{
-    return start(d, "BEGIN ISOLATION LEVEL REPEATABLE READ", NULL);
+    return start(
+        d, writes ? "BEGIN ISOLATION LEVEL REPEATABLE READ" : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL);
 }
 
 enum status db_commit(struct db *d)
@@ -553,8 +549,9 @@ void db_rows_free(struct db_rows *r)
     PQclear((PGresult *)(void *)r);
 }
 
-enum status db_copy_start(struct db *d, const char *sql)
+enum status db_copy(struct db *d, const char *sql, const char *bytes, size_t length)
 {
+    const size_t most = 1u << 20; /* libpq takes an int */
     enum status s = STATUS_OK;
     PGresult *r;
 
@@ -565,33 +562,13 @@ enum status db_copy_start(struct db *d, const char *sql)
     if (PQresultStatus(r) != PGRES_COPY_IN)
         s = r ? failed(d, r) : lost(d);
     PQclear(r);
-    return s;
-}
-
-enum status db_copy_put(struct db *d, const char *bytes, size_t length)
-{
-    const size_t most = 1u << 20; /* libpq takes an int */
-
-    if (!d->conn)
-        return STATUS_UNAVAILABLE;
-    while (length > 0) {
-        size_t n = length < most ? length : most;
-
-        if (PQputCopyData(d->conn, bytes, (int)n) != 1)
+    if (s != STATUS_OK)
+        return s;
+    for (size_t done = 0, n; done < length; done += n) {
+        n = length - done < most ? length - done : most;
+        if (PQputCopyData(d->conn, bytes + done, (int)n) != 1)
             return lost(d);
-        bytes += n;
-        length -= n;
     }
-    return STATUS_OK;
-}
-
-enum status db_copy_end(struct db *d)
-{
-    enum status s = STATUS_OK;
-    PGresult *r;
-
-    if (!d->conn)
-        return STATUS_UNAVAILABLE;
     if (PQputCopyEnd(d->conn, NULL) != 1)
         return lost(d);
     while (d->conn && (r = PQgetResult(d->conn))) {

@@ -46,10 +46,11 @@ MUST_CHECK enum status db_connect(struct db *d);
  * STATUS_UNAVAILABLE: the database is away or does not take connections.
  */
 MUST_CHECK enum status db_begin(struct db *d, const char *tenant);
-/* Starts one that only reads: all its statements see the same snapshot, of its start. Ends like any other. */
-MUST_CHECK enum status db_begin_snapshot(struct db *d);
-/* The same, but it may make temporary tables and fill them. */
-MUST_CHECK enum status db_begin_workspace(struct db *d);
+/*
+ * Starts one whose statements all see the same snapshot, of its start; it only reads, or `writes`, temporary tables say. Ends like any
+ * other.
+ */
+MUST_CHECK enum status db_begin_snapshot(struct db *d, bool writes);
 /* STATUS_UNAVAILABLE: not known whether it was committed (the connection broke); STATUS_CONFLICT: rolled back. */
 MUST_CHECK enum status db_commit(struct db *d);
 void db_rollback(struct db *d);
@@ -121,9 +122,7 @@ double db_double(const struct db_rows *r, size_t row, int column);
 bool db_bool(const struct db_rows *r, size_t row, int column);
 void db_rows_free(struct db_rows *r);
 
-/* COPY … FROM STDIN: start, any number of puts (text format, whole or partial rows), end. */
-MUST_CHECK enum status db_copy_start(struct db *d, const char *sql);
-MUST_CHECK enum status db_copy_put(struct db *d, const char *bytes, size_t length);
-MUST_CHECK enum status db_copy_end(struct db *d);
+/* COPY … FROM STDIN, of `bytes` in text format. */
+MUST_CHECK enum status db_copy(struct db *d, const char *sql, const char *bytes, size_t length);
 
 #endif

@@ -73,7 +73,7 @@ enum status feed_begin(struct feed *p, char cursor[FEED_CURSOR_SIZE])
 {
     static const char sql[] = "SELECT pg_current_snapshot()::text, pg_snapshot_xmin(pg_current_snapshot())::text";
     struct db_rows *rows;
-    enum status s = db_begin_snapshot(p->db);
+    enum status s = db_begin_snapshot(p->db, false);
 
     if (s != STATUS_OK)
         return s;
@@ -96,7 +96,7 @@ enum status feed_end(struct feed *p)
 
 /* ---- the catalogue ---- */
 
-int feed_metric(const struct limit_catalogue *c, const char *name)
+static int find_metric(const struct limit_catalogue *c, const char *name)
 {
     return limit_table_metric(c, name, strlen(name));
 }
@@ -134,7 +134,7 @@ static uint8_t aggregation_of(const char *name)
 static bool put_metric(struct limit_catalogue *c, const struct db_rows *rows, size_t row)
 {
     const char *name = db_text(rows, row, 0);
-    int i = feed_metric(c, name);
+    int i = find_metric(c, name);
 
     if (i < 0) {
         if (c->n_metrics == LIMIT_TABLE_METRICS)
@@ -154,7 +154,7 @@ static bool put_metric(struct limit_catalogue *c, const struct db_rows *rows, si
 static bool put_limit(struct limit_catalogue *c, const struct db_rows *rows, size_t row)
 {
     const char *key = db_text(rows, row, 0);
-    int metric = feed_metric(c, db_text(rows, row, 1)), i = feed_limit(c, key);
+    int metric = find_metric(c, db_text(rows, row, 1)), i = feed_limit(c, key);
 
     if (metric < 0)
         return false;
@@ -175,7 +175,7 @@ static bool all_there(const struct limit_catalogue *old, const struct db_rows *m
     size_t found = 0;
 
     for (size_t i = 0; i < db_count(metrics); i++)
-        found += feed_metric(old, db_text(metrics, i, 0)) >= 0;
+        found += find_metric(old, db_text(metrics, i, 0)) >= 0;
     for (size_t i = 0; i < db_count(limits); i++)
         found += feed_limit(old, db_text(limits, i, 0)) >= 0;
     return found == (size_t)old->n_metrics + old->n_limits;

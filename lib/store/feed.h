@@ -61,13 +61,12 @@ MUST_CHECK enum status feed_tenants_after(struct feed *p, const struct limit_cat
 
 /* tenant: "" of an operator's key. */
 typedef enum status feed_key_fn(void *arg, const struct limit_key *k, const char *tenant);
-MUST_CHECK enum status feed_keys(struct feed *p, const char *only, feed_key_fn *fn, void *arg);
+/* All keys, or those of one tenant. */
+MUST_CHECK enum status feed_keys(struct feed *p, const char *tenant, feed_key_fn *fn, void *arg);
 typedef enum status feed_gone_fn(void *arg, const unsigned char hash[LIMIT_HASH_BYTES]);
 /* Keys that changed since the cursor: `fn` of those that are there, `gone` of hashes that are no key's any more. */
 MUST_CHECK enum status feed_keys_since(struct feed *p, const char *cursor, feed_key_fn *fn, feed_gone_fn *gone,
                                        void *arg);
-/* The keys of one tenant. */
-MUST_CHECK enum status feed_keys_of(struct feed *p, const char *tenant, feed_key_fn *fn, void *arg);
 
 struct feed_count {
     const char *tenant, *metric;

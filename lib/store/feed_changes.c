@@ -90,11 +90,11 @@ static enum status one_key(void *arg, const struct db_rows *rows, size_t row)
     "SELECT id, coalesce(tenant_id, ''), tenant_id IS NULL, hash, array_to_string(scopes, ','), " \
     "revoked_at IS NOT NULL, tollgate.us(expires_at) FROM tollgate.api_keys "
 
-enum status feed_keys(struct feed *p, const char *only, feed_key_fn *fn, void *arg)
+enum status feed_keys(struct feed *p, const char *tenant, feed_key_fn *fn, void *arg)
 {
     struct key_reader r = {fn, arg};
 
-    return each_row(p, KEY_COLUMNS "WHERE $1::text IS NULL OR id = $1", only, one_key, &r);
+    return each_row(p, KEY_COLUMNS "WHERE $1::text IS NULL OR tenant_id = $1", tenant, one_key, &r);
 }
 
 struct key_change_reader {
@@ -125,13 +125,6 @@ enum status feed_keys_since(struct feed *p, const char *cursor, feed_key_fn *fn,
     struct key_change_reader r = {{fn, arg}, gone};
 
     return each_row(p, sql, cursor, one_key_change, &r);
-}
-
-enum status feed_keys_of(struct feed *p, const char *tenant, feed_key_fn *fn, void *arg)
-{
-    struct key_reader r = {fn, arg};
-
-    return each_row(p, KEY_COLUMNS "WHERE tenant_id = $1", tenant, one_key, &r);
 }
 
 /* ---- changes ---- */

@@ -114,7 +114,8 @@ static size_t read_levels(const struct db_rows *rows, size_t *next, const struct
     size_t n = 0;
 
     for (; *next < db_count(rows) && strcmp(db_text(rows, *next, 0), id) == 0; (*next)++) {
-        int metric = feed_metric(c, db_text(rows, *next, 1));
+        const char *name = db_text(rows, *next, 1);
+        int metric = limit_table_metric(c, name, strlen(name));
 
         if (metric >= 0 && n < LIMIT_TABLE_METRICS)
             gauges[n++] = (struct feed_gauge){.metric = metric,

@@ -22,8 +22,7 @@ struct feed {
     bool owns; /* its connection */
 };
 
-/* Places in the catalogue, or -1. */
-int feed_metric(const struct limit_catalogue *c, const char *name);
+/* Its place in the catalogue, or -1. */
 int feed_limit(const struct limit_catalogue *c, const char *key);
 
 #endif

@@ -86,9 +86,9 @@ static enum status run_files(struct apply *a, const struct sql_files *f)
         char *text = NULL;
         size_t length;
 
-        if ((s = sql_read(f->dir, sql_files_name(f, i), &text, &length, a->problem)) == STATUS_OK &&
+        if ((s = sql_read(f->dir, f->names[i]->d_name, &text, &length, a->problem)) == STATUS_OK &&
             (s = sql_run(a->d, text)) != STATUS_OK)
-            s = explain(a, s, sql_files_name(f, i));
+            s = explain(a, s, f->names[i]->d_name);
         free(text);
     }
     return s;

@@ -292,10 +292,7 @@ static enum status copy_batch(struct ingest *in, const struct ingest_batch *batc
         return STATUS_NO_MEMORY;
     if (n == 0)
         return STATUS_OK;
-    if ((s = db_copy_start(in->db, "COPY pg_temp.batch FROM STDIN")) != STATUS_OK)
-        return s;
-    s = db_copy_put(in->db, in->copy.data, in->copy.length);
-    return s == STATUS_OK ? db_copy_end(in->db) : s;
+    return db_copy(in->db, "COPY pg_temp.batch FROM STDIN", in->copy.data, in->copy.length);
 }
 
 /* ---- what could not be stored ---- */

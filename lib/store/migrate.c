@@ -158,9 +158,9 @@ enum status migrate_folder(struct db *d, const struct migrate_options *o, const 
     for (int i = 0; i < f.n && s == STATUS_OK; i++) {
         int64_t from = clock_mono_us();
 
-        s = run_file(d, f.dir, sql_files_name(&f, i), as_owner, problem);
+        s = run_file(d, f.dir, f.names[i]->d_name, as_owner, problem);
         if (s == STATUS_OK) {
-            snprintf(line, sizeof(line), "%.20s/%.200s (%.1f s)", folder, sql_files_name(&f, i),
+            snprintf(line, sizeof(line), "%.20s/%.200s (%.1f s)", folder, f.names[i]->d_name,
                      (double)(clock_mono_us() - from) / 1e6);
             say(o, line);
         }
@@ -196,7 +196,7 @@ static enum status changed_file(const char *name, char problem[PROBLEM_SIZE])
 static enum status one_file(struct db *d, const struct migrate_options *o, const struct sql_files *f, int i,
                             char problem[PROBLEM_SIZE])
 {
-    const char *name = sql_files_name(f, i);
+    const char *name = f->names[i]->d_name;
     char version[4] = "", sum[SQL_CHECKSUM_SIZE], before[SQL_CHECKSUM_SIZE], line[320];
     int64_t from = clock_mono_us();
     char *text = NULL;
@@ -247,10 +247,10 @@ static enum status upgrade(struct db *d, const struct migrate_options *o, const 
         return STATUS_VERSION;
     }
     if ((s = sql_read(o->sql_dir, "upgrade.sql", &sql, &length, problem)) != STATUS_OK ||
-        (s = sql_read(f->dir, sql_files_name(f, 0), &first, &length, problem)) != STATUS_OK)
+        (s = sql_read(f->dir, f->names[0]->d_name, &first, &length, problem)) != STATUS_OK)
         goto out;
     sql_checksum(first, length, sum);
-    if ((s = db_script(d, sql)) != STATUS_OK || (s = record(d, "1", sql_files_name(f, 0), sum)) != STATUS_OK)
+    if ((s = db_script(d, sql)) != STATUS_OK || (s = record(d, "1", f->names[0]->d_name, sum)) != STATUS_OK)
         s = sql_explain(d, s, "upgrade.sql", problem);
     else
         say(o, "upgrade.sql");
@@ -322,7 +322,7 @@ static const char first_tables[] =
 static enum status bring_up(struct db *d, const struct migrate_options *o, const struct sql_files *f,
                             char problem[PROBLEM_SIZE])
 {
-    enum status s = refuse_newer(d, sql_files_name(f, f->n - 1), problem);
+    enum status s = refuse_newer(d, f->names[f->n - 1]->d_name, problem);
 
     if (s == STATUS_OK)
         s = upgrade(d, o, f, problem);

@@ -72,7 +72,7 @@ static enum status read_found(struct db *d, const struct reconcile_calls *calls)
 
 static enum status compare_rows(struct db *d, const char *tenant, const struct reconcile_calls *calls)
 {
-    enum status s = db_begin_workspace(d);
+    enum status s = db_begin_snapshot(d, true);
 
     if (s != STATUS_OK)
         return s;

@@ -1,7 +1,6 @@
 /* sql_files.c: the files of a folder of SQL */
 #include "lib/store/sql_files.h"
 
-#include <dirent.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,11 +44,6 @@ void sql_files_term(struct sql_files *f)
     for (int i = 0; i < f->n; i++)
         free(f->names[i]);
     free(f->names);
-}
-
-const char *sql_files_name(const struct sql_files *f, int i)
-{
-    return f->names[i]->d_name;
 }
 
 enum status sql_explain(const struct db *d, enum status s, const char *what, char problem[SQL_PROBLEM_SIZE])
@@ -137,7 +131,7 @@ static enum status add_folder(crypto_generichash_state *state, const char *sql_d
         char *text = NULL;
         size_t length;
 
-        if ((s = sql_read(f.dir, sql_files_name(&f, i), &text, &length, problem)) == STATUS_OK)
+        if ((s = sql_read(f.dir, f.names[i]->d_name, &text, &length, problem)) == STATUS_OK)
             crypto_generichash_update(state, (const unsigned char *)text, length);
         free(text);
     }

@@ -6,6 +6,7 @@
 #ifndef STORE_SQL_FILES_H
 #define STORE_SQL_FILES_H
 
+#include <dirent.h>
 #include <stddef.h>
 
 #include "lib/base/status.h"
@@ -14,18 +15,16 @@
 #define SQL_CHECKSUM_SIZE 33 /* 16 bytes of BLAKE2b in hex */
 
 struct db;
-struct dirent;
 struct sql_files {
     char dir[1024];
     int n;
-    struct dirent **names;
+    struct dirent **names; /* d_name */
 };
 
 /* The files of `folder` below `sql_dir`, in the order of their names; free them with sql_files_term. */
 MUST_CHECK enum status sql_files_init(struct sql_files *f, const char *sql_dir, const char *folder,
                                       char problem[SQL_PROBLEM_SIZE]);
 void sql_files_term(struct sql_files *f);
-const char *sql_files_name(const struct sql_files *f, int i);
 /* The text of a file, which the caller frees. */
 MUST_CHECK enum status sql_read(const char *dir, const char *name, char **text, size_t *length,
                                 char problem[SQL_PROBLEM_SIZE]);

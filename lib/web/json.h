@@ -40,10 +40,10 @@ struct json_object *json_stored(const char *text);
 MUST_CHECK enum status json_millionths(struct json_object *number, int64_t *out);
 /* Millionths as a number: "3", "0.25", "-1.000001". */
 struct json_object *json_from_millionths(int64_t millionths);
-/* A percentage to six places, so that no binary fraction shows. */
-struct json_object *json_from_percent(double percent);
 /* A string, or JSON null when `text` is NULL. */
 struct json_object *json_text(const char *text);
+/* A percentage to six places, so that no binary fraction shows. */
+struct json_object *json_from_percent(double percent);
 /*
  * Can PostgreSQL's jsonb hold every number in it as it was sent? Not one with a thousand digits or a power of ten beyond a
  * thousand, nor a whole number of more than 64 bits, which json-c rounds.

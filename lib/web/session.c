@@ -12,23 +12,13 @@ void session_make(unsigned char token[SESSION_BYTES])
     randombytes_buf(token, SESSION_BYTES);
 }
 
-static void hash_bytes(const void *bytes, size_t length, char out[SESSION_HASH_SIZE])
+void session_hash(const void *bytes, size_t length, char out[SESSION_HASH_SIZE])
 {
     unsigned char hash[32];
 
     crypto_generichash(hash, sizeof(hash), bytes, length, NULL, 0);
     memcpy(out, "\\x", 2);
     sodium_bin2hex(out + 2, SESSION_HASH_SIZE - 2, hash, sizeof(hash));
-}
-
-void session_hash(const unsigned char token[SESSION_BYTES], char out[SESSION_HASH_SIZE])
-{
-    hash_bytes(token, SESSION_BYTES, out);
-}
-
-void session_hash_text(const char *text, char out[SESSION_HASH_SIZE])
-{
-    hash_bytes(text, strlen(text), out);
 }
 
 static void cookie_name(const char *name, bool secure, char out[64])

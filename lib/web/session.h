@@ -21,9 +21,8 @@
 #define SESSION_FORM_COOKIE "tollgate_form"
 
 void session_make(unsigned char token[SESSION_BYTES]);
-void session_hash(const unsigned char token[SESSION_BYTES], char out[SESSION_HASH_SIZE]);
-/* The hash of any text, for the subjects of failed sign-ins. */
-void session_hash_text(const char *text, char out[SESSION_HASH_SIZE]);
+/* Of a token, or of any text for the subjects of failed sign-ins. */
+void session_hash(const void *bytes, size_t length, char out[SESSION_HASH_SIZE]);
 /* STATUS_NOT_FOUND: no such cookie, or not one of ours. */
 MUST_CHECK enum status session_cookie_read(const struct request *r, const char *name, bool secure,
                                            unsigned char token[SESSION_BYTES]);

@@ -183,17 +183,12 @@ static void copy_brings_rows_and_reports_a_bad_one(void)
 
     CU_ASSERT_EQUAL_FATAL(db_begin(d, NULL), STATUS_OK);
     CU_ASSERT_EQUAL_FATAL(db_script(d, "CREATE TEMP TABLE batch (a int, b text)"), STATUS_OK);
-    CU_ASSERT_EQUAL_FATAL(db_copy_start(d, "COPY batch FROM STDIN"), STATUS_OK);
-    CU_ASSERT_EQUAL(db_copy_put(d, "1\tx\n2", 5), STATUS_OK);
-    CU_ASSERT_EQUAL(db_copy_put(d, "\t\\N\n", 4), STATUS_OK);
-    CU_ASSERT_EQUAL(db_copy_end(d), STATUS_OK);
+    CU_ASSERT_EQUAL(db_copy(d, "COPY batch FROM STDIN", "1\tx\n2\t\\N\n", 9), STATUS_OK);
     CU_ASSERT_EQUAL_FATAL(db_query(d, "SELECT count(*), count(b) FROM batch", 0, NULL, &r), STATUS_OK);
     CU_ASSERT_EQUAL(db_int(r, 0, 0), 2);
     CU_ASSERT_EQUAL(db_int(r, 0, 1), 1);
     db_rows_free(r);
-    CU_ASSERT_EQUAL_FATAL(db_copy_start(d, "COPY batch FROM STDIN"), STATUS_OK);
-    CU_ASSERT_EQUAL(db_copy_put(d, "word\tx\n", 7), STATUS_OK);
-    CU_ASSERT_EQUAL(db_copy_end(d), STATUS_INVALID);
+    CU_ASSERT_EQUAL(db_copy(d, "COPY batch FROM STDIN", "word\tx\n", 7), STATUS_INVALID);
     db_rollback(d);
 }
 
@@ -269,7 +264,7 @@ static void a_snapshot_shows_nothing_that_was_committed_since_and_writes_nothing
     CU_ASSERT_EQUAL(db_script(other, "CREATE TABLE public.seen (n int); INSERT INTO public.seen VALUES (1)"),
                     STATUS_OK);
     CU_ASSERT_EQUAL(db_commit(other), STATUS_OK);
-    CU_ASSERT_EQUAL_FATAL(db_begin_snapshot(d), STATUS_OK);
+    CU_ASSERT_EQUAL_FATAL(db_begin_snapshot(d, false), STATUS_OK);
     CU_ASSERT_EQUAL(db_begin(other, NULL), STATUS_OK);
     CU_ASSERT_EQUAL(db_script(other, "INSERT INTO public.seen VALUES (2)"), STATUS_OK);
     CU_ASSERT_EQUAL(db_commit(other), STATUS_OK);

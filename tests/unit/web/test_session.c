@@ -97,10 +97,10 @@ static void tokens_differ_and_only_a_hash_is_told(void)
 
     session_make(other);
     CU_ASSERT_NOT_EQUAL(memcmp(other, token, sizeof other), 0);
-    session_hash(token, hash);
-    session_hash(token, again);
+    session_hash(token, SESSION_BYTES, hash);
+    session_hash(token, SESSION_BYTES, again);
     CU_ASSERT_STRING_EQUAL(hash, again);
-    session_hash(other, again);
+    session_hash(other, SESSION_BYTES, again);
     CU_ASSERT_STRING_NOT_EQUAL(hash, again);
     CU_ASSERT_EQUAL(strlen(hash), 66);
     CU_ASSERT_EQUAL(strncmp(hash, "\\x", 2), 0);
