@@ -3,17 +3,14 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "cli/table.h"
 #include "lib/base/clock.h"
-#include "lib/base/password_common.h"
 #include "lib/base/tenant_id.h"
 #include "lib/store/db.h"
 #include "lib/store/schema_version.h"
@@ -165,71 +162,6 @@ bool cli_confirm(struct cli *c, const char *what, const char *word)
         return true;
     cli_say("that is not \"%s\"; nothing was changed", word);
     return false;
-}
-
-/* One line without its end; false at the end of the input or when it does not fit. */
-static bool read_line(char *out, size_t size)
-{
-    size_t n;
-
-    if (!fgets(out, (int)size, stdin))
-        return false;
-    n = strcspn(out, "\r\n");
-    if (out[n] == 0 && n + 1 == size)
-        return false;
-    out[n] = 0;
-    return true;
-}
-
-static bool read_hidden(const char *question, char *out, size_t size)
-{
-    struct termios was, quiet;
-    bool ok;
-
-    if (tcgetattr(STDIN_FILENO, &was) < 0)
-        return false;
-    quiet = was;
-    quiet.c_lflag &= ~(tcflag_t)ECHO;
-    fputs(question, stderr);
-    if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet) < 0)
-        return false;
-    ok = read_line(out, size);
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &was);
-    fputc('\n', stderr);
-    return ok;
-}
-
-bool cli_password(bool from_stdin, const char *email, char *out, size_t size)
-{
-    char again[PASSWORD_MOST + 2];
-    const char *problem;
-    bool ok = false;
-
-    /* what stdio keeps of the secret would outlive the wipe */
-    setvbuf(stdin, NULL, _IONBF, 0);
-    if (!from_stdin && !isatty(STDIN_FILENO)) {
-        cli_say("there is no terminal to ask for the password; give it on standard input with --password-stdin");
-        return false;
-    }
-    if (from_stdin ? !read_line(out, size) : !read_hidden("Password: ", out, size)) {
-        cli_say("no password was read");
-        goto done;
-    }
-    problem = password_problem(out, email);
-    if (problem) {
-        cli_say("%s", problem);
-        goto done;
-    }
-    if (!from_stdin && (!read_hidden("Once more: ", again, sizeof(again)) || strcmp(out, again) != 0)) {
-        cli_say("the two are not the same; nothing was changed");
-        goto done;
-    }
-    ok = true;
-done:
-    sodium_memzero(again, sizeof(again));
-    if (!ok)
-        sodium_memzero(out, size);
-    return ok;
 }
 
 bool cli_tenant_id(const char *id)

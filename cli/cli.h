@@ -79,11 +79,6 @@ int cli_fail(struct cli *c, enum status s, const char *what);
  * it says that --yes is needed. When it is false, return CLI_REFUSED.
  */
 bool cli_confirm(struct cli *c, const char *what, const char *word);
-/*
- * A password from the terminal without echo, twice, or with `from_stdin` one line of standard input; password_problem is asked
- * about it. `out` belongs to the caller, who wipes it with sodium_memzero. False: it said why.
- */
-bool cli_password(bool from_stdin, const char *email, char *out, size_t size);
 /* May `id` be a tenant's? false: it said why not. Such a tenant is left out, so nothing is made for it. */
 bool cli_tenant_id(const char *id);
 /* A whole number in [least, most]; false: it said what `name` must be. */
@@ -114,7 +109,10 @@ int cli_end(struct cli *c, enum status s, const char *what, const char *done, co
 /* What `setup` shares with the commands that make accounts, keys and tiers. */
 /* Says what is wrong with it when it is none. */
 bool cli_is_email(const char *text);
-/* Asks for a password as cli_password does, and hashes it. What went wrong is said. */
+/*
+ * Asks for a password: at the terminal without echo, twice, or with `from_stdin` one line of standard input; and hashes it. What
+ * went wrong, or password_problem finds, is said.
+ */
 MUST_CHECK enum status cli_ask_hash(const struct config *config, bool from_stdin, const char *email,
                                     char hash[PASSWORD_HASH_SIZE]);
 /* In the caller's transaction. */

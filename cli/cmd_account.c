@@ -2,10 +2,13 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <termios.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/table.h"
 #include "lib/base/password.h"
+#include "lib/base/password_common.h"
 #include "lib/store/accounts.h"
 
 #define PASSWORD_SIZE 1026 /* the longest password, a newline, a NUL */
@@ -20,12 +23,78 @@ static const struct table_column columns[] = {
     {0},
 };
 
+/* One line without its end; false at the end of the input or when it does not fit. */
+static bool read_line(char *out, size_t size)
+{
+    size_t n;
+
+    if (!fgets(out, (int)size, stdin))
+        return false;
+    n = strcspn(out, "\r\n");
+    if (out[n] == 0 && n + 1 == size)
+        return false;
+    out[n] = 0;
+    return true;
+}
+
+static bool read_hidden(const char *question, char *out, size_t size)
+{
+    struct termios was, quiet;
+    bool ok;
+
+    if (tcgetattr(STDIN_FILENO, &was) < 0)
+        return false;
+    quiet = was;
+    quiet.c_lflag &= ~(tcflag_t)ECHO;
+    fputs(question, stderr);
+    if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet) < 0)
+        return false;
+    ok = read_line(out, size);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &was);
+    fputc('\n', stderr);
+    return ok;
+}
+
+/* `out` is to be wiped with sodium_memzero. False: it said why. */
+static bool ask_password(bool from_stdin, const char *email, char *out, size_t size)
+{
+    char again[PASSWORD_MOST + 2];
+    const char *problem;
+    bool ok = false;
+
+    /* what stdio keeps of the secret would outlive the wipe */
+    setvbuf(stdin, NULL, _IONBF, 0);
+    if (!from_stdin && !isatty(STDIN_FILENO)) {
+        cli_say("there is no terminal to ask for the password; give it on standard input with --password-stdin");
+        return false;
+    }
+    if (from_stdin ? !read_line(out, size) : !read_hidden("Password: ", out, size)) {
+        cli_say("no password was read");
+        goto done;
+    }
+    problem = password_problem(out, email);
+    if (problem) {
+        cli_say("%s", problem);
+        goto done;
+    }
+    if (!from_stdin && (!read_hidden("Once more: ", again, sizeof(again)) || strcmp(out, again) != 0)) {
+        cli_say("the two are not the same; nothing was changed");
+        goto done;
+    }
+    ok = true;
+done:
+    sodium_memzero(again, sizeof(again));
+    if (!ok)
+        sodium_memzero(out, size);
+    return ok;
+}
+
 enum status cli_ask_hash(const struct config *config, bool from_stdin, const char *email, char hash[PASSWORD_HASH_SIZE])
 {
     char password[PASSWORD_SIZE];
     enum status s;
 
-    if (!cli_password(from_stdin, email, password, sizeof(password)))
+    if (!ask_password(from_stdin, email, password, sizeof(password)))
         return STATUS_INVALID;
     s = password_hash(config, password, hash);
     if (s != STATUS_OK)

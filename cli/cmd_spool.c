@@ -5,6 +5,7 @@
 
 #include "cli/spool_view.h"
 #include "lib/store/db.h"
+#include "lib/store/journal.h"
 
 static void count_or_none(struct table *t, bool known, uint64_t n)
 {
@@ -47,10 +48,33 @@ static const struct table_column list_columns[] = {
     {0},
 };
 
+/* The node whose segment it is; NULL when that is not known. */
+static const unsigned char *node_of(const struct spool_view *v, const struct spool_segment *g)
+{
+    return g->header_intact ? g->node : v->known ? v->node.uuid : NULL;
+}
+
+/* Behind the last stored byte of a segment; 0: nothing of it is stored; -1: the database did not say. */
+static int64_t committed_to(struct cli *c, const struct spool_view *v, const struct spool_segment *g)
+{
+    const unsigned char *uuid = node_of(v, g);
+    struct spool_node node = {{0}, {0}};
+    char text[SPOOL_NODE_TEXT];
+    uint64_t position;
+
+    if (!uuid)
+        return -1;
+    memcpy(node.uuid, uuid, sizeof(node.uuid));
+    spool_node_text(&node, text);
+    return journal_position(c->db, text, g->number, &position) == STATUS_OK
+               ? (int64_t)(position > g->bytes ? g->bytes : position)
+               : -1; /* settled: all of it */
+}
+
 static void list_row(struct table *t, const struct spool_view *v, const struct spool_segment *g, int64_t committed)
 {
     static const struct spool_visitor nobody = {NULL, NULL, NULL};
-    const unsigned char *uuid = spool_node_of(v, g);
+    const unsigned char *uuid = node_of(v, g);
     struct spool_node node = {{0}, {0}};
     char text[SPOOL_NODE_TEXT];
     struct spool_sum sum;
@@ -90,7 +114,7 @@ static int cmd_spool_list(struct cli *c, int argc, char *argv[])
     table_init(&t, list_columns);
     for (size_t i = 0; i < v.n; i++)
         if (spool_chosen(&choice, &v.list[i]))
-            list_row(&t, &v, &v.list[i], books ? spool_committed(c, &v, &v.list[i]) : -1);
+            list_row(&t, &v, &v.list[i], books ? committed_to(c, &v, &v.list[i]) : -1);
     if (books)
         db_rollback(c->db);
     spool_view_close(&v);

@@ -7,6 +7,7 @@
 #include "cli/spool_view.h"
 #include "lib/base/decimal.h"
 #include "lib/store/db.h"
+#include "lib/store/journal.h"
 
 #define SHOW_MOST_TEXT "1000"
 
@@ -148,6 +149,15 @@ static void show_damage(void *arg, const struct spool_segment *g, const struct s
     damage_row(l, g->number, d->from, d->to, true, record);
 }
 
+/* The damage recorded of a node: segment, from, to, found, seen. */
+static enum status recorded_damage(struct cli *c, const struct spool_view *v, struct db_rows **rows)
+{
+    char text[SPOOL_NODE_TEXT];
+
+    spool_node_text(&v->node, text);
+    return journal_damage(c->db, text, rows);
+}
+
 static int show_damaged(struct cli *c, const struct spool_view *v, const struct spool_choice *choice)
 {
     struct damage_list l = {.recorded = NULL};
@@ -155,7 +165,7 @@ static int show_damaged(struct cli *c, const struct spool_view *v, const struct 
     struct spool_sum sum;
     bool books = spool_books_open(c, "only what the files show is listed");
 
-    if (books && spool_recorded_damage(c, v, &l.recorded) != STATUS_OK)
+    if (books && recorded_damage(c, v, &l.recorded) != STATUS_OK)
         cli_say("what the collector recorded is not shown: %s", db_error(c->db));
     table_init(&l.table, damage_columns);
     if (l.recorded && !(l.matched = calloc(db_count(l.recorded) + 1, sizeof(*l.matched))))

@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,17 +36,7 @@ struct filling {
     char *problem;
 };
 
-static enum status refuse(struct filling *f, const char *format, ...) PRINTF_LIKE(2, 3);
-
-static enum status refuse(struct filling *f, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(f->problem, 512, format, args);
-    va_end(args);
-    return STATUS_INVALID;
-}
+#define refuse(f, ...) status_say(STATUS_INVALID, (f)->problem, __VA_ARGS__)
 
 /* ---- addresses ---- */
 

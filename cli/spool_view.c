@@ -13,7 +13,6 @@
 
 #include "lib/base/io.h"
 #include "lib/store/db.h"
-#include "lib/store/journal.h"
 
 static const char *const kinds[] = {"?", "gate", "web", "collector"};
 
@@ -60,11 +59,6 @@ bool spool_chosen(const struct spool_choice *choice, const struct spool_segment 
     return (!choice->segment || strtoull(choice->segment, NULL, 16) == g->number) &&
            (!choice->writer || (g->header_intact && strcmp(choice->writer, spool_writer_text(g)) == 0)) &&
            (!choice->alive || g->live) && (!choice->dead || !g->live);
-}
-
-const unsigned char *spool_node_of(const struct spool_view *v, const struct spool_segment *g)
-{
-    return g->header_intact ? g->node : v->known ? v->node.uuid : NULL;
 }
 
 bool spool_is_served(const char *dir)
@@ -147,28 +141,4 @@ bool spool_books_open(struct cli *c, const char *without)
         return true;
     cli_say("the database is not available (%s): %s", d ? db_error(d) : "out of memory", without);
     return false;
-}
-
-int64_t spool_committed(struct cli *c, const struct spool_view *v, const struct spool_segment *g)
-{
-    const unsigned char *uuid = spool_node_of(v, g);
-    struct spool_node node = {{0}, {0}};
-    char text[SPOOL_NODE_TEXT];
-    uint64_t position;
-
-    if (!uuid)
-        return -1;
-    memcpy(node.uuid, uuid, sizeof(node.uuid));
-    spool_node_text(&node, text);
-    return journal_position(c->db, text, g->number, &position) == STATUS_OK
-               ? (int64_t)(position > g->bytes ? g->bytes : position)
-               : -1; /* settled: all of it */
-}
-
-enum status spool_recorded_damage(struct cli *c, const struct spool_view *v, struct db_rows **rows)
-{
-    char text[SPOOL_NODE_TEXT];
-
-    spool_node_text(&v->node, text);
-    return journal_damage(c->db, text, rows);
 }

@@ -33,8 +33,6 @@ struct spool_choice {
 bool spool_choice_valid(const struct spool_choice *choice);
 bool spool_chosen(const struct spool_choice *choice, const struct spool_segment *g);
 const char *spool_writer_text(const struct spool_segment *g);
-/* The node whose segment it is; NULL when that is not known. */
-const unsigned char *spool_node_of(const struct spool_view *v, const struct spool_segment *g);
 
 /* Is a collector at work there? Its lock is the proof, whatever a file says. */
 bool spool_is_served(const char *dir);
@@ -60,9 +58,5 @@ MUST_CHECK enum status spool_walk(const struct spool_view *v, const struct spool
 
 /* Starts a transaction to ask it; false: it is away, and one sentence on standard error said what is missing then. */
 bool spool_books_open(struct cli *c, const char *without);
-/* Behind the last stored byte of a segment; 0: nothing of it is stored; -1: the database did not say. */
-int64_t spool_committed(struct cli *c, const struct spool_view *v, const struct spool_segment *g);
-/* The damage recorded of a node: segment, from, to, found, seen. The caller frees the rows. */
-MUST_CHECK enum status spool_recorded_damage(struct cli *c, const struct spool_view *v, struct db_rows **rows);
 
 #endif

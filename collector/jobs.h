@@ -49,11 +49,10 @@ MUST_CHECK enum status jobs_once(void *jobs, int64_t *wait_us);
 typedef enum status job_fn(struct jobs *j, int64_t until, bool *more);
 
 /* ---- maintenance.c ---- */
-job_fn jobs_report, jobs_overrides, jobs_rollover, jobs_attach, jobs_partitions, jobs_retention, jobs_retire;
+job_fn jobs_report, jobs_overrides, jobs_rollover, jobs_attach, jobs_partitions, jobs_retention, jobs_sample,
+    jobs_retire;
 /* ---- refusals.c ---- */
 job_fn jobs_refusals;
-/* ---- samples.c ---- */
-job_fn jobs_sample;
 /* ---- storage.c ---- */
 job_fn jobs_storage, jobs_storage_asked;
 void jobs_storage_end(struct storage_round *r);

@@ -1,7 +1,7 @@
 /*
  * worker: a thread that does one thing again and again, with its own pauses and its own back-off.
  *
- * main.c starts one each for import, replicate and jobs; they share what collector.h says. A worker sees only its own failures: one
+ * main.c starts one each for import, replicate and jobs, which share what collector.h says; sync.c has one. A worker sees only its own failures: one
  * that waits for a lock in PostgreSQL, or for PostgreSQL itself, keeps no other from going on.
  */
 #ifndef COLLECTOR_WORKER_H

@@ -2,8 +2,6 @@
 #include "lib/base/address.h"
 
 #include <ctype.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -77,16 +75,7 @@ enum address address_of(const struct config *c, const char *path)
 
 /* ---- are they right? ---- */
 
-static enum status say(char problem[512], const char *format, ...) PRINTF_LIKE(2, 3);
-
-static enum status say(char problem[512], const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(problem, 512, format, args);
-    va_end(args);
-    return STATUS_INVALID;
-}
+#define say(problem, ...) status_say(STATUS_INVALID, problem, __VA_ARGS__)
 
 /* "/", or "/x/y": no slash at the end, no empty or dot segments, nothing that would have to be encoded. */
 bool address_is_path(const char *prefix)
@@ -129,33 +118,13 @@ static enum status check_list(const char *key, const char *const list[], size_t 
 /* Names that already mean something to servers, to FastCGI, or to Tollgate itself. */
 static bool header_is_taken(const char *name)
 {
-    static const char *const names[] = {"Accept",
-                                        "Connection",
-                                        "Cookie",
-                                        "Date",
-                                        "Expect",
-                                        "Forwarded",
-                                        "From",
-                                        "Host",
-                                        "HTTP2-Settings",
-                                        "Keep-Alive",
-                                        "Origin",
-                                        "Pragma",
-                                        "Proxy",
-                                        "Range",
-                                        "Referer",
-                                        "Set-Cookie",
-                                        "TE",
-                                        "Trailer",
-                                        "Transfer-Encoding",
-                                        "Upgrade",
-                                        "User-Agent",
-                                        "Via",
-                                        "Warning",
-                                        "Cache-Control",
-                                        "X-Tenant-ID",
-                                        "X-Request-Id",
-                                        "X-Real-IP"};
+    /* clang-format off */
+    static const char *const names[] = {
+        "Accept", "Connection", "Cookie", "Date", "Expect", "Forwarded", "From", "Host", "HTTP2-Settings",
+        "Keep-Alive", "Origin", "Pragma", "Proxy", "Range", "Referer", "Set-Cookie", "TE", "Trailer",
+        "Transfer-Encoding", "Upgrade", "User-Agent", "Via", "Warning", "Cache-Control", "X-Tenant-ID",
+        "X-Request-Id", "X-Real-IP"};
+    /* clang-format on */
     static const char *const families[] = {"Accept-", "Access-Control-", "CE-",        "Content-", "If-", "Proxy-",
                                            "Sec-",    "X-Forwarded-",    "X-Tollgate-"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

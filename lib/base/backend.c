@@ -2,12 +2,13 @@
 #include "lib/base/backend.h"
 
 #include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/base/address.h"
 #include "lib/base/config.h"
+
+#define say(problem, ...) status_say(STATUS_INVALID, problem, __VA_ARGS__)
 
 static const char right[] = "write /path = http://host:port, http:unix:/path/of/socket, fastcgi://host:port or "
                             "fastcgi:unix:/path/of/socket";
@@ -68,21 +69,17 @@ enum status backend_parse(const char *path, const char *target, struct backend *
     if (!address || strlen(address) >= sizeof(out->address) || !backend_address_is_plain(address)) {
         const char *slash = address && strncmp(address, "unix:", 5) != 0 ? strchr(address, '/') : NULL;
 
-        if (slash)
-            snprintf(problem, 512,
-                     "backends.%.100s: \"%.100s\" is wrong; leave %.60s out: the call's own path is handed on", path,
-                     target, slash);
-        else
-            snprintf(problem, 512, "backends.%.100s: \"%.100s\" is wrong; %s", path, target, right);
-        return STATUS_INVALID;
+        return slash ? say(problem,
+                           "backends.%.100s: \"%.100s\" is wrong; leave %.60s out: the call's own path is handed on",
+                           path, target, slash)
+                     : say(problem, "backends.%.100s: \"%.100s\" is wrong; %s", path, target, right);
     }
-    if (strlen(path) >= sizeof(out->path) || !address_is_path(path)) {
-        snprintf(problem, 512,
-                 "backends: \"%.100s\" is not a path; it must begin with a slash and not end in one, without empty or "
-                 "dot segments, of letters, digits and . _ ~ -",
-                 path);
-        return STATUS_INVALID;
-    }
+    if (strlen(path) >= sizeof(out->path) || !address_is_path(path))
+        return say(
+            problem,
+            "backends: \"%.100s\" is not a path; it must begin with a slash and not end in one, without empty or "
+            "dot segments, of letters, digits and . _ ~ -",
+            path);
     strcpy(out->path, path);
     strcpy(out->address, address);
     return STATUS_OK;
@@ -94,27 +91,23 @@ enum status backend_check(const struct config *c, char problem[512])
         const char *path = c->backends[i].path;
 
         for (size_t j = 0; j < i; j++)
-            if (strcmp(path, c->backends[j].path) == 0) {
-                snprintf(problem, 512, "backends.%.200s is listed twice; remove one of the lines", path);
-                return STATUS_INVALID;
-            }
+            if (strcmp(path, c->backends[j].path) == 0)
+                return say(problem, "backends.%.200s is listed twice; remove one of the lines", path);
         switch (address_of(c, path)) {
         case ADDRESS_METERED:
         case ADDRESS_UNMETERED:
             break;
         case ADDRESS_OUTSIDE:
         case ADDRESS_PAGE:
-            snprintf(problem, 512,
-                     "backends: %.200s is not metered; name a path at or below one in gate.prefix, and hand the others "
-                     "on in the web server's own configuration",
-                     path);
-            return STATUS_INVALID;
+            return say(problem,
+                       "backends: %.200s is not metered; name a path at or below one in gate.prefix, and hand the "
+                       "others on in the web server's own configuration",
+                       path);
         default:
-            snprintf(problem, 512,
-                     "backends: %.200s is Tollgate's own; choose another path, or move Tollgate's with web.api_prefix "
-                     "or web.page_prefix",
-                     path);
-            return STATUS_INVALID;
+            return say(problem,
+                       "backends: %.200s is Tollgate's own; choose another path, or move Tollgate's with "
+                       "web.api_prefix or web.page_prefix",
+                       path);
         }
     }
     return STATUS_OK;

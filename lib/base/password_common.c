@@ -21,23 +21,21 @@ __asm__(".pushsection .rodata\n"
 extern const char password_common_words[] __attribute__((visibility("hidden")));
 
 /* What fingers walk along; each in both directions. */
-static const char *const walks[] = {
-    "abcdefghijklmnopqrstuvwxyz",
-    "01234567890",
-    "qwertyuiop",
-    "qwertzuiop",
-    "azertyuiop",
-    "asdfghjkl",
-    "zxcvbnm",
-    "yxcvbnm",
-    "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p",
-    "q1w2e3r4t5y6u7i8o9p0",
-    "1q2w3e4r5t6y7u8i9o0p",
-    "qazwsxedcrfvtgbyhnujmikolp",
-    "zaqxswcdevfrbgtnhymjukilop",
-    "147258369",
-    "159357",
-};
+static const char *const walks[] = {"abcdefghijklmnopqrstuvwxyz",
+                                    "01234567890",
+                                    "qwertyuiop",
+                                    "qwertzuiop",
+                                    "azertyuiop",
+                                    "asdfghjkl",
+                                    "zxcvbnm",
+                                    "yxcvbnm",
+                                    "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p",
+                                    "q1w2e3r4t5y6u7i8o9p0",
+                                    "1q2w3e4r5t6y7u8i9o0p",
+                                    "qazwsxedcrfvtgbyhnujmikolp",
+                                    "zaqxswcdevfrbgtnhymjukilop",
+                                    "147258369",
+                                    "159357"};
 
 /* Does a password's character stand for a word's letter, as 4 and @ do for a? */
 static bool stands_for(char c, char letter)

@@ -1,6 +1,9 @@
 /* status.c: a text for each status */
 #include "lib/base/status.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 static const char *const texts[STATUS_COUNT] = {
     [STATUS_OK] = "ok",
     [STATUS_INVALID] = "invalid",
@@ -24,4 +27,14 @@ static const char *const texts[STATUS_COUNT] = {
 const char *status_text(enum status s)
 {
     return (unsigned)s < STATUS_COUNT ? texts[s] : "unknown status";
+}
+
+enum status status_say(enum status s, char problem[PROBLEM_SIZE], const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(problem, PROBLEM_SIZE, format, args);
+    va_end(args);
+    return s;
 }

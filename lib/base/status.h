@@ -33,5 +33,8 @@ enum status {
 
 /* A short English text, static, never NULL, "unknown status" for a value out of range. */
 const char *status_text(enum status s);
+#define PROBLEM_SIZE 512
+/* Writes what is wrong, for whoever can correct it, and gives `s` back. */
+enum status status_say(enum status s, char problem[PROBLEM_SIZE], const char *format, ...) PRINTF_LIKE(3, 4);
 
 #endif

@@ -17,27 +17,12 @@ static bool has_control(const unsigned char *id)
 /* Unicode's White_Space that is no control character: U+0020, 00A0, 1680, 2000 to 200A, 2028, 2029, 202F, 205F, 3000. */
 static bool has_outer_blank(const char *id)
 {
+    /* clang-format off */
     static const char *const blanks[] = {
-        " ",
-        "\xc2\xa0",
-        "\xe1\x9a\x80",
-        "\xe2\x80\x80",
-        "\xe2\x80\x81",
-        "\xe2\x80\x82",
-        "\xe2\x80\x83",
-        "\xe2\x80\x84",
-        "\xe2\x80\x85",
-        "\xe2\x80\x86",
-        "\xe2\x80\x87",
-        "\xe2\x80\x88",
-        "\xe2\x80\x89",
-        "\xe2\x80\x8a",
-        "\xe2\x80\xa8",
-        "\xe2\x80\xa9",
-        "\xe2\x80\xaf",
-        "\xe2\x81\x9f",
-        "\xe3\x80\x80",
-    };
+        " ", "\xc2\xa0", "\xe1\x9a\x80", "\xe2\x80\x80", "\xe2\x80\x81", "\xe2\x80\x82", "\xe2\x80\x83",
+        "\xe2\x80\x84", "\xe2\x80\x85", "\xe2\x80\x86", "\xe2\x80\x87", "\xe2\x80\x88", "\xe2\x80\x89",
+        "\xe2\x80\x8a", "\xe2\x80\xa8", "\xe2\x80\xa9", "\xe2\x80\xaf", "\xe2\x81\x9f", "\xe3\x80\x80"};
+    /* clang-format on */
     size_t length = strlen(id);
 
     for (size_t i = 0; i < sizeof(blanks) / sizeof(blanks[0]); i++) {

@@ -10,8 +10,6 @@
 #include "lib/store/provision.h"
 #include "lib/store/sql_files.h"
 
-#define PROBLEM_SIZE SQL_PROBLEM_SIZE
-
 /* Before this numbering there were 001_tables.sql to 026_kept.sql: tables, functions and rights in turn. */
 #define OLD_NUMBERING "SELECT name FROM tollgate.schema_migrations WHERE version = 1 AND name = '001_tables.sql'"
 
@@ -75,11 +73,11 @@ static enum status prepare_roles(struct db *d, const struct migrate_options *o, 
         if ((s = db_get_bool(db_peek, d, rights, DB_NOTHING, &yes)) != STATUS_OK)
             return sql_explain(d, s, "roles", problem);
         if (!yes) {
-            snprintf(problem, PROBLEM_SIZE,
-                     "not all of Tollgate's roles are there and this user may not make them: as superuser run psql -f "
-                     "%.300s/roles.sql, then this again",
-                     o->sql_dir);
-            return STATUS_DENIED;
+            return status_say(
+                STATUS_DENIED, problem,
+                "not all of Tollgate's roles are there and this user may not make them: as superuser run psql -f "
+                "%.300s/roles.sql, then this again",
+                o->sql_dir);
         }
         say(o, "roles: tollgate_owner, tollgate_web, tollgate_collector, tollgate_counter");
         if ((s = run_file(d, o->sql_dir, "roles.sql", "SELECT 1", problem)) != STATUS_OK)
@@ -92,9 +90,8 @@ static enum status prepare_roles(struct db *d, const struct migrate_options *o, 
     if ((s = db_get_bool(db_peek, d, member, DB_NOTHING, &yes)) != STATUS_OK)
         return sql_explain(d, s, "roles", problem);
     if (!yes) {
-        snprintf(problem, PROBLEM_SIZE,
-                 "the connection [database] owner must be tollgate_owner, a member of it or a superuser");
-        return STATUS_DENIED;
+        return status_say(STATUS_DENIED, problem,
+                          "the connection [database] owner must be tollgate_owner, a member of it or a superuser");
     }
     return STATUS_OK;
 }
@@ -123,23 +120,20 @@ static enum status prepare_host(struct db *d, const struct migrate_options *o, c
     if (s != STATUS_OK)
         return sql_explain(d, s, "host's tables", problem);
     if (missing[0] != '\0' && (before || strcmp(missing, all) != 0)) {
-        snprintf(problem, PROBLEM_SIZE, "this database lacks %s: Tollgate needs all four of the host's tables, or none",
-                 missing);
-        return STATUS_INVALID;
+        return status_say(STATUS_INVALID, problem,
+                          "this database lacks %s: Tollgate needs all four of the host's tables, or none", missing);
     }
     if (missing[0] != '\0' && o->host == MIGRATE_HOST_NEW) {
         say(o, "the host's tables: tenants, users, subscription_tiers, tenant_subscriptions");
         return migrate_folder(d, o, "host", problem);
     }
     if (missing[0] != '\0') {
-        snprintf(problem, PROBLEM_SIZE,
-                 "this database has no tenants: `tollgate migrate --new` makes the host's tables too");
-        return STATUS_NOT_FOUND;
+        return status_say(STATUS_NOT_FOUND, problem,
+                          "this database has no tenants: `tollgate migrate --new` makes the host's tables too");
     }
     if (!before && o->host != MIGRATE_HOST_ADOPT) {
-        snprintf(problem, PROBLEM_SIZE,
-                 "this database has tables of its own: `tollgate adopt` lists what it would add");
-        return STATUS_EXISTS;
+        return status_say(STATUS_EXISTS, problem,
+                          "this database has tables of its own: `tollgate adopt` lists what it would add");
     }
     if (o->host == MIGRATE_HOST_ADOPT && o->host_grants && (s = run_text(d, "SELECT 1", o->host_grants)) != STATUS_OK)
         return sql_explain(d, s, "tollgate_owner's rights on the host's tables", problem);
@@ -187,9 +181,9 @@ static enum status record(struct db *d, const char *version, const char *name, c
 
 static enum status changed_file(const char *name, char problem[PROBLEM_SIZE])
 {
-    snprintf(problem, PROBLEM_SIZE,
-             "%.200s was changed after this database ran it: restore the file and put the change into a new one", name);
-    return STATUS_VERSION;
+    return status_say(
+        STATUS_VERSION, problem,
+        "%.200s was changed after this database ran it: restore the file and put the change into a new one", name);
 }
 
 /* One file of sql_dir/schema: runs it unless the database has it. */
@@ -239,12 +233,12 @@ static enum status upgrade(struct db *d, const struct migrate_options *o, const 
     if ((s = value_of(d, too_old, OLDEST_UPGRADED, found, sizeof(found))) != STATUS_OK)
         return sql_explain(d, s, "schema_migrations", problem);
     if (found[0] != '\0') {
-        snprintf(problem, PROBLEM_SIZE,
-                 "this database is at migration %.10s, and this Tollgate brings those of migration " OLDEST_UPGRADED
-                 " and later up to date: install the last one that had migrations of this numbering and run its "
-                 "`tollgate migrate` first",
-                 found);
-        return STATUS_VERSION;
+        return status_say(
+            STATUS_VERSION, problem,
+            "this database is at migration %.10s, and this Tollgate brings those of migration " OLDEST_UPGRADED
+            " and later up to date: install the last one that had migrations of this numbering and run its "
+            "`tollgate migrate` first",
+            found);
     }
     if ((s = sql_read(o->sql_dir, "upgrade.sql", &sql, &length, problem)) != STATUS_OK ||
         (s = sql_read(f->dir, f->names[0]->d_name, &first, &length, problem)) != STATUS_OK)
@@ -274,9 +268,8 @@ static enum status refuse_newer(struct db *d, const char *newest, char problem[P
         return sql_explain(d, s, "schema_migrations", problem);
     if (found[0] == '\0')
         return STATUS_OK;
-    snprintf(problem, PROBLEM_SIZE, "the database is newer than this program: it has %s; install the newer Tollgate",
-             found);
-    return STATUS_VERSION;
+    return status_say(STATUS_VERSION, problem,
+                      "the database is newer than this program: it has %s; install the newer Tollgate", found);
 }
 
 /* What is counted from tables of the host's (sql/presets): once, so that what an operator changed or removed since stays so. */
@@ -371,10 +364,9 @@ static enum status prepare_adopted(struct db *d, const struct migrate_options *o
     *give = o->host == MIGRATE_HOST_ADOPT || strcmp(answer, "give") == 0;
     if ((strcmp(answer, "lacks") != 0 && old[0] == '\0') || *give)
         return STATUS_OK;
-    snprintf(problem, PROBLEM_SIZE,
-             "this database was adopted by another role: migrate once as that role or as superuser, so that Tollgate's "
-             "rights and triggers on the host's tables are those of this version");
-    return STATUS_DENIED;
+    return status_say(STATUS_DENIED, problem,
+                      "this database was adopted by another role: migrate once as that role or as superuser, so that "
+                      "Tollgate's rights and triggers on the host's tables are those of this version");
 }
 
 static enum status migrate_locked(struct db *d, const struct migrate_options *o, char problem[PROBLEM_SIZE])

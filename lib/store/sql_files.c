@@ -24,7 +24,7 @@ static int by_name(const struct dirent **a, const struct dirent **b)
     return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-enum status sql_files_init(struct sql_files *f, const char *sql_dir, const char *folder, char problem[SQL_PROBLEM_SIZE])
+enum status sql_files_init(struct sql_files *f, const char *sql_dir, const char *folder, char problem[PROBLEM_SIZE])
 {
     f->names = NULL;
     f->n = io_path(f->dir, sizeof(f->dir), sql_dir, folder) == STATUS_OK ? scandir(f->dir, &f->names, is_sql, by_name)
@@ -33,7 +33,7 @@ enum status sql_files_init(struct sql_files *f, const char *sql_dir, const char 
         return STATUS_OK;
     if (f->n == 0)
         free(f->names);
-    snprintf(problem, SQL_PROBLEM_SIZE,
+    snprintf(problem, PROBLEM_SIZE,
              "%.300s has no folder %.20s with SQL files: set [paths] sql_dir to Tollgate's folder sql", sql_dir,
              folder);
     return STATUS_NOT_FOUND;
@@ -46,13 +46,12 @@ void sql_files_term(struct sql_files *f)
     free(f->names);
 }
 
-enum status sql_explain(const struct db *d, enum status s, const char *what, char problem[SQL_PROBLEM_SIZE])
+enum status sql_explain(const struct db *d, enum status s, const char *what, char problem[PROBLEM_SIZE])
 {
-    snprintf(problem, SQL_PROBLEM_SIZE, "%.200s: %.250s", what, db_error(d)[0] ? db_error(d) : status_text(s));
-    return s;
+    return status_say(s, problem, "%.200s: %.250s", what, db_error(d)[0] ? db_error(d) : status_text(s));
 }
 
-enum status sql_read(const char *dir, const char *name, char **text, size_t *length, char problem[SQL_PROBLEM_SIZE])
+enum status sql_read(const char *dir, const char *name, char **text, size_t *length, char problem[PROBLEM_SIZE])
 {
     char path[1300];
     enum status s = io_path(path, sizeof(path), dir, name);
@@ -60,7 +59,7 @@ enum status sql_read(const char *dir, const char *name, char **text, size_t *len
     if (s == STATUS_OK)
         s = io_read_file(path, FILE_BYTES_MAX, text, length);
     if (s != STATUS_OK)
-        snprintf(problem, SQL_PROBLEM_SIZE, "cannot read %.300s: %s", name, status_text(s));
+        snprintf(problem, PROBLEM_SIZE, "cannot read %.300s: %s", name, status_text(s));
     return s;
 }
 
@@ -120,7 +119,7 @@ void sql_checksum(const char *text, size_t length, char out[SQL_CHECKSUM_SIZE])
 }
 
 static enum status add_folder(crypto_generichash_state *state, const char *sql_dir, const char *folder,
-                              char problem[SQL_PROBLEM_SIZE])
+                              char problem[PROBLEM_SIZE])
 {
     struct sql_files f;
     enum status s = sql_files_init(&f, sql_dir, folder, problem);
@@ -139,7 +138,7 @@ static enum status add_folder(crypto_generichash_state *state, const char *sql_d
     return s;
 }
 
-enum status sql_dir_checksum(const char *sql_dir, char out[SQL_CHECKSUM_SIZE], char problem[SQL_PROBLEM_SIZE])
+enum status sql_dir_checksum(const char *sql_dir, char out[SQL_CHECKSUM_SIZE], char problem[PROBLEM_SIZE])
 {
     crypto_generichash_state state;
     enum status s;

@@ -11,7 +11,6 @@
 
 #include "lib/base/status.h"
 
-#define SQL_PROBLEM_SIZE 512
 #define SQL_CHECKSUM_SIZE 33 /* 16 bytes of BLAKE2b in hex */
 
 struct db;
@@ -23,19 +22,18 @@ struct sql_files {
 
 /* The files of `folder` below `sql_dir`, in the order of their names; free them with sql_files_term. */
 MUST_CHECK enum status sql_files_init(struct sql_files *f, const char *sql_dir, const char *folder,
-                                      char problem[SQL_PROBLEM_SIZE]);
+                                      char problem[PROBLEM_SIZE]);
 void sql_files_term(struct sql_files *f);
 /* The text of a file, which the caller frees. */
 MUST_CHECK enum status sql_read(const char *dir, const char *name, char **text, size_t *length,
-                                char problem[SQL_PROBLEM_SIZE]);
+                                char problem[PROBLEM_SIZE]);
 /* "what: why": what the database said, or the status' text. Gives `s` back. */
-enum status sql_explain(const struct db *d, enum status s, const char *what, char problem[SQL_PROBLEM_SIZE]);
+enum status sql_explain(const struct db *d, enum status s, const char *what, char problem[PROBLEM_SIZE]);
 /* Runs it in the transaction that is open, with the names that usage_tracking and usage_summary have in this database (tollgate.host). */
 MUST_CHECK enum status sql_run(struct db *d, const char *text);
 /* Of one text. */
 void sql_checksum(const char *text, size_t length, char out[SQL_CHECKSUM_SIZE]);
 /* Of all files of schema and then of functions, one behind the other: the version of the SQL (schema_version.h). */
-MUST_CHECK enum status sql_dir_checksum(const char *sql_dir, char out[SQL_CHECKSUM_SIZE],
-                                        char problem[SQL_PROBLEM_SIZE]);
+MUST_CHECK enum status sql_dir_checksum(const char *sql_dir, char out[SQL_CHECKSUM_SIZE], char problem[PROBLEM_SIZE]);
 
 #endif

@@ -344,14 +344,7 @@ static bool receive(struct responder *r, struct connection *c)
 
 static void add_record(struct connection *c, enum record kind, const void *bytes, size_t length)
 {
-    const unsigned char head[8] = {1,
-                                   (unsigned char)kind,
-                                   (unsigned char)(c->id >> 8),
-                                   (unsigned char)c->id,
-                                   (unsigned char)(length >> 8),
-                                   (unsigned char)length,
-                                   0,
-                                   0};
+    const unsigned char head[8] = {1, kind & 0xFF, c->id >> 8, c->id & 0xFF, length >> 8 & 0xFF, length & 0xFF};
 
     buffer_add(&c->out, head, sizeof(head));
     if (length > 0)

@@ -19,9 +19,7 @@
 #include "lib/base/io.h"
 
 #define MAGIC "TGSPOOL1"
-#define NAME_LENGTH 20   /* 16 digits, ".seg" */
-#define HIDDEN_LENGTH 21 /* ".", 16 digits, ".new" */
-#define SWEEP_AGE_S 60   /* nobody takes so long to make a segment */
+#define NAME_LENGTH 20 /* 16 digits, ".seg" */
 #define CHECKED 56
 
 enum status spool_errno(void)
@@ -44,40 +42,6 @@ enum status spool_segment_path(char out[PATH_MAX], const char *dir, uint64_t num
 {
     int n = snprintf(out, PATH_MAX, "%s/%016" PRIx64 ".seg", dir, number);
     return n > 0 && n < PATH_MAX ? STATUS_OK : STATUS_LIMIT;
-}
-
-enum status spool_segment_hidden(char out[PATH_MAX], const char *dir, uint64_t number)
-{
-    int n = snprintf(out, PATH_MAX, "%s/.%016" PRIx64 ".new", dir, number);
-    return n > 0 && n < PATH_MAX ? STATUS_OK : STATUS_LIMIT;
-}
-
-/* Older than anybody takes to make a segment, by a clock that may have been set: a writer then makes it again. */
-static bool is_old(const char *path)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return false;
-    bool old = fstat(fd, &st) == 0 && st.st_mtime + SWEEP_AGE_S < clock_wall_us() / CLOCK_US_PER_SECOND;
-    close(fd);
-    return old;
-}
-
-void spool_segment_sweep(const char *dir)
-{
-    char path[PATH_MAX];
-    const struct dirent *entry;
-    DIR *d = opendir(dir);
-    if (!d)
-        return;
-    while ((entry = readdir(d))) {
-        const char *name = entry->d_name;
-        if (name[0] == '.' && strlen(name) == HIDDEN_LENGTH && strcmp(name + 17, ".new") == 0 &&
-            io_path(path, sizeof(path), dir, name) == STATUS_OK && is_old(path))
-            unlink(path);
-    }
-    closedir(d);
 }
 
 enum status spool_segment_open(const char *dir, uint64_t number, int *fd)

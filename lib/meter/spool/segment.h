@@ -13,13 +13,6 @@ bool spool_segment_number(const char *name, uint64_t *number);
 /* Opens it for reading. STATUS_NOT_FOUND, STATUS_IO. */
 MUST_CHECK enum status spool_segment_open(const char *dir, uint64_t number, int *fd);
 void spool_segment_encode(unsigned char out[SPOOL_HEADER_BYTES], const struct spool_segment *s);
-/*
- * `<dir>/.<number>.new`: what a segment is called while it is made. By its number, not by its writer's process id, which
- * writers in two containers share.
- */
-MUST_CHECK enum status spool_segment_hidden(char out[PATH_MAX], const char *dir, uint64_t number);
-/* Removes the hidden names that killed writers left; they are empty or a segment's second name. */
-void spool_segment_sweep(const char *dir);
 /* STATUS_DAMAGED, STATUS_VERSION. Fills number, made_us, pid, kind, node. */
 MUST_CHECK enum status spool_segment_decode(const unsigned char in[SPOOL_HEADER_BYTES], struct spool_segment *s);
 /* The numbers of the segments in a folder, in no order; *out is the caller's to free. An error gives none of them: never a part. */

@@ -2,6 +2,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -18,6 +20,8 @@
 #define NUMBER_RANDOM_BITS 12
 #define LOOK_AGAIN_US CLOCK_US_PER_SECOND /* the others' segments are looked at so often, and only at the bound's end */
 #define NUMBERS_MOST 8                    /* tried before an append fails */
+#define HIDDEN_LENGTH 21                  /* ".", 16 digits, ".new" */
+#define SWEEP_AGE_S 60                    /* nobody takes so long to make a segment */
 #define GIVE_MOST 16                      /* kept segments that an append may remove for its space */
 
 struct spool_writer {
@@ -37,6 +41,45 @@ struct spool_writer {
     int64_t looked_us;    /* monotonic; 0: never */
 };
 
+/*
+ * `<dir>/.<number>.new`: what a segment is called while it is made. By its number, not by its writer's process id, which writers in
+ * two containers share.
+ */
+static enum status hidden_path(char out[PATH_MAX], const char *dir, uint64_t number)
+{
+    int n = snprintf(out, PATH_MAX, "%s/.%016" PRIx64 ".new", dir, number);
+    return n > 0 && n < PATH_MAX ? STATUS_OK : STATUS_LIMIT;
+}
+
+/* Older than anybody takes to make a segment, by a clock that may have been set: a writer then makes it again. */
+static bool is_old(const char *path)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return false;
+    bool old = fstat(fd, &st) == 0 && st.st_mtime + SWEEP_AGE_S < clock_wall_us() / CLOCK_US_PER_SECOND;
+    close(fd);
+    return old;
+}
+
+/* Removes the hidden names that killed writers left; they are empty or a segment's second name. */
+static void sweep(const char *dir)
+{
+    char path[PATH_MAX];
+    const struct dirent *entry;
+    DIR *d = opendir(dir);
+    if (!d)
+        return;
+    while ((entry = readdir(d))) {
+        const char *name = entry->d_name;
+        if (name[0] == '.' && strlen(name) == HIDDEN_LENGTH && strcmp(name + 17, ".new") == 0 &&
+            io_path(path, sizeof(path), dir, name) == STATUS_OK && is_old(path))
+            unlink(path);
+    }
+    closedir(d);
+}
+
 enum status spool_writer_open(const struct spool_options *o, struct spool_writer **out)
 {
     struct spool_writer *w = calloc(1, sizeof(*w));
@@ -45,7 +88,7 @@ enum status spool_writer_open(const struct spool_options *o, struct spool_writer
     w->options = *o;
     w->fd = -1;
     enum status s = spool_node_load(o->dir, false, &w->node);
-    spool_segment_sweep(o->dir);
+    sweep(o->dir);
     if (s == STATUS_OK && !(w->buffer = malloc(SPOOL_APPEND_MAX)))
         s = STATUS_NO_MEMORY;
     if (s == STATUS_OK && o->max_bytes && !(w->folder = opendir(o->dir)))
@@ -169,7 +212,7 @@ static enum status make_segment(struct spool_writer *w)
     if (s == STATUS_OK)
         s = spool_segment_path(path, w->options.dir, made.number);
     if (s == STATUS_OK)
-        s = spool_segment_hidden(hidden, w->options.dir, made.number);
+        s = hidden_path(hidden, w->options.dir, made.number);
     if (s != STATUS_OK)
         return s;
     int fd = open(hidden, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
