@@ -2,7 +2,7 @@
 #include "cli/as_user.h"
 
 #include <grp.h>
-#include <pwd.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -22,7 +22,7 @@ static void insist(bool done)
     }
 }
 
-static void begin(const struct passwd *user)
+void as_user_begin(const struct passwd *user)
 {
     if (getuid() != 0 || !user || user->pw_uid == 0)
         return;
@@ -32,27 +32,12 @@ static void begin(const struct passwd *user)
     changed = true;
 }
 
-void as_user_begin(const char *name)
-{
-    begin(name ? getpwnam(name) : NULL);
-}
-
-void as_user_begin_id(uid_t id)
-{
-    begin(getpwuid(id));
-}
-
 void as_user_end(void)
 {
     if (!changed)
         return;
     insist(seteuid(0) == 0 && setegid(getgid()) == 0 && setgroups((size_t)n_own_groups, own_groups) == 0);
     changed = false;
-}
-
-bool as_user_exists(const char *name)
-{
-    return getpwnam(name);
 }
 
 const char *as_user_self(void)

@@ -7,15 +7,11 @@
 #ifndef CLI_AS_USER_H
 #define CLI_AS_USER_H
 
-#include <stdbool.h>
-#include <sys/types.h>
+#include <pwd.h>
 
-/* From here to as_user_end as `name`. NULL, no such user, or not root: nothing changes. */
-void as_user_begin(const char *name);
-void as_user_begin_id(uid_t id);
+/* From here to as_user_end as `user`, of getpwnam or getpwuid. NULL, or not root: nothing changes. */
+void as_user_begin(const struct passwd *user);
 void as_user_end(void);
-/* Is there such a user? */
-bool as_user_exists(const char *name);
 /* The name of the user who runs this; "root" also with sudo. Static. */
 const char *as_user_self(void);
 

@@ -325,7 +325,7 @@ static void look_at_database(struct doctor *d)
 {
     size_t wrong = d->wrong;
 
-    for (size_t i = 0; i < health_count(); i++) {
+    for (size_t i = 0; health_part(i); i++) {
         if (!ask(d, i))
             return; /* it is away: one line says so */
         if (i == 0 && d->wrong > wrong)

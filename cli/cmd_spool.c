@@ -1,6 +1,7 @@
 /* cmd_spool.c: tollgate spool list, verify: a node's segments, who writes them, what is in them and how much is stored */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/spool_view.h"
@@ -117,7 +118,7 @@ static int cmd_spool_list(struct cli *c, int argc, char *argv[])
             list_row(&t, &v, &v.list[i], books ? committed_to(c, &v, &v.list[i]) : -1);
     if (books)
         db_rollback(c->db);
-    spool_view_close(&v);
+    free(v.list);
     return table_print(&t, c->json);
 }
 
@@ -175,7 +176,7 @@ static int cmd_spool_verify(struct cli *c, int argc, char *argv[])
             unsound += !verify_row(&t, &v, &v.list[i], &all);
             segments++;
         }
-    spool_view_close(&v);
+    free(v.list);
     result = table_print(&t, c->json);
     if (!c->json)
         printf("%" PRIu64 " records in %zu segments, %" PRIu64 " damaged places of %" PRIu64 " bytes, %" PRIu64

@@ -220,6 +220,6 @@ int cmd_spool_show(struct cli *c, int argc, char *argv[])
     if (spool_view_open(c, word, &v) != STATUS_OK)
         return CLI_FAILED;
     result = damaged ? show_damaged(c, &v, &choice) : show_events(c, &v, &choice, &f);
-    spool_view_close(&v);
+    free(v.list);
     return result;
 }

@@ -1,6 +1,6 @@
 /*
- * setup: the parts of `tollgate setup`. cmd_setup.c is the command; setup_place.c and setup_login.c have what is needed of
- * PostgreSQL's superuser (roles, database; login), setup_first.c the first operator, tier, tenant and key.
+ * setup: the parts of `tollgate setup`. cmd_setup.c is the command, with the first operator, tier, tenant and key;
+ * setup_place.c and setup_login.c have what is needed of PostgreSQL's superuser (roles, database; login).
  *
  * Each part says on standard error what it does before it does it, passes over what is there, and returns an exit
  * status; what went wrong is said then.
@@ -38,7 +38,7 @@ struct setup {
     struct db *super;
     char *super_conninfo;
     struct provision_target super_to;
-    /* setup_first.c; what is shown once, at the end */
+    /* what is shown once, at the end */
     char password[sodium_base64_ENCODED_LEN(SETUP_PASSWORD_BYTES, sodium_base64_VARIANT_URLSAFE_NO_PADDING)];
     char key[APIKEY_TEXT_SIZE];
     bool made_operator, made_tier, made_tenant;
@@ -59,9 +59,5 @@ int setup_login(struct setup *s);
 int setup_place(struct setup *s);
 /* Frees what setup_place made. */
 void setup_place_term(struct setup *s);
-
-int setup_operator(struct setup *s);
-/* Tier, tenant and key: all three or none. */
-int setup_tenant(struct setup *s);
 
 #endif

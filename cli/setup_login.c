@@ -150,7 +150,7 @@ static int replace(const char *path, char *text)
     if (text && (!realpath(path, real) || stat(real, &st) < 0)) {
         s = STATUS_IO;
     } else if (text) {
-        as_user_begin_id(st.st_uid);
+        as_user_begin(getpwuid(st.st_uid));
         s = io_replace_file(real, text, strlen(text), st.st_mode & 07777);
         as_user_end();
     }

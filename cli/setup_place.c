@@ -63,7 +63,7 @@ static enum status connect_as(struct db *d, const char *os_user)
 {
     enum status s;
 
-    as_user_begin(os_user);
+    as_user_begin(os_user ? getpwnam(os_user) : NULL);
     s = db_connect(d);
     as_user_end();
     return s;
@@ -115,7 +115,7 @@ static int check_answers(struct setup *s)
 
 static int connect_superuser(struct setup *s)
 {
-    const char *os_user = s->super_to.local && as_user_exists(s->super_to.user) ? s->super_to.user : NULL;
+    const char *os_user = s->super_to.local && getpwnam(s->super_to.user) ? s->super_to.user : NULL;
 
     if (geteuid() != 0)
         os_user = NULL;

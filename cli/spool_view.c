@@ -28,11 +28,6 @@ enum status spool_view_open(struct cli *c, const char *word, struct spool_view *
     return s;
 }
 
-void spool_view_close(struct spool_view *v)
-{
-    free(v->list);
-}
-
 bool spool_choice_valid(const struct spool_choice *choice)
 {
     char *end = NULL;

@@ -2,8 +2,8 @@
  * spool_view: a spool's folder as `tollgate spool` and `tollgate doctor` look at it: its segments, read through, and what
  * PostgreSQL knows of them.
  *
- * It only reads, and may while writers and a collector are at work. spool_view_open allocates the list, spool_view_close
- * frees it; events live until the callback returns.
+ * It only reads, and may while writers and a collector are at work. spool_view_open allocates the list, which the
+ * caller frees; events live until the callback returns.
  */
 #ifndef CLI_SPOOL_VIEW_H
 #define CLI_SPOOL_VIEW_H
@@ -21,7 +21,6 @@ struct spool_view {
 
 /* `word`: the folder, or NULL for paths.spool_dir. Says what is wrong when it can't be read. */
 MUST_CHECK enum status spool_view_open(struct cli *c, const char *word, struct spool_view *v);
-void spool_view_close(struct spool_view *v);
 
 /* Which segments a command is about; what is NULL or false does not matter. */
 struct spool_choice {

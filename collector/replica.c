@@ -58,44 +58,6 @@ struct limit_catalogue *replica_my_catalogue(struct replica *r)
     return r->next ? &r->next_catalogue : &r->catalogue;
 }
 
-void replica_begin(struct replica *r, struct limit_table *next)
-{
-    replica_lock(r);
-    limit_table_close(r->next);
-    r->next = next;
-    r->rebuild = false;
-    replica_unlock(r);
-}
-
-enum status replica_made(struct replica *r, const char cursor[FEED_CURSOR_SIZE], uint64_t made_in)
-{
-    struct limit_table *before = replica_lock(r);
-    enum status s = limit_table_ready(r->next);
-
-    if (s == STATUS_OK) {
-        limit_table_followed(r->next, clock_wall_us());
-        limit_table_close(before);
-        r->table = r->next;
-        r->next = NULL;
-        r->catalogue = r->next_catalogue;
-        r->generation++;
-        r->made_in = made_in;
-        r->made_us = clock_mono_us();
-        memcpy(r->cursor, cursor, FEED_CURSOR_SIZE);
-    }
-    replica_unlock(r);
-    return s;
-}
-
-void replica_give_up(struct replica *r)
-{
-    replica_lock(r);
-    limit_table_close(r->next);
-    r->next = NULL;
-    r->rebuild = (bool)r->table;
-    replica_unlock(r);
-}
-
 void replica_note_left_out(struct replica *r, const char left_out[FEED_LEFT_OUT_SIZE])
 {
     if (left_out[0] && strcmp(left_out, r->left_out) != 0)

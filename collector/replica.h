@@ -50,12 +50,6 @@ void replica_unlock(struct replica *r);
 bool replica_good(struct replica *r);
 /* Not known any more what it should hold: it is made anew at the next chance. */
 void replica_doubt(struct replica *r);
-/* `import`: begins with another table, for itself until replica_made. */
-void replica_begin(struct replica *r, struct limit_table *next);
-/* `import`: it is filled as of `cursor`, and everybody's who has seen the same generation of history.h. */
-MUST_CHECK enum status replica_made(struct replica *r, const char cursor[FEED_CURSOR_SIZE], uint64_t made_in);
-/* `import`: it was not made; the one that is there is still to be replaced. */
-void replica_give_up(struct replica *r);
 /* `import`, with the lock: the table that it works on, and its catalogue. */
 struct limit_table *replica_mine(struct replica *r);
 struct limit_catalogue *replica_my_catalogue(struct replica *r);

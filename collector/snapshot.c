@@ -197,6 +197,16 @@ static enum status fill_from_spool(struct counts *c, struct batch *b)
 }
 
 /* The snapshot is opened first: PostgreSQL may not give one. */
+/* Begins with another table, for this worker itself until take_over. */
+static void begin_table(struct replica *r, struct limit_table *next)
+{
+    replica_lock(r);
+    limit_table_close(r->next);
+    r->next = next;
+    r->rebuild = false;
+    replica_unlock(r);
+}
+
 static enum status fill(struct counts *c, struct batch *b)
 {
     struct limit_table *made;
@@ -211,7 +221,7 @@ static enum status fill(struct counts *c, struct batch *b)
     replica_unlock(c->replica);
     if (s != STATUS_OK)
         return s;
-    replica_begin(c->replica, made);
+    begin_table(c->replica, made);
     c->filled_us = 0;
     if ((s = feed_begin(c->feed, c->cursor)) != STATUS_OK)
         return s;
@@ -282,7 +292,7 @@ static enum status try_adopt(struct counts *c, bool *kept)
     if (s != STATUS_OK)
         return s;
     usable = !fresh && known_removals(t);
-    replica_begin(c->replica, t);
+    begin_table(c->replica, t);
     if (!usable || (s = feed_begin(c->feed, c->cursor)) != STATUS_OK)
         return s;
     s = counts_end_snapshot(c, adopt_from_snapshot(c));
@@ -331,10 +341,41 @@ static enum status save_degraded(struct counts *c)
 
 /* ---- either ---- */
 
+/* It is filled as of the cursor, and everybody's who has seen the same generation of history.h. */
+static enum status take_over(struct replica *r, const char cursor[FEED_CURSOR_SIZE], uint64_t made_in)
+{
+    struct limit_table *before = replica_lock(r);
+    enum status s = limit_table_ready(r->next);
+
+    if (s == STATUS_OK) {
+        limit_table_followed(r->next, clock_wall_us());
+        limit_table_close(before);
+        r->table = r->next;
+        r->next = NULL;
+        r->catalogue = r->next_catalogue;
+        r->generation++;
+        r->made_in = made_in;
+        r->made_us = clock_mono_us();
+        memcpy(r->cursor, cursor, FEED_CURSOR_SIZE);
+    }
+    replica_unlock(r);
+    return s;
+}
+
+/* It was not made; the one that is there is still to be replaced. */
+static void give_up(struct replica *r)
+{
+    replica_lock(r);
+    limit_table_close(r->next);
+    r->next = NULL;
+    r->rebuild = (bool)r->table;
+    replica_unlock(r);
+}
+
 static enum status made(struct counts *c, bool kept, int64_t started)
 {
     uint32_t places = counts_places(c);
-    enum status s = replica_made(c->replica, c->cursor, c->view->generation);
+    enum status s = take_over(c->replica, c->cursor, c->view->generation);
 
     if (s != STATUS_OK)
         return s;
@@ -371,6 +412,6 @@ enum status counts_build(struct counts *c, struct batch *b)
         s = made(c, kept, started);
     }
     if (s != STATUS_OK)
-        replica_give_up(c->replica);
+        give_up(c->replica);
     return s;
 }

@@ -33,10 +33,10 @@ void page_sign_in_subjects(const struct app *app, const char *email, struct sign
 
 /*
  * One process of the node hashes a password at a time, so that signing in takes no more than one processor and the memory
- * of one hash. False after answering 503: others were faster for too long. page_hashing_end may be called when not begun.
+ * of one hash. False after answering 503: others were faster for too long. Ended with seats_leave(&app->hashing), which may
+ * be called when not begun.
  */
 bool page_hashing_begin(struct app *app);
-void page_hashing_end(struct app *app);
 
 /* Who is signed in, by the cookie: fills app->caller, or leaves it. STATUS_UNAVAILABLE: the database is away. */
 enum status page_identify(struct app *app);

@@ -53,7 +53,7 @@ void page_account(struct app *app)
     right = s == STATUS_OK && seconds == 0 && password_is(account.password_hash, current);
     if (right)
         s = password_hash(app->config, fresh, hash);
-    page_hashing_end(app);
+    seats_leave(&app->hashing);
     if (s == STATUS_OK && !right) {
         show(app, seconds > 0 ? 429 : 403,
              seconds > 0 ? "Too many tries. Wait a while before the next." : "The current password is wrong.");

@@ -1,6 +1,7 @@
 /* page_sign_in.c: signing in and out */
 #include <ctype.h>
 #include <errno.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <talloc.h>
@@ -22,7 +23,7 @@ static void show(struct app *app, int status, const char *problem)
     char token[CSRF_TOKEN_SIZE];
 
     if (session_cookie_read(app->request, SESSION_FORM_COOKIE, page_secure(app), secret) != STATUS_OK) {
-        session_make(secret);
+        randombytes_buf(secret, sizeof(secret));
         session_cookie_set(app->response, SESSION_FORM_COOKIE, page_secure(app), secret);
     }
     csrf_token(secret, token);
@@ -61,11 +62,6 @@ bool page_hashing_begin(struct app *app)
     app_error(app, 503, "busy", "Too many people sign in at the moment",
               "Nothing was changed. Try again in a few seconds.");
     return false;
-}
-
-void page_hashing_end(struct app *app)
-{
-    seats_leave(&app->hashing);
 }
 
 void page_sign_in_subjects(const struct app *app, const char *email, struct sign_in_subjects *out)
@@ -116,7 +112,7 @@ static enum status open_session(struct app *app, const struct account *account, 
     char hash[SESSION_HASH_SIZE];
     enum status s = db_begin(app->db, NULL);
 
-    session_make(token);
+    randombytes_buf(token, sizeof(token));
     session_hash(token, SESSION_BYTES, hash);
     if (s == STATUS_OK && renewed)
         s = account_renew_hash(app->db, account, renewed);
@@ -169,7 +165,7 @@ static void sign_in(struct app *app, const char *email, const char *password)
         right = password_is(known ? account.password_hash : dummy, password) && known;
     if (right)
         renewed = renew(app, &account, password, fresh);
-    page_hashing_end(app);
+    seats_leave(&app->hashing);
     if (s == STATUS_OK && right)
         s = open_session(app, &account, &subjects, renewed);
     if (s != STATUS_OK)

@@ -25,7 +25,8 @@ bool address_below(const char *path, const char *prefix)
     return strncmp(path, prefix, n) == 0 && (path[n] == '/' || (path[n] == '\0' && n > 0));
 }
 
-const char *address_rest(const char *path, const char *prefix)
+/* The path below a prefix that holds it: "/x" of "/api/x" and "/api"; "/" for the prefix itself. Points into `path`. */
+static const char *rest_of(const char *path, const char *prefix)
 {
     const char *rest = path + strlen(address_base(prefix));
     return *rest ? rest : "/";
@@ -34,7 +35,7 @@ const char *address_rest(const char *path, const char *prefix)
 /* Is `path` at or below `route`, which stands below `prefix`? */
 static bool below_route(const char *path, const char *prefix, const char *route)
 {
-    return address_below(path, prefix) && address_below(address_rest(path, prefix), route);
+    return address_below(path, prefix) && address_below(rest_of(path, prefix), route);
 }
 
 /* Index of the route in the table, -1 when the path is none of them. */

@@ -36,8 +36,6 @@ bool address_is_path(const char *path);
 enum address address_of(const struct config *c, const char *path);
 /* Is `path` the prefix itself or below it? "/api" holds "/api" and "/api/x", not "/apis"; "/" holds everything. */
 bool address_below(const char *path, const char *prefix);
-/* The path below a prefix that holds it: "/x" of "/api/x" and "/api"; "/" for the prefix itself. Points into `path`. */
-const char *address_rest(const char *path, const char *prefix);
 /* What a prefix adds before a path that begins with a slash: "" for "/", else the prefix. */
 const char *address_base(const char *prefix);
 /*

@@ -50,7 +50,7 @@ MUST_CHECK enum status batch_store(struct batch *b, struct ingest *in, struct in
 /* Goes on behind it. */
 void batch_stored(struct batch *b);
 
-/* ---- recall.c: the database went back ---- */
+/* ---- the database went back ---- */
 
 /* Forgets all positions and what is pending; the next batch_look takes kept segments out again that are not stored any more. */
 void batch_forget(struct batch *b);

@@ -55,14 +55,4 @@ void segment_close(struct segment *s);
 /* Reading it failed: said once. */
 void segment_broken(struct segment *s, enum status why);
 
-/* ---- recall.c ---- */
-/* Keeps or removes it; false: not now. */
-bool recall_put_away(struct batch *b, const struct segment *s);
-/* Says in the database what was put away. */
-MUST_CHECK enum status recall_settle(struct batch *b, struct ingest *in);
-/* Takes kept segments out again that the database lacks a part of. */
-MUST_CHECK enum status recall_look(struct batch *b, struct ingest *in);
-/* Its position is known. */
-void recall_learned(struct batch *b, const struct segment *s);
-
 #endif

@@ -65,14 +65,9 @@ static const struct question questions[] = {
      "`tollgate spool ingest`', '') FROM tollgate.collector_nodes"},
 };
 
-size_t health_count(void)
-{
-    return sizeof(questions) / sizeof(questions[0]);
-}
-
 const char *health_part(size_t question)
 {
-    return questions[question].part;
+    return question < sizeof(questions) / sizeof(questions[0]) ? questions[question].part : NULL;
 }
 
 enum status health_ask(struct db *d, size_t question, int64_t partitions_ahead, struct db_rows **rows)

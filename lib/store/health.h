@@ -14,8 +14,7 @@
 #define HEALTH_TIME_SIZE 40
 
 /* The questions are numbered from 0; the first tells whether the schema is Tollgate's: without it the others can't be asked. */
-size_t health_count(void);
-/* What the question is about, for the line's beginning. */
+/* What the question is about, for the line's beginning; NULL behind the last. */
 const char *health_part(size_t question);
 /* One row: whether all is well, and a sentence. The caller frees it. */
 MUST_CHECK enum status health_ask(struct db *d, size_t question, int64_t partitions_ahead, struct db_rows **rows);

@@ -7,11 +7,6 @@
 
 #define VARIANT sodium_base64_VARIANT_URLSAFE_NO_PADDING
 
-void session_make(unsigned char token[SESSION_BYTES])
-{
-    randombytes_buf(token, SESSION_BYTES);
-}
-
 void session_hash(const void *bytes, size_t length, char out[SESSION_HASH_SIZE])
 {
     unsigned char hash[32];

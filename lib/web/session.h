@@ -1,8 +1,9 @@
 /*
- * session: the cookie that says who is signed in. It holds 32 random bytes; the database keeps only their BLAKE2b-256.
+ * session: the cookie that says who is signed in. It holds 32 bytes of randombytes_buf; the database keeps only their
+ * BLAKE2b-256.
  *
- * Pure but for randomness; needs sodium_init. Under HTTPS the name has the prefix __Host-, so that no other host can
- * plant one. Called by tollgate-web.
+ * Pure; needs sodium_init. Under HTTPS the name has the prefix __Host-, so that no other host can plant one. Called by
+ * tollgate-web.
  */
 #ifndef WEB_SESSION_H
 #define WEB_SESSION_H
@@ -20,7 +21,6 @@
 #define SESSION_COOKIE "tollgate_session"
 #define SESSION_FORM_COOKIE "tollgate_form"
 
-void session_make(unsigned char token[SESSION_BYTES]);
 /* Of a token, or of any text for the subjects of failed sign-ins. */
 void session_hash(const void *bytes, size_t length, char out[SESSION_HASH_SIZE]);
 /* STATUS_NOT_FOUND: no such cookie, or not one of ours. */
