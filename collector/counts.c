@@ -135,7 +135,7 @@ void counts_add(struct counts *c, uint32_t tenant, int metric, unsigned windows,
         c->replica->rebuild = true;
 }
 
-bool counts_observed(struct counts *c, int metric)
+static bool is_observed(struct counts *c, int metric)
 {
     return replica_my_catalogue(c->replica)->metrics[metric].kind == LIMIT_KIND_OBSERVED;
 }
@@ -158,7 +158,7 @@ void counts_bring_in(struct counts *c, uint32_t tenant, int metric, const struct
     bool day = n->window == LIMIT_WINDOW_DAY;
     int64_t before, foreign = 0;
 
-    if (counts_observed(c, metric)) {
+    if (is_observed(c, metric)) {
         observe(c, tenant, metric, n);
         return;
     }
@@ -218,7 +218,7 @@ static void put(struct counts_fill *f, const struct feed_count *c, uint32_t tena
     bool day = c->window == LIMIT_WINDOW_DAY;
     int64_t rest = c->used;
 
-    if (day || c->window == LIMIT_WINDOW_HOUR || counts_observed(f->c, metric)) {
+    if (day || c->window == LIMIT_WINDOW_HOUR || is_observed(f->c, metric)) {
         counts_bring_in(f->c, tenant, metric, &(struct counts_new){c->window, c->start_us, c->used, 0, 0});
         if (day && c->start_us >= f->c->oldest_day_us && f->n_days < sizeof(f->days) / sizeof(f->days[0])) {
             f->days[f->n_days].start_us = c->start_us;

@@ -96,8 +96,6 @@ struct counts_new {
 };
 /* Other nodes' part is what is left: used - added - what was known. What is observed is the database's alone. */
 void counts_bring_in(struct counts *c, uint32_t tenant, int metric, const struct counts_new *n);
-/* Is the metric one that is observed? */
-bool counts_observed(struct counts *c, int metric);
 
 /* ---- a callback of feed_counts, which takes the lock itself ---- */
 /* `arg`: a struct counts_fill, zeroed but for `c` and `from`. */
