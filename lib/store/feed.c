@@ -111,9 +111,9 @@ int feed_limit(const struct limit_catalogue *c, const char *key)
 
 uint8_t feed_window(const char *name)
 {
-    for (uint8_t w = 0; w < LIMIT_WINDOWS; w++)
+    for (unsigned w = 0; w < LIMIT_WINDOWS; w++)
         if (strcmp(limit_window_name(w), name) == 0)
-            return w;
+            return (uint8_t)w;
     return LIMIT_WINDOW_NONE;
 }
 
@@ -124,9 +124,9 @@ static uint8_t aggregation_of(const char *name)
         [LIMIT_MAX] = "max", [LIMIT_UNIQUE] = "unique",
     };
 
-    for (uint8_t a = 0; a < sizeof(names) / sizeof(names[0]); a++)
+    for (size_t a = 0; a < sizeof(names) / sizeof(names[0]); a++)
         if (strcmp(names[a], name) == 0)
-            return a;
+            return (uint8_t)a;
     return LIMIT_SUM;
 }
 
