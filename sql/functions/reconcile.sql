@@ -245,6 +245,7 @@ SET work_mem = '64MB' SET jit = off SET enable_mergejoin = off SET enable_nestlo
   LEFT JOIN days d ON d.tenant_id = s.tenant_id AND d.metric_type = 'api_call' AND d.day = n.today
   CROSS JOIN LATERAL (
     SELECT l.metric_type::text, (s.current_usage ->> l.metric_type)::numeric, l.level FROM tollgate.usage_levels l
+    JOIN tollgate.usage_metrics m ON m.metric_type = l.metric_type AND m.derived
     WHERE l.tenant_id = s.tenant_id AND EXISTS (SELECT FROM tollgate.usage_limit_keys k WHERE k.metric_type = l.metric_type AND k.limit_window = 'none')
     UNION ALL
     SELECT 'api_calls_today', (s.current_usage ->> 'api_calls_today')::numeric, floor(coalesce(d.total, 0))) AS v (metric, stored, counted)

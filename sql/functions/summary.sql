@@ -1,7 +1,8 @@
 -- The fixed view: public.usage_summary and current_usage have the columns and keys that the specification names. What is counted elsewhere,
 -- by metric, is written there; nothing else is worked out from there but how many bytes a tenant's storage holds.
 
--- The levels of gauges into the current period's row, and those with a limit into the subscription's current_usage.
+-- The levels of gauges into the current period's row, and those that Tollgate counts and that have a limit into the subscription's
+-- current_usage: a posted level is the service's own, which knows it.
 CREATE OR REPLACE FUNCTION tollgate.show_levels(tenant text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   UPDATE public.usage_summary u SET patients_count = coalesce(floor(l.patients), u.patients_count), users_count = coalesce(floor(l.users), u.users_count),
@@ -13,6 +14,7 @@ BEGIN
   WHERE u.tenant_id = tenant AND p.tenant_id = tenant AND p.period_start = u.period_start AND p.starts_at <= now() AND p.ends_at > now();
   PERFORM tollgate.put_usage(ARRAY[tenant], ARRAY[coalesce((
     SELECT jsonb_object_agg(l.metric_type, trim_scale(l.level)) FROM tollgate.usage_levels l
+    JOIN tollgate.usage_metrics m ON m.metric_type = l.metric_type AND m.derived
     WHERE l.tenant_id = tenant AND EXISTS (SELECT FROM tollgate.usage_limit_keys k WHERE k.metric_type = l.metric_type AND k.limit_window = 'none')), '{}')]);
 END $$;
 GRANT EXECUTE ON FUNCTION tollgate.show_levels(text) TO tollgate_collector;

@@ -40,7 +40,7 @@ const level = (value, more = {}) => ({ metric_type: metric, metric_value: value,
 const change = (delta, more = {}) => ({ metric_type: metric, delta, ...more });
 const held = (id) => db(`SELECT level::float8 AS level FROM tollgate.usage_levels WHERE tenant_id = '${id}' AND metric_type = '${metric}'`)[0]?.level;
 const rows = (id) => db(`SELECT metric_value::float8 AS value, coalesce(metadata -> 'delta' = 'true', false) AS delta FROM usage_tracking
-  WHERE tenant_id = '${id}' AND metric_type = '${metric}' ORDER BY id`);
+  WHERE tenant_id = '${id}' AND metric_type = '${metric}' ORDER BY recorded_at, id`);
 async function stands(id, expected, what) {
   assert.equal(held(id), expected, `${what}: database`);
   await eventually(async () => (await check(id)).usage === expected, async () => `${what}: ${expected}, not ${JSON.stringify(await check(id))}`, 5);

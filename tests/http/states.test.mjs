@@ -98,7 +98,8 @@ for (const [name, { used, suspended, plan }, state, status, word, sentence] of s
       if (name !== 'unlimited') assert.match(text, new RegExp(`API calls a day +${used} .*${word}`));
     }
 
-    const answer = await fetch(`${url}/api/demo/hello`, { headers: { authorization: `Bearer ${key}` } });
+    let answer; // 401: the gate does not know the new key yet
+    await eventually(async () => (answer = await fetch(`${url}/api/demo/hello`, { headers: { authorization: `Bearer ${key}` } })).status !== 401, 'the key', 5);
     assert.equal(answer.status === 404 ? 200 : answer.status, status, 'the gate');
     if (status === 200) await eventually(() => db(`SELECT api_calls_count AS n FROM usage_summary WHERE tenant_id = '${tenant}'`)[0].n === used + 1, 'the call');
   });
