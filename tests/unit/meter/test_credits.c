@@ -202,7 +202,8 @@ static void test_days_grants_ends_late_events_and_new_tables(void)
                 if (chance(6) == 0) { /* of yesterday, from another node */
                     int64_t late = chance(4);
                     m.used[day - 1] += late;
-                    CU_ASSERT_EQUAL(limit_table_add(t, 0, 0, LIMIT_ALL_WINDOWS, FIRST + day * DAY - HOUR, late * UNIT), STATUS_OK);
+                    CU_ASSERT_EQUAL(limit_table_add(t, 0, 0, LIMIT_ALL_WINDOWS, FIRST + day * DAY - HOUR, late * UNIT),
+                                    STATUS_OK);
                 }
                 if (chance(15) == 0)
                     t = rebuild(t, &m, day);
