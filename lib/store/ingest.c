@@ -9,7 +9,6 @@
 
 #include "lib/base/buffer.h"
 #include "lib/base/clock.h"
-#include "lib/base/config.h"
 #include "lib/base/decimal.h"
 #include "lib/meter/spool/spool.h"
 #include "lib/store/feed.h"
@@ -31,14 +30,6 @@ struct ingest {
     bool *stays;                       /* of each of them: it is rejected again */
     int64_t before, number; /* the node's commits before this transaction, and with it; number 0: it does not count */
 };
-
-struct ingest_options ingest_options_of(const struct config *config, const char *conninfo)
-{
-    return (struct ingest_options){.conninfo = conninfo,
-                                   .connect_timeout_s = (int)config->database.connect_timeout_s,
-                                   .statement_timeout_s = (int)config->database.statement_timeout_s,
-                                   .endpoints_max = (int)config->collector.endpoints_max};
-}
 
 enum status ingest_open(const struct ingest_options *o, struct ingest **out)
 {

@@ -13,11 +13,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/base/config.h"
 #include "lib/base/status.h"
 #include "lib/meter/event.h"
 #include "lib/meter/limit_table/limit_table.h"
 
-struct config;
 struct db;
 struct history_view;
 struct ingest;
@@ -33,7 +33,14 @@ struct ingest_options {
 };
 
 /* As the configuration has them, for a connection by `conninfo`, which must outlive; node, name, token and view are the caller's. */
-struct ingest_options ingest_options_of(const struct config *config, const char *conninfo);
+static inline struct ingest_options ingest_options_of(const struct config *config, const char *conninfo)
+{
+    return (struct ingest_options){.conninfo = conninfo,
+                                   .connect_timeout_s = (int)config->database.connect_timeout_s,
+                                   .statement_timeout_s = (int)config->database.statement_timeout_s,
+                                   .endpoints_max = (int)config->collector.endpoints_max};
+}
+
 MUST_CHECK enum status ingest_open(const struct ingest_options *o, struct ingest **out);
 void ingest_close(struct ingest *in);
 /* What the last failure said, and its SQLSTATE. */
