@@ -40,7 +40,7 @@ GRANT EXECUTE ON FUNCTION tollgate.change_levels(text, jsonb, text[], bigint[], 
 -- Adds what tollgate.usage_changes brings to the levels, the summary and current_usage, takes the level of an enforced gauge from its
 -- shares, and puts a row a changed gauge and one a new row that a source records into pg_temp.batch, for tollgate.ingest in the same
 -- transaction. Returns the tenants whose storage is to be measured.
-CREATE OR REPLACE FUNCTION tollgate.ingest_changes(p_max integer) RETURNS TABLE (tenant_id text) LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION tollgate.ingest_changes(p_max integer) RETURNS TABLE (tenant_id text) LANGUAGE plpgsql SET jit = off AS $$
 #variable_conflict use_column
 DECLARE
   c record;
@@ -89,7 +89,7 @@ BEGIN
     END IF;
     PERFORM tollgate.change_levels(c.tenant_id, held, c.metrics, c.deltas, c.recount);
     bytes := greatest(0, coalesce(c.level, was) + c.bytes);
-    IF bytes <> was THEN
+    IF bytes <> was OR c.level IS NOT NULL AND NOT before ? 'storage_used_gb' THEN -- a first measure of nothing is a level, too
       UPDATE public.usage_summary u SET storage_bytes = bytes FROM tollgate.tenant_periods p
       WHERE u.tenant_id = c.tenant_id AND p.tenant_id = u.tenant_id AND p.period_start = u.period_start AND p.starts_at <= now() AND p.ends_at > now();
       PERFORM tollgate.put_level(c.tenant_id, 'storage_used_gb', bytes / 1e9);

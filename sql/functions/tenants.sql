@@ -96,7 +96,7 @@ END $$;
 -- gauge, because they were made later or anew, and what was let through. At most `most` of each; the others next time. A tenant
 -- whose tables are out of reach or locked does not hold up the others; one such is returned.
 CREATE OR REPLACE FUNCTION tollgate.attach_new(most int) RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' SET jit = off AS $$
 DECLARE
   tenant text;
   left_out text;
