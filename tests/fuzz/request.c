@@ -78,7 +78,7 @@ static void must_be_sound(const struct request *r)
     peer = peer ? peer : "";
     must(strcmp(r->address, peer) == 0 || inet_pton(AF_INET, r->address, bytes) == 1 ||
          inet_pton(AF_INET6, r->address, bytes) == 1);
-    must(strcmp(r->address, peer) == 0 || (*peer && strstr(options.trusted_proxies, peer)));
+    must(strcmp(r->address, peer) == 0 || (*peer && strstr(trusted, peer)));
 }
 
 /* How often a line end is in the text. */
