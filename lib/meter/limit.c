@@ -219,18 +219,15 @@ enum limit_reason limit_reason_of_state(enum limit_state state)
 
 int limit_reason_status(enum limit_reason r)
 {
-    switch (r) {
-    case LIMIT_REACHED:
-        return LIMIT_STATUS_REACHED;
-    case LIMIT_NO_SUBSCRIPTION:
-        return LIMIT_STATUS_NO_SUBSCRIPTION;
-    case LIMIT_METRIC_UNKNOWN:
-        return LIMIT_STATUS_METRIC_UNKNOWN;
-    case LIMIT_SUSPENDED:
-        return LIMIT_STATUS_SUSPENDED;
-    default:
-        return 200;
-    }
+    static const int statuses[] = {
+        [LIMIT_ADMITTED] = 200,
+        [LIMIT_REACHED] = LIMIT_STATUS_REACHED,
+        [LIMIT_NO_SUBSCRIPTION] = LIMIT_STATUS_NO_SUBSCRIPTION,
+        [LIMIT_METRIC_UNKNOWN] = LIMIT_STATUS_METRIC_UNKNOWN,
+        [LIMIT_SUSPENDED] = LIMIT_STATUS_SUSPENDED,
+    };
+
+    return statuses[r];
 }
 
 const char *limit_reason_code(enum limit_reason r)
