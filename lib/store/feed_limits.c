@@ -5,6 +5,7 @@
 
 #include "lib/store/feed.h"
 #include "lib/store/feed_parts.h"
+#include "lib/store/limits.h"
 
 #define TENANTS_A_PAGE 1000 /* held at a time, however many there are */
 
@@ -21,17 +22,6 @@ static enum status read_page(struct feed *p, const char *sql, const struct page 
     return db_query(p->db, sql, DB_WITH(page->only, page->after, DB_INT(page->most)), rows);
 }
 
-static struct limit read_limit(const struct db_rows *rows, size_t row, uint8_t window)
-{
-    return (struct limit){.max = db_int(rows, row, 2),
-                          .until_us = db_null(rows, row, 3) ? LIMIT_NEVER : db_int(rows, row, 3),
-                          .max_after = db_int(rows, row, 4),
-                          .mode = (uint8_t)limit_mode_of(db_text(rows, row, 5)),
-                          .grace_percent = (int32_t)db_int(rows, row, 6),
-                          .grace_until_us = db_int(rows, row, 7),
-                          .window = window};
-}
-
 /* The rows of tenant t from *next on; both results are in the tenants' order. */
 static void read_limits(const struct db_rows *rows, size_t *next, const struct limit_catalogue *c,
                         struct limit_tenant *t)
@@ -45,7 +35,7 @@ static void read_limits(const struct db_rows *rows, size_t *next, const struct l
         int i = feed_limit(c, db_text(rows, *next, 1));
 
         if (i >= 0)
-            t->limits[i] = read_limit(rows, *next, c->limits[i].window);
+            t->limits[i] = limits_row(rows, *next, 2, c->limits[i].window);
     }
 }
 
@@ -138,7 +128,7 @@ static void read_key_limits(const struct db_rows *rows, size_t *next, const stru
         if (slot < 0 || t->n_key_limits == LIMIT_KEY_LIMITS || c->limits[slot].window != LIMIT_WINDOW_MINUTE)
             continue;
         to->slot = (uint8_t)slot;
-        to->limit = read_limit(rows, *next, LIMIT_WINDOW_MINUTE);
+        to->limit = limits_row(rows, *next, 2, LIMIT_WINDOW_MINUTE);
         snprintf(to->key, sizeof(to->key), "%s", db_text(rows, *next, 8));
         t->n_key_limits++;
     }

@@ -57,3 +57,14 @@ enum status limits_list(struct db *d, const struct limit_owner *of, struct db_ro
 {
     return db_query(d, list_sql, DB_WITH(of->tenant, of->tier, of->key), rows);
 }
+
+struct limit limits_row(const struct db_rows *rows, size_t row, int first, uint8_t window)
+{
+    return (struct limit){.max = db_null(rows, row, first) ? LIMIT_UNLIMITED : db_int(rows, row, first),
+                          .until_us = db_null(rows, row, first + 1) ? LIMIT_NEVER : db_int(rows, row, first + 1),
+                          .max_after = db_int(rows, row, first + 2),
+                          .mode = (uint8_t)limit_mode_of(db_text(rows, row, first + 3)),
+                          .grace_percent = (int32_t)db_int(rows, row, first + 4),
+                          .grace_until_us = db_int(rows, row, first + 5),
+                          .window = window};
+}

@@ -7,6 +7,7 @@
 #ifndef STORE_LIMITS_H
 #define STORE_LIMITS_H
 
+#include "lib/meter/limit.h"
 #include "lib/store/capacity.h"
 #include "lib/store/db.h"
 
@@ -38,5 +39,10 @@ MUST_CHECK enum status limits_over(struct db *d, const struct limit_owner *of, c
                                    struct db_rows **rows);
 /* "tenant", "tier" or "key", its id, limit, number, used, whose number it is, mode, grace_percent, grace_until, expires, reason. */
 MUST_CHECK enum status limits_list(struct db *d, const struct limit_owner *of, struct db_rows **rows);
+/*
+ * The limit in columns `first` to `first` + 5, as tollgate.feed_limits has them: max, expires, after_expiry, mode, grace_percent,
+ * grace_until; amounts in millionths, times in microseconds. Null: max is unlimited, expires never.
+ */
+struct limit limits_row(const struct db_rows *rows, size_t row, int first, uint8_t window);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/base/clock.h"
+#include "lib/store/limits.h"
 
 #define COLUMNS                                                                          \
     "SELECT t.id, t.name, s.tier_id, c.state, c.time_zone, c.anchor_day, c.schema_name," \
@@ -54,12 +55,7 @@ enum {
     P_GAUGE,
     P_UNENFORCED,
     P_USED,
-    P_MAX,
-    P_EXPIRES,
-    P_AFTER,
-    P_MODE,
-    P_GRACE_PERCENT,
-    P_GRACE_UNTIL
+    P_MAX /* the first of limits_row */
 };
 
 enum status tenants_all(struct db *d, const char *after, int n, struct db_rows **rows)
@@ -78,14 +74,7 @@ static void read_standing(const struct db_rows *rows, size_t row, enum limit_sta
 {
     const struct standing_of of = {
         .tenant = state, .gauge = db_bool(rows, row, P_GAUGE), .unenforced = db_bool(rows, row, P_UNENFORCED)};
-    bool none = db_null(rows, row, P_MAX);
-    const struct limit limit = {.max = none ? LIMIT_UNLIMITED : db_int(rows, row, P_MAX),
-                                .until_us = db_null(rows, row, P_EXPIRES) ? LIMIT_NEVER : db_int(rows, row, P_EXPIRES),
-                                .max_after = db_int(rows, row, P_AFTER),
-                                .mode = (uint8_t)limit_mode_of(db_text(rows, row, P_MODE)),
-                                .grace_percent = (int32_t)db_int(rows, row, P_GRACE_PERCENT),
-                                .grace_until_us = db_int(rows, row, P_GRACE_UNTIL),
-                                .window = LIMIT_WINDOW_PERIOD};
+    const struct limit limit = limits_row(rows, row, P_MAX, LIMIT_WINDOW_PERIOD);
     const struct limit_count count = {.used = db_int(rows, row, P_USED)};
 
     standing_of(&of, &limit, &count, clock_wall_us(), out);

@@ -7,6 +7,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/decimal.h"
+#include "lib/store/limits.h"
 
 #define ISO(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')"
 
@@ -70,8 +71,7 @@ static const char limits_sql[] =
     " LEFT JOIN tollgate.told_limits() f ON f.limit_key = k.limit_key"
     " LEFT JOIN tollgate.host_tenant t ON t.id = $1"
     " ORDER BY k.limit_key IS NULL, n.kind = 'none' DESC, k.limit_key, m.metric_type";
-enum { L_KEY, L_METRIC, L_WINDOW, L_LABEL, L_UNIT, L_GAUGE, L_UNENFORCED, L_USED, L_STARTS, L_ENDS, L_OFFSET, L_MAX, L_EXPIRES, L_AFTER,
-       L_MODE, L_GRACE_PERCENT, L_GRACE_UNTIL };
+enum { L_KEY, L_METRIC, L_WINDOW, L_LABEL, L_UNIT, L_GAUGE, L_UNENFORCED, L_USED, L_STARTS, L_ENDS, L_OFFSET, L_MAX }; /* the first of limits_row */
 /* clang-format on */
 
 static void copy(char *to, size_t size, const char *text)
@@ -147,23 +147,12 @@ static int64_t used_by_summary(const struct usage *u, const struct standing_limi
     return counted;
 }
 
-static struct limit limit_of(const struct db_rows *rows, size_t i)
-{
-    return (struct limit){.max = db_int(rows, i, L_MAX),
-                          .until_us = db_null(rows, i, L_EXPIRES) ? LIMIT_NEVER : db_int(rows, i, L_EXPIRES),
-                          .max_after = db_int(rows, i, L_AFTER),
-                          .mode = (uint8_t)limit_mode_of(db_text(rows, i, L_MODE)),
-                          .grace_percent = (int32_t)db_int(rows, i, L_GRACE_PERCENT),
-                          .grace_until_us = db_int(rows, i, L_GRACE_UNTIL),
-                          .window = LIMIT_WINDOW_PERIOD};
-}
-
 static void read_limit(const struct db_rows *rows, size_t i, const struct usage_report *r, struct standing_limit *l)
 {
     struct standing_of of = {
         .tenant = r->state, .gauge = db_bool(rows, i, L_GAUGE), .unenforced = db_bool(rows, i, L_UNENFORCED)};
     struct limit_count count = {.start_us = db_int(rows, i, L_STARTS), .end_us = db_int(rows, i, L_ENDS)};
-    struct limit limit = limit_of(rows, i);
+    struct limit limit = limits_row(rows, i, L_MAX, LIMIT_WINDOW_PERIOD);
 
     copy(l->key, sizeof(l->key), db_text(rows, i, L_KEY));
     copy(l->metric, sizeof(l->metric), db_text(rows, i, L_METRIC));
