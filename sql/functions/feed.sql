@@ -113,10 +113,10 @@ SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
 $$;
 GRANT EXECUTE ON FUNCTION tollgate.feed_limits(text, text, bigint) TO tollgate_collector;
 
--- Counts of the windows that may still decide something: hours of the last four, days from the day before yesterday on, and weeks and
--- periods that end after that; of metrics that have such a limit, and of days where a metric has one of a day, a week or a period: days
--- tell what other nodes add. Each is found by its key, however much history there is. ends: of a week and a period, else 0. By tenant and
--- metric, a metric's days before its other windows.
+-- Counts of the windows that may still decide something: hours of the last three, as the limit table holds them, days from the day before
+-- yesterday on, and weeks and periods that end after that; of metrics that have such a limit, and of days where a metric has one of a
+-- day, a week or a period: days tell what other nodes add. Each is found by its key, however much history there is. ends: of a week and a
+-- period, else 0. By tenant and metric, a metric's days before its other windows.
 DROP FUNCTION IF EXISTS tollgate.feed_counts(text, text, bigint);
 CREATE OR REPLACE FUNCTION tollgate.feed_counts(one text, after text, most bigint)
 RETURNS TABLE (tenant_id text, metric_type text, limit_window text, starts bigint, ends bigint, used bigint)
@@ -156,7 +156,7 @@ SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
     SELECT t.tenant_id, m.metric_type, 'hour', c.hour, NULL, c.used
     FROM page t
     CROSS JOIN metrics m
-    JOIN tollgate.usage_counts_hourly c ON c.tenant_id = t.tenant_id AND c.metric_type = m.metric_type AND c.hour > now() - interval '4 hours'
+    JOIN tollgate.usage_counts_hourly c ON c.tenant_id = t.tenant_id AND c.metric_type = m.metric_type AND c.hour > now() - interval '3 hours'
     WHERE m.hours
   )
   SELECT c.tenant_id, c.metric_type::text, c.limit_window, tollgate.us(c.starts), coalesce(tollgate.us(c.ends), 0),

@@ -88,9 +88,6 @@ async function ask(method, path, body, key = web.operatorKey) {
 
 for (const [name, at] of moments) {
   test(`every count is the model's: ${name}`, { skip: at !== null && !faketime && 'libfaketime is not installed' }, async () => {
-    // Hours of some zones begin at a quarter of ours: the test is not to run over one.
-    const left = 900e3 - Date.now() % 900e3;
-    if (at === null && left < 120e3) await new Promise((done) => { setTimeout(done, left + 1000); });
     const { clock, withClock } = await startAt(at), { node } = web;
     makeCatalogue(node);
     await eventually(async () => (await web.ask('GET', '/api/usage/tenant/z6/check?metric=unique_period', { key: web.operatorKey })).status === 200, 'the catalogue in the limit table', 20);

@@ -1,7 +1,7 @@
 /*
  * table_show.c: what a node's limit table holds, for tests: table_show RUN_DIR
  *
- * Prints a line for each tenant, limit and day, week or period in the tenant's ring, and each hour from three ago on, its fields
+ * Prints a line for each tenant, limit and day, week or period in the tenant's ring, and this hour and the two before, its fields
  * separated by tabs: tenant, limit key, "hour", "day", "week" or "period", start of the window (microseconds since 1970, UTC), what is
  * used of it (millionths).
  */
@@ -48,7 +48,7 @@ static enum status show_tenant(struct limit_table *t, const struct limit_catalog
 
         for (int i = 0; s == STATUS_OK && i < n && spans[i].end_us; i++)
             s = show_count(t, c, tenant.id, index, slot, spans[i].start_us);
-        for (int i = -3; s == STATUS_OK && window == LIMIT_WINDOW_HOUR && i <= 0; i++)
+        for (int i = -2; s == STATUS_OK && window == LIMIT_WINDOW_HOUR && i <= 0; i++)
             if (limit_table_window(&tenant, window, clock_wall_us() + i * 3600 * CLOCK_US_PER_SECOND, &hour))
                 s = show_count(t, c, tenant.id, index, slot, hour.start_us);
     }
